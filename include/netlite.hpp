@@ -14,16 +14,18 @@
 // How to read it
 //
 //   The interface comes first and the machine second, in the same order:
-//   errors, addresses and names, connections, listeners. Between them stands
-//   `netlite::sys`: one small function per BSD call, named after its man page.
-//   It is the only place that touches the kernel and the only one with #if.
+//   errors, addresses and names, connections, listeners, packets, unix
+//   extras, helpers, concurrency, poller. Between them stands netlite::sys:
+//   one small function per BSD call, named after its man page. It is the only
+//   place that touches the kernel and the only one with #if.
 //
-//   Three ideas carry everything else; look for them in "The machine":
+//   Three ideas carry everything else; look for them under "Connections" in
+//   the machine:
 //     1. A handle is shared. A socket counts the calls inside it, so its
 //        descriptor is released only when the last of them has left.
 //     2. Every call that may block tries first and waits afterwards, in one
-//        single place: `internal::wait`.
-//     3. A thread that waits can be woken: by close, and by a deadline that
+//        single place: internal::wait.
+//     3. A thread that waits can be kicked: by close, and by a deadline that
 //        somebody moved.
 
 #ifndef NETLITE_HPP
@@ -32,7 +34,6 @@
 #define NETLITE_VERSION_MAJOR 0
 #define NETLITE_VERSION_MINOR 1
 #define NETLITE_VERSION_PATCH 0
-#define NETLITE_VERSION "0.1.0"
 
 // ---------------------------------------------------------------------------
 // Headers and platform
@@ -44,6 +45,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -55,7 +57,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -63,8 +64,8 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <mutex>
@@ -72,18 +73,19 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #if defined(__linux__) && !defined(NETLITE_PORTABLE)
 #define NETLITE_LINUX 1
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #endif
 
 #ifdef NETLITE_TRACE
 #include <cstdio>
-#include <cstdlib>
 #endif
 
 // Functions live in an inline namespace named after the build. A traced and
@@ -97,13 +99,6 @@
 
 /// Go's net package told in C++17.
 namespace netlite {
-inline namespace NETLITE_BUILD {}
-namespace internal {
-inline namespace NETLITE_BUILD {}
-}  // namespace internal
-namespace sys {
-inline namespace NETLITE_BUILD {}
-}  // namespace sys
 
 // ---------------------------------------------------------------------------
 // Errors
@@ -123,6 +118,11 @@ enum Errc {
   unexpected_eof,   ///< the stream ended in the middle of what was asked for
   closed,           ///< this side has closed the socket; Go's `net.ErrClosed`
   timed_out,        ///< the deadline has passed; `os.ErrDeadlineExceeded`
+  would_block,      ///< a `try_` call would have to wait
+  truncated,        ///< a message was cut to the buffer
+  limit_exceeded,   ///< a line or stream is longer than its limit
+  task_failed,      ///< an exception ended a task of a Group
+  no_descriptor,    ///< a message came without a descriptor
   unknown_network,  ///< not one of tcp, tcp4, tcp6, udp, ..., unixpacket
   missing_address,  ///< dial needs an address
   missing_port,     ///< "host" where "host:port" is needed
@@ -133,11 +133,12 @@ enum Errc {
   unknown_port,              ///< no such service: "tcp/nosuchservice"
   invalid_port,              ///< not in 0..65535
   invalid_ip,                ///< not an IP address
+  invalid_prefix,            ///< not an IP prefix in CIDR notation
   no_suitable_address,       ///< none of the family asked for
   unexpected_address_type,   ///< listen on udp, listen_packet on tcp
   mismatched_local_address,  ///< a local address of another network
   non_ipv4_address,          ///< an IPv6 address for an IPv4 socket
-  truncated,                 ///< a datagram was cut to the buffer
+  write_to_connected,        ///< write_to on a socket that has its one peer
 };
 
 /// What the resolver said, as values of `resolver_category()`. The other
@@ -152,9 +153,13 @@ const std::error_category& category() noexcept;
 const std::error_category& resolver_category() noexcept;
 
 /// Makes `std::error_code code = netlite::eof;` work.
-std::error_code make_error_code(Errc code) noexcept;
+inline std::error_code make_error_code(Errc code) noexcept {
+  return {code, category()};
+}
 /// Makes `std::error_code code = netlite::no_such_host;` work.
-std::error_code make_error_code(ResolverErrc code) noexcept;
+inline std::error_code make_error_code(ResolverErrc code) noexcept {
+  return {code, resolver_category()};
+}
 
 /// An Error tells the whole story of a call that failed: operation, network,
 /// both ends, cause. It is nil - false, `if (err)` - when all went well.
@@ -166,9 +171,9 @@ class Error {
   /// A nil error: nothing went wrong.
   Error() noexcept = default;
   /// An error that is only its cause, as `eof` is.
-  Error(std::error_code code) noexcept;
+  Error(std::error_code code) noexcept : code_(code) {}
   /// The same for a condition, `return netlite::closed;`.
-  Error(Errc code) noexcept;
+  Error(Errc code) noexcept : code_(make_error_code(code)) {}
   Error(std::error_code code, internal::Story story);
 
   /// True when something went wrong.
@@ -188,16 +193,14 @@ class Error {
   const Addr& local() const noexcept;
   /// The other end, where it is known.
   const Addr& remote() const noexcept;
+  /// What the cause is about: "connect", "lookup x"; "" when it needs none.
+  const std::string& subject() const noexcept;
 
   /// True when time ran out: a deadline, ETIMEDOUT, EAGAIN. Go: `Timeout()`.
   bool timeout() const noexcept;
   /// True when the same call may succeed later: time ran out, or the machine
   /// is short of descriptors or memory. Go: `Temporary()`.
   bool temporary() const noexcept;
-
-  /// What the cause speaks of: "connect", "lookup x"; "" when it speaks for
-  /// itself.
-  const std::string& subject() const noexcept;
 
   /// Same cause? The stories may differ.
   friend bool operator==(const Error& a, const std::error_code& b) noexcept {
@@ -215,6 +218,12 @@ class Error {
                          const std::error_condition& b) noexcept {
     return !(a.code_ == b);
   }
+  /// Prints `err.message()`.
+  template <class Traits>
+  friend std::basic_ostream<char, Traits>& operator<<(
+      std::basic_ostream<char, Traits>& out, const Error& err) {
+    return out << err.message();
+  }
 
  private:
   const internal::Story& story() const noexcept;
@@ -222,13 +231,6 @@ class Error {
   std::error_code code_;
   std::shared_ptr<const internal::Story> story_;
 };
-
-/// Prints `err.message()`.
-template <class Traits>
-std::basic_ostream<char, Traits>& operator<<(
-    std::basic_ostream<char, Traits>& out, const Error& err) {
-  return out << err.message();
-}
 
 /// What a call gives, always together with an Error:
 /// `auto [conn, err] = net::dial("tcp", "localhost:9988");`
@@ -240,23 +242,28 @@ struct [[nodiscard]] Result {
 
 /// What `must` throws; its `what()` is the error's message.
 struct Failure : std::runtime_error {
-  explicit Failure(const Error& err);
+  explicit Failure(const Error& err)
+      : std::runtime_error(err.message()), error(err) {}
   Error error;
 };
 
-/// Gives the value of a result, or throws a Failure that carries the error.
-/// Where exceptions are off it prints the message and aborts. Made for small
-/// programs and tests: `auto conn = net::must(net::dial("tcp", address));`
-template <class T>
-T must(Result<T> result);
-/// The same for a call that gives nothing but an error.
+/// Does nothing for a nil error, or throws a Failure that carries it. Where
+/// exceptions are off it prints the message and aborts. Made for small
+/// programs and tests.
 void must(const Error& err);
+/// Gives the value of a result, or throws likewise:
+/// `auto conn = net::must(net::dial("tcp", address));`
+template <class T>
+T must(Result<T> result) {
+  must(result.error);
+  return std::move(result.value);
+}
 
 // ---------------------------------------------------------------------------
 // Addresses and names
 
-/// An IP is an IPv4 or IPv6 address, or nothing (default-constructed).
-/// Go counterparts: `net.IP`, `netip.Addr`.
+/// An IP is an IPv4 or IPv6 address, or nothing (default-constructed). The
+/// classes count ::ffff:1.2.3.4 as IPv4. Go: `net.IP`, `netip.Addr`.
 class IP {
  public:
   IP() = default;
@@ -268,38 +275,78 @@ class IP {
   explicit operator bool() const noexcept { return size_ != 0; }
   bool is4() const noexcept { return size_ == 4; }
   bool is6() const noexcept { return size_ == 16; }
-  /// True for ::ffff:1.2.3.4, an IPv4 address in IPv6 clothes (RFC 4291).
+  /// ::ffff:1.2.3.4, an IPv4 address in IPv6 clothes (RFC 4291, 2.5.5.2)?
   bool is4_in_6() const noexcept;
-  /// True for 0.0.0.0 and ::, which mean "any address of this machine".
+  /// 0.0.0.0 or ::, which mean "any address of this machine"?
   bool is_unspecified() const noexcept;
+  /// 127.0.0.0/8 or ::1, this machine itself?
+  bool is_loopback() const noexcept;
+  /// 10/8, 172.16/12, 192.168/16 (RFC 1918) or fc00::/7 (RFC 4193)?
+  bool is_private() const noexcept;
+  /// 224.0.0.0/4 or ff00::/8, a group?
+  bool is_multicast() const noexcept;
+  /// 169.254.0.0/16 or fe80::/10, good on one link only?
+  bool is_link_local_unicast() const noexcept;
+  /// 224.0.0.0/24 or ff02::/16 and kin?
+  bool is_link_local_multicast() const noexcept;
+  /// ff01::/16 and kin?
+  bool is_interface_local_multicast() const noexcept;
+  /// Any unicast address but the above (private ones included) and
+  /// 255.255.255.255?
+  bool is_global_unicast() const noexcept;
 
   /// The bytes in network order; `size()` of them: 0, 4 or 16.
-  const unsigned char* data() const noexcept { return bytes_.data(); }
+  const unsigned char* data() const noexcept { return bytes_; }
   std::size_t size() const noexcept { return size_; }
   /// The interface of a link-local IPv6 address, "eth0" in fe80::1%eth0.
   const std::string& zone() const noexcept { return zone_; }
-
   /// The IPv4 address inside ::ffff:1.2.3.4; any other address as it is.
-  IP unmap() const;
+  IP unmap() const { return is4_in_6() ? IP(bytes_ + 12, 4) : *this; }
   /// The shortest text (RFC 5952 for IPv6); "" for the empty IP.
   std::string string() const;
 
   friend bool operator==(const IP& a, const IP& b) noexcept {
-    return a.size_ == b.size_ && a.bytes_ == b.bytes_ && a.zone_ == b.zone_;
+    return a.size_ == b.size_ && std::memcmp(a.bytes_, b.bytes_, 16) == 0 &&
+           a.zone_ == b.zone_;
   }
   friend bool operator!=(const IP& a, const IP& b) noexcept {
     return !(a == b);
   }
 
  private:
-  std::array<unsigned char, 16> bytes_{};
+  bool starts(std::size_t size, const char* bytes, int bits) const noexcept;
+
+  unsigned char bytes_[16] = {};
   std::uint8_t size_ = 0;
   std::string zone_;
 };
 
+/// A Prefix is a block of addresses, "192.168.0.0/16". Go: `net.IPNet`,
+/// `netip.Prefix`.
+class Prefix {
+ public:
+  Prefix() = default;
+  Prefix(IP ip, int bits) : ip_(std::move(ip)), bits_(bits) {}
+  /// The address as it was written, with all its bits.
+  const IP& ip() const noexcept { return ip_; }
+  /// How many leading bits the block's addresses share: 0 to 32 or 128.
+  int bits() const noexcept { return bits_; }
+  /// The block's first address: the other bits are zero.
+  IP masked() const;
+  /// Is this address, of the same family, in the block?
+  bool contains(const IP& ip) const;
+  /// The block as text, "192.168.0.0/16".
+  std::string string() const {
+    return masked().string() + "/" + std::to_string(bits_);
+  }
+
+ private:
+  IP ip_;
+  int bits_ = 0;
+};
+
 /// An Addr is one end of a connection: IP and port, or a unix socket's name.
-/// Go counterpart: `net.Addr` (`*net.TCPAddr`, `*net.UDPAddr`,
-/// `*net.UnixAddr`).
+/// Go: `net.Addr` (`*net.TCPAddr`, `*net.UDPAddr`, `*net.UnixAddr`).
 class Addr {
  public:
   /// No address at all.
@@ -331,6 +378,12 @@ class Addr {
   friend bool operator!=(const Addr& a, const Addr& b) noexcept {
     return !(a == b);
   }
+  /// Prints `addr.string()`.
+  template <class Traits>
+  friend std::basic_ostream<char, Traits>& operator<<(
+      std::basic_ostream<char, Traits>& out, const Addr& addr) {
+    return out << addr.string();
+  }
 
  private:
   std::string_view network_;  // points to a literal of `internal::networks`
@@ -338,51 +391,6 @@ class Addr {
   std::uint16_t port_ = 0;
   std::string path_;
 };
-
-/// Prints `addr.string()`.
-template <class Traits>
-std::basic_ostream<char, Traits>& operator<<(
-    std::basic_ostream<char, Traits>& out, const Addr& addr) {
-  return out << addr.string();
-}
-
-/// What `split_host_port` gives: `auto [host, port, err] = ...`.
-struct [[nodiscard]] HostPort {
-  std::string host;
-  std::string port;
-  Error error{};
-};
-
-/// Splits "host:port", "[host]:port" or "[ipv6%zone]:port" without looking at
-/// what the two are. Does not block. Errors: missing_port, too_many_colons,
-/// missing_bracket, unexpected_..._bracket. Go: `net.SplitHostPort`.
-HostPort split_host_port(std::string_view address);
-
-/// Joins host and port to "host:port", or "[host]:port" when the host has a
-/// colon. Go: `net.JoinHostPort`.
-std::string join_host_port(std::string_view host, std::string_view port);
-
-/// Reads an IP address: IPv4 as four decimal numbers without leading zeros,
-/// IPv6 as in RFC 4291, with an optional %zone. Does not block. Error:
-/// invalid_ip. Stricter than inet_addr(3), which takes "127.1" and "010.0.0.1".
-/// Go: `netip.ParseAddr`.
-Result<IP> parse_ip(std::string_view text);
-
-inline namespace NETLITE_BUILD {
-/// Finds the port of a service, "http" or "8080", for "tcp", "udp" and
-/// kin; "" is port 0. Knows a few names by heart and asks services(5) for
-/// the rest. Errors: invalid_port (not in 0..65535), unknown_port,
-/// unknown_network. Go: `net.LookupPort`.
-Result<int> lookup_port(std::string_view network, std::string_view service);
-
-/// Resolves an address to the one that `listen` would take: of several, the
-/// first IPv4 address. May block in the resolver, getaddrinfo(3), when the
-/// host is a name. Go: `net.ResolveTCPAddr` and its siblings.
-Result<Addr> resolve(std::string_view network, std::string_view address);
-}  // namespace NETLITE_BUILD
-
-// ---------------------------------------------------------------------------
-// Time
 
 /// A Deadline is a point on the steady clock. A duration means "from now":
 /// zero or less has passed already, and one past the clock's end (292 years)
@@ -401,7 +409,8 @@ class Deadline {
   Deadline(std::chrono::duration<Rep, Period> from_now);
 
   constexpr Clock::time_point when() const { return when_; }
-  bool passed() const;
+  constexpr bool never() const { return when_ == Clock::time_point::max(); }
+  bool passed() const { return !never() && Clock::now() >= when_; }
 
  private:
   Clock::time_point when_;
@@ -409,6 +418,78 @@ class Deadline {
 
 /// The deadline that never comes; clears one that was set.
 inline constexpr Deadline no_deadline{Deadline::Clock::time_point::max()};
+
+/// What `split_host_port` gives: `auto [host, port, err] = ...`.
+struct [[nodiscard]] HostPort {
+  std::string host;
+  std::string port;
+  Error error{};
+};
+
+/// A network interface of this machine. Go: `net.Interface`.
+struct Interface {
+  unsigned index = 0;  ///< counts from 1
+  std::string name;    ///< "lo", "eth0"
+  unsigned flags = 0;  ///< IFF_UP, IFF_LOOPBACK ... of netdevice(7)
+  std::vector<Prefix> addrs{};
+};
+
+/// Splits "host:port", "[host]:port" or "[ipv6%zone]:port" without looking at
+/// what the two are. Does not block. Errors: missing_port, too_many_colons,
+/// missing_bracket, unexpected_..._bracket. Go: `net.SplitHostPort`.
+HostPort split_host_port(std::string_view address);
+
+/// Joins host and port to "host:port", or "[host]:port" when the host has a
+/// colon. Go: `net.JoinHostPort`.
+std::string join_host_port(std::string_view host, std::string_view port);
+
+/// Reads an IP address: IPv4 as four decimal numbers without leading zeros,
+/// IPv6 as in RFC 4291, with an optional %zone. Does not block. Error:
+/// invalid_ip. Stricter than inet_addr(3), which takes "127.1" and "010.0.0.1".
+/// Go: `netip.ParseAddr`.
+Result<IP> parse_ip(std::string_view text);
+
+/// Reads a prefix in CIDR notation, "10.0.0.1/8" (RFC 4632). Does not block.
+/// Error: invalid_prefix. Go: `net.ParseCIDR`.
+Result<Prefix> parse_prefix(std::string_view text);
+
+inline namespace NETLITE_BUILD {
+
+/// Finds the port of a service, "http" or "8080", for "tcp", "udp" and kin;
+/// "" is port 0. Knows a few names by heart and asks services(5) for the rest.
+/// Errors: invalid_port (not in 0..65535), unknown_port, unknown_network.
+/// Go: `net.LookupPort`.
+Result<int> lookup_port(std::string_view network, std::string_view service);
+
+/// Resolves an address to the one that `listen` would take: of several, the
+/// first IPv4 address. Blocks while the resolver looks up a name. Errors: the
+/// resolver's, those of a bad address, timed_out. Go: `net.ResolveTCPAddr`
+/// and its siblings.
+Result<Addr> resolve(std::string_view network, std::string_view address,
+                     Deadline deadline = no_deadline);
+
+/// Finds all addresses of a host, in the order to try them (RFC 6724).
+/// Blocks in getaddrinfo(3), until the deadline; a name that DNS cannot know,
+/// "127.1", is refused at once. Error: no_such_host, other resolver errors,
+/// timed_out. Go: `net.LookupHost`.
+Result<std::vector<std::string>> lookup_host(std::string_view host,
+                                             Deadline deadline = no_deadline);
+
+/// Finds the names of an IP address. Blocks in getnameinfo(3), until the
+/// deadline. Errors as lookup_host, and invalid_ip. Go: `net.LookupAddr`.
+Result<std::vector<std::string>> lookup_addr(std::string_view ip,
+                                             Deadline deadline = no_deadline);
+
+/// Finds the canonical name of a host, at the end of its aliases. Blocks and
+/// fails as lookup_host. Go: `net.LookupCNAME`.
+Result<std::string> lookup_cname(std::string_view host,
+                                 Deadline deadline = no_deadline);
+
+/// Lists the network interfaces with their addresses, getifaddrs(3). Does not
+/// block. Go: `net.Interfaces`.
+Result<std::vector<Interface>> interfaces();
+
+}  // namespace NETLITE_BUILD
 
 // ---------------------------------------------------------------------------
 // Connections
@@ -441,7 +522,12 @@ class Conn : public Handle {};
 /// What waits for connections. Go counterpart: `net.Listener`.
 class Listener : public Handle {};
 
+/// A socket for datagrams: it hears from anybody, and each datagram names its
+/// sender. Go counterpart: `net.PacketConn`.
+class PacketConn : public Conn {};
+
 namespace internal {
+
 template <class T>
 inline constexpr bool is_byte =
     std::is_same_v<T, char> || std::is_same_v<T, signed char> ||
@@ -456,12 +542,31 @@ template <class C>
 struct Element<C, std::void_t<decltype(std::declval<C&>().size())>> {
   using type = std::remove_pointer_t<decltype(std::declval<C&>().data())>;
 };
-template <class C>
-using ElementOf = typename Element<C>::type;
 
 template <class T>
 inline constexpr bool is_text =
     std::is_convertible_v<const T&, std::string_view> && !std::is_array_v<T>;
+
+// A function of the user's, kept. (std::function would do the same; its
+// header alone costs a quarter of the compile time of this one.)
+template <class R, class A>
+class Callback {
+ public:
+  Callback() = default;
+  template <class F, std::enable_if_t<std::is_invocable_v<F&, A>, int> = 0>
+  Callback(F f)
+      : state_(std::make_shared<F>(std::move(f))),
+        call_([](void* state, A a) -> R {
+          return (*static_cast<F*>(state))(a);
+        }) {}
+  explicit operator bool() const { return bool(call_); }
+  R operator()(A a) const { return call_(state_.get(), a); }
+
+ private:
+  std::shared_ptr<void> state_;
+  R (*call_)(void*, A) = nullptr;
+};
+
 }  // namespace internal
 
 /// The bytes to write: text (whatever std::string_view takes), a container or
@@ -471,15 +576,16 @@ class Bytes {
   Bytes() = default;
   Bytes(const void* data, std::size_t size) : data_(data), size_(size) {}
   Bytes(const char* text) : Bytes(std::string_view(text)) {}
-  /// std::string, std::string_view and whatever converts to the latter.
+  Bytes(std::string_view text) : Bytes(text.data(), text.size()) {}
+  /// std::string and whatever else converts to std::string_view.
   template <class T, std::enable_if_t<internal::is_text<T>, int> = 0>
   Bytes(const T& text) : Bytes(std::string_view(text)) {}
-  Bytes(std::string_view text) : Bytes(text.data(), text.size()) {}
   /// std::vector, std::array, std::span of bytes.
-  template <class C, std::enable_if_t<!internal::is_text<C> &&
-                                          internal::is_byte<std::remove_cv_t<
-                                              internal::ElementOf<const C>>>,
-                                      int> = 0>
+  template <class C, std::enable_if_t<
+                         !internal::is_text<C> &&
+                             internal::is_byte<std::remove_cv_t<
+                                 typename internal::Element<const C>::type>>,
+                         int> = 0>
   Bytes(const C& container) : Bytes(container.data(), container.size()) {}
   /// unsigned char[N], std::byte[N]: all of it.
   template <class T, std::size_t N,
@@ -511,8 +617,9 @@ class Buffer {
   template <class T, std::size_t N,
             std::enable_if_t<internal::is_byte<T>, int> = 0>
   Buffer(T (&array)[N]) : Buffer(array, N) {}
-  template <class C, std::enable_if_t<internal::is_byte<internal::ElementOf<C>>,
-                                      int> = 0>
+  template <class C, std::enable_if_t<
+                         internal::is_byte<typename internal::Element<C>::type>,
+                         int> = 0>
   Buffer(C&& container) : Buffer(container.data(), container.size()) {}
 
   char* data() const { return static_cast<char*>(data_); }
@@ -522,6 +629,10 @@ class Buffer {
   void* data_;
   std::size_t size_;
 };
+
+/// Sees a descriptor after socket(2), before bind(2) and connect(2), to set
+/// options early; an error ends the attempt. Go: `Dialer.Control`.
+using Control = internal::Callback<Error, int>;
 
 /// How to dial; the defaults are Go's. C++20 writes `{.timeout = 2s}`.
 /// Go counterpart: `net.Dialer`.
@@ -540,9 +651,7 @@ struct DialOptions {
   std::chrono::nanoseconds keep_alive{0};
   /// False lets TCP hold back small writes (Nagle's algorithm, RFC 896).
   bool no_delay = true;
-  /// Sees the descriptor after socket(2), before bind(2) and connect(2); an
-  /// error ends this attempt. Go: `Dialer.Control`.
-  std::function<Error(int descriptor)> control{};
+  Control control{};
 };
 
 /// How to listen; the defaults are Go's. Go: `net.ListenConfig`.
@@ -559,8 +668,7 @@ struct ListenOptions {
   /// Replaces a unix socket's file that nobody listens on any more. Never
   /// removes anything but a socket, nor one that answers.
   bool replace_stale = false;
-  /// Sees the descriptor after socket(2), before bind(2).
-  std::function<Error(int descriptor)> control{};
+  Control control{};
 };
 
 /// What `pipe` gives: `auto [a, b, err] = net::pipe();`.
@@ -571,76 +679,83 @@ struct [[nodiscard]] Pipe {
 };
 
 inline namespace NETLITE_BUILD {
-/// Connects to an address. `network` is tcp, tcp4, tcp6, unix or
-/// unixpacket; `address` is "host:port", or a path or "@name" for unix.
-/// Blocks until connected, refused, or the deadline of the options.
+
+/// Connects to an address. `network` is tcp, tcp4, tcp6, udp, udp4, udp6,
+/// unix, unixgram or unixpacket; `address` is "host:port", or a path or
+/// "@name" for unix. Blocks until connected, refused, or the deadline of the
+/// options.
 ///
-/// A name may have several addresses: they are tried in turn, and the
-/// second family gets its chance after 300 ms or when the first has failed
-/// (RFC 8305); when all fail, the first error is told. An empty host means
-/// this machine. Never returns a connection to itself. Errors: those of
-/// connect(2), timed_out, the resolver's, and those of a bad address.
-/// Go: `net.Dial`, `Dialer.Dial`.
+/// A name may have several addresses: they are tried in turn, and the second
+/// family gets its chance after 300 ms or when the first has failed (RFC
+/// 8305); when all fail, the first error is told. An empty host means this
+/// machine. Never returns a connection to itself. Errors: those of connect(2),
+/// timed_out, the resolver's, and those of a bad address. Go: `net.Dial`,
+/// `Dialer.Dial`.
 Result<Conn> dial(std::string_view network, std::string_view address,
                   const DialOptions& options = {});
 
-/// Dials within a time limit, look-up included. 0: no limit; negative:
-/// passed already. Go: `net.DialTimeout`.
+/// Dials within a time limit, look-up included. 0: no limit; negative: passed
+/// already. Go: `net.DialTimeout`.
 template <class Rep, class Period>
 Result<Conn> dial_timeout(std::string_view network, std::string_view address,
                           std::chrono::duration<Rep, Period> timeout);
 
-/// Makes two connected ends within this process: socketpair(2). Bytes
-/// written to one are read from the other. Go: `net.Pipe`, except that the
-/// kernel buffers here, so a write need not wait for the read.
+/// Makes two connected ends within this process: socketpair(2). Bytes written
+/// to one are read from the other. Go: `net.Pipe`, except that the kernel
+/// buffers here, so a write need not wait for the read.
 Pipe pipe();
 
 /// Reads what is there, at least one byte, at most the buffer. Blocks until
 /// there is something. Returns the count; `eof` after the last byte, and
-/// again each time; `closed`, `timed_out`, or what recv(2) says. On
-/// unixpacket reads one message, and `truncated` when it did not fit. An
-/// empty buffer gives 0 at once. Go: `Conn.Read`.
+/// again each time; `closed`, `timed_out`, or what recv(2) says. Of a datagram
+/// or unixpacket socket reads one message - 0 is an empty datagram - and
+/// gives `truncated` when it did not fit. An empty buffer gives 0 at once.
+/// Go: `Conn.Read`.
 Result<std::size_t> read(const Conn& conn, Buffer buffer);
 
-/// Reads until the buffer is full. Errors as read; the count is what was
-/// read before. A stream that ends before the first byte gives `eof`, one
-/// that ends later `unexpected_eof`. Go: `io.ReadFull`.
+/// Reads until the buffer is full. Errors as read; the count is what was read
+/// before. A stream that ends before the first byte gives `eof`, one that
+/// ends later `unexpected_eof`. Go: `io.ReadFull`.
 Result<std::size_t> read_full(const Conn& conn, Buffer buffer);
 
 /// Writes all the bytes, in one piece even when other threads write too.
-/// Blocks until the kernel has taken them (not: until the peer has read
-/// them). With an error, the count says how many it took: `closed`,
-/// `timed_out`, or what send(2) says, EPIPE when the peer has gone. Never
-/// raises SIGPIPE. Go: `Conn.Write`.
+/// Blocks until the kernel has taken them (not: until the peer has read them).
+/// With an error, the count says how many it took: `closed`, `timed_out`, or
+/// what send(2) says, EPIPE when the peer has gone. Never raises SIGPIPE. On a
+/// datagram or unixpacket socket sends one message. Go: `Conn.Write`.
 Result<std::size_t> write(const Conn& conn, Bytes bytes);
 
-/// The same for data of `size` bytes.
-Result<std::size_t> write(const Conn& conn, const void* data, std::size_t size);
+/// The same for `size` bytes at `data`.
+inline Result<std::size_t> write(const Conn& conn, const void* data,
+                                 std::size_t size) {
+  return write(conn, Bytes(data, size));
+}
 
-/// Gathers several pieces into one write, `write(conn, {head, body})`,
-/// with sendmsg(2). Go: `net.Buffers`.
+/// Gathers several pieces into one write, `write(conn, {head, body})`, with
+/// sendmsg(2). Go: `net.Buffers`.
 Result<std::size_t> write(const Conn& conn,
                           std::initializer_list<Bytes> pieces);
 
-/// Closes the socket for all its handles. Wakes every call that is blocked
-/// on it with `closed`; the descriptor is released when the last of them
-/// has left. Written bytes still reach the peer; unread ones make the peer
-/// see a reset (RFC 1122, 4.2.2.13). Does not block unless SO_LINGER is
-/// set. A second close gives `closed`. Go: `Conn.Close`, `Listener.Close`.
+/// Closes the socket for all its handles. Wakes every call that is blocked on
+/// it with `closed`; the descriptor is released when the last of them has
+/// left. Written bytes still reach the peer; unread ones make the peer see a
+/// reset (RFC 1122, 4.2.2.13). Does not block unless SO_LINGER is set. A
+/// second close gives `closed`. Go: `Conn.Close`, `Listener.Close`.
 Error close(const Handle& handle);
 
 /// Ends what we read: a blocked read gets `eof`. shutdown(2), SHUT_RD.
 /// Go: `TCPConn.CloseRead`.
 Error close_read(const Conn& conn);
 
-/// Ends what we write: the peer reads `eof` after the last byte, and may go
-/// on writing. shutdown(2), SHUT_WR. Go: `TCPConn.CloseWrite`.
+/// Ends what we write: the peer reads `eof` after the last byte, and may go on
+/// writing. shutdown(2), SHUT_WR. Go: `TCPConn.CloseWrite`.
 Error close_write(const Conn& conn);
 
 /// The address of this end; stays valid after close. Go: `LocalAddr`.
 const Addr& local_addr(const Handle& handle);
 
-/// The address of the other end; stays valid after close. Go: `RemoteAddr`.
+/// The address of the other end; stays valid after close. Empty for a
+/// PacketConn, which has no one peer. Go: `RemoteAddr`.
 const Addr& remote_addr(const Conn& conn);
 
 /// Sets the deadline of all reads and writes (on a Listener: of accept), now
@@ -652,33 +767,355 @@ Error set_deadline(const Handle& handle, Deadline deadline);
 Error set_read_deadline(const Handle& handle, Deadline deadline);
 /// The same for writes only. Go: `SetWriteDeadline`.
 Error set_write_deadline(const Handle& handle, Deadline deadline);
+
+/// Sends small writes at once (the default), or lets TCP hold them back while
+/// earlier ones are under way (Nagle). TCP_NODELAY. Go: `SetNoDelay`.
+Error set_no_delay(const Conn& conn, bool on);
+
+/// Probes a silent peer after `idle`, then every `interval`, and gives up
+/// after `count` probes (0: the system's number, 9 on Linux); durations are
+/// rounded up to seconds, and one that is not positive turns the probes off.
+/// tcp(7). Go: `SetKeepAliveConfig`.
+Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
+                     std::chrono::nanoseconds interval, int count = 0);
+
+/// What close does with bytes that were written but not yet sent. Negative
+/// (the default): returns at once, the system goes on sending. 0: throws them
+/// away and resets the connection. Positive: close blocks for so many seconds
+/// while they are sent. SO_LINGER, socket(7). Go: `SetLinger`.
+Error set_linger(const Conn& conn, int seconds);
+
+/// Asks for a receive buffer of so many bytes; Linux doubles the number for
+/// its book-keeping. SO_RCVBUF. Go: `SetReadBuffer`.
+Error set_read_buffer(const Handle& handle, int bytes);
+/// Asks for a send buffer of so many bytes. SO_SNDBUF. Go: `SetWriteBuffer`.
+Error set_write_buffer(const Handle& handle, int bytes);
+
+/// Sets any other option: setsockopt(2).
+template <class T>
+Error set_option(const Handle& handle, int level, int name, const T& value);
+/// Asks for any option: getsockopt(2), `get_option<int>(conn, level, name)`.
+template <class T>
+Result<T> get_option(const Handle& handle, int level, int name);
+
+/// The descriptor, for calls that netlite does not have; it stays netlite's
+/// and is good until close. -1 when closed. Go: `SyscallConn`.
+int native_handle(const Handle& handle);
+
+/// A second descriptor of the same socket (close-on-exec, non-blocking), for
+/// the caller to close. The peer sees the end only when both are closed.
+/// dup(2). Go: `TCPConn.File`.
+Result<int> duplicate(const Handle& handle);
+
+/// Makes a Conn of a connected descriptor, which belongs to it from then on;
+/// with an error it stays the caller's. Go: `net.FileConn`.
+Result<Conn> conn_from(int descriptor);
+/// The same for a listening descriptor. Go: `net.FileListener`.
+Result<Listener> listener_from(int descriptor);
+/// The same for a datagram descriptor. Go: `net.FilePacketConn`.
+Result<PacketConn> packet_conn_from(int descriptor);
+
 }  // namespace NETLITE_BUILD
 
 // ---------------------------------------------------------------------------
 // Listeners
 
 inline namespace NETLITE_BUILD {
-/// Opens a socket that waits for connections. `network` as in dial. An
-/// empty host serves IPv6 and IPv4 alike; port 0 lets the system choose:
-/// ask `addr(listener)`. A unix listener makes the file and, when closed,
-/// removes it if it is still its own. Does not block unless the host is a
-/// name. Errors: those of bind(2) - EADDRINUSE when somebody listens there
-/// - and those of a bad address. Go: `net.Listen`, `ListenConfig.Listen`.
+
+/// Opens a socket that waits for connections. `network` is tcp, tcp4, tcp6,
+/// unix or unixpacket. An empty host serves IPv6 and IPv4 alike; port 0 lets
+/// the system choose: ask `addr(listener)`. A unix listener makes the file
+/// and, when closed, removes it if it is still its own. Does not block unless
+/// the host is a name. Errors: those of bind(2) - EADDRINUSE when somebody
+/// listens there - and those of a bad address. Go: `net.Listen`,
+/// `ListenConfig.Listen`.
 Result<Listener> listen(std::string_view network, std::string_view address,
                         const ListenOptions& options = {});
 
 /// Waits for the next connection. Blocks until there is one. One client's
-/// misfortune (ECONNABORTED and kin) is no error, the wait goes on; a
-/// machine short of descriptors (EMFILE and kin) is: `temporary()`, and the
-/// client stays queued. Several threads may accept. Go: `Listener.Accept`.
+/// misfortune (ECONNABORTED and kin) is no error, the wait goes on; a machine
+/// short of descriptors (EMFILE and kin) is: `temporary()`, and the client
+/// stays queued. Several threads may accept. Go: `Listener.Accept`.
 Result<Conn> accept(const Listener& listener);
 
 /// The address the listener has, with the real port when 0 was asked for.
 /// Go: `Listener.Addr`.
-const Addr& addr(const Listener& listener);
+inline const Addr& addr(const Listener& listener) {
+  return local_addr(listener);
+}
+
+}  // namespace NETLITE_BUILD
+
+// ---------------------------------------------------------------------------
+// Packets
+
+/// What `read_from` gives: `auto [n, from, err] = net::read_from(...)`.
+struct [[nodiscard]] Packet {
+  std::size_t size = 0;
+  Addr from;
+  Error error{};
+};
+
+inline namespace NETLITE_BUILD {
+
+/// Opens a datagram socket. `network` is udp, udp4, udp6 or unixgram. An empty
+/// host hears both families. A multicast address opens its port for sharing;
+/// join the group next. A unixgram socket's file stays after close. Errors as
+/// listen. Go: `net.ListenPacket`, `net.ListenMulticastUDP`.
+Result<PacketConn> listen_packet(std::string_view network,
+                                 std::string_view address,
+                                 const ListenOptions& options = {});
+
+/// Reads one datagram and tells who sent it (nobody: a unixgram sender without
+/// a name). Blocks until one comes. `truncated` when it was longer than the
+/// buffer: the rest is gone. An empty datagram has size 0. Errors as read.
+/// recvmsg(2). Go: `ReadFrom`.
+Packet read_from(const Conn& packets, Buffer buffer);
+
+/// Sends one datagram, whole or not at all: EMSGSIZE when it is too long
+/// (UDP over IPv4: above 65,507 bytes). A UDP peer that has gone is no error.
+/// write_to_connected on a socket that was dialled. sendto(2). Go: `WriteTo`.
+Result<std::size_t> write_to(const Conn& packets, Bytes bytes, const Addr& to);
+
+/// Joins a multicast group, on the named interface or on one that the system
+/// chooses. RFC 3678. Go: `ipv4.PacketConn.JoinGroup`.
+Error join_group(const Conn& packets, const IP& group,
+                 const std::string& interface = "");
+/// Leaves a multicast group again.
+Error leave_group(const Conn& packets, const IP& group,
+                  const std::string& interface = "");
+/// How many routers a multicast datagram may pass: 0 (this machine) to 255.
+Error set_multicast_ttl(const Conn& packets, int hops);
+/// Whether this machine hears its own multicast datagrams (the default).
+Error set_multicast_loopback(const Conn& packets, bool on);
+/// The interface that multicast datagrams leave by.
+Error set_multicast_interface(const Conn& packets, const std::string& name);
+
+}  // namespace NETLITE_BUILD
+
+// ---------------------------------------------------------------------------
+// Unix extras
+
+/// The process at the other end of a unix socket, as it was at connect time.
+struct Credentials {
+  long pid = -1;  ///< -1 where the system does not tell
+  unsigned uid = 0;
+  unsigned gid = 0;
+};
+
+inline namespace NETLITE_BUILD {
+
+/// Sends a copy of a descriptor over a unix connection, with one byte that
+/// carries it. Blocks as write. unix(7), SCM_RIGHTS.
+Error send_descriptor(const Conn& conn, int descriptor);
+
+/// Receives one descriptor, close-on-exec, with the byte that carries it; it
+/// is the caller's to close. Never takes more than one: a second in the same
+/// message is closed, and told by `truncated`. no_descriptor when the byte
+/// came alone. Blocks as read. unix(7), SCM_RIGHTS.
+Result<int> receive_descriptor(const Conn& conn);
+
+/// Who is at the other end? unix(7), SO_PEERCRED; getpeereid(3).
+Result<Credentials> peer_credentials(const Conn& conn);
+
+}  // namespace NETLITE_BUILD
+
+// ---------------------------------------------------------------------------
+// Helpers
+
+/// A Reader reads ahead from a connection, to find lines and frames in the
+/// stream. What a call could not use stays for the next, whatever the error
+/// was: after a timeout just call again. One thread at a time. Go counterpart:
+/// `bufio.Reader`.
+class Reader {
+ public:
+  explicit Reader(Conn conn) : conn_(std::move(conn)) {}
+  Reader(Reader&&) = default;
+  Reader& operator=(Reader&&) = default;
+
+  const Conn& conn() const { return conn_; }
+  /// What was read ahead and not used yet.
+  std::string_view buffered() const {
+    return std::string_view(ahead_).substr(used_);
+  }
+
+ private:
+  friend struct internal::Access;
+  Conn conn_;
+  std::string ahead_;
+  std::size_t used_ = 0;
+};
+
+inline namespace NETLITE_BUILD {
+
+/// Reads up to and including `end`, at most `limit` bytes. At the end of the
+/// stream gives what is left with `unexpected_eof`, nothing with `eof`.
+/// limit_exceeded when `end` is not among the next `limit` bytes; they stay.
+/// Other errors as read. Go: `bufio.Reader.ReadString`.
+Result<std::string> read_until(Reader& reader, char end,
+                               std::size_t limit = 65536);
+
+/// Reads a line and takes the "\n" or "\r\n" off. Errors as read_until.
+/// Go: `textproto.Reader.ReadLine`.
+Result<std::string> read_line(Reader& reader, std::size_t limit = 65536);
+
+/// Reads what was read ahead, or else from the connection. As read(conn).
+Result<std::size_t> read(Reader& reader, Buffer buffer);
+
+/// Reads until the buffer is full. As read_full(conn).
+Result<std::size_t> read_full(Reader& reader, Buffer buffer);
+
+/// Reads to the end of the stream. When more than `limit` bytes come, gives
+/// those with limit_exceeded, and the one byte that told. With other errors,
+/// as of read, gives what came before. Go: `io.ReadAll`.
+Result<std::string> read_all(const Conn& conn, std::size_t limit);
+
+/// Copies from one connection to another until the first ends. Blocks. Returns
+/// how many bytes were written. Errors as read and write. Go: `io.Copy`.
+Result<std::uint64_t> copy(const Conn& to, const Conn& from);
+
+/// Writes a file, from the descriptor's position to its end; or the file at a
+/// path. Blocks. Returns how many bytes were written. Errors as write, and
+/// those of open(2) and read(2). Go: `io.Copy`.
+Result<std::uint64_t> send_file(const Conn& to, int descriptor);
+Result<std::uint64_t> send_file(const Conn& to, const std::string& path);
+
+}  // namespace NETLITE_BUILD
+
+// ---------------------------------------------------------------------------
+// Concurrency
+
+namespace internal {
+struct GroupState;
+}
+
+/// A Group counts tasks that run in threads of their own. Its destructor waits
+/// for them. Go counterpart: `sync.WaitGroup`, `errgroup.Group`.
+class Group {
+ public:
+  /// `limit` is how many tasks may run at a time; 0: any number.
+  explicit Group(std::size_t limit = 0);
+  Group(const Group&) = delete;
+  Group& operator=(const Group&) = delete;
+  ~Group();
+
+ private:
+  friend struct internal::Access;
+  std::shared_ptr<internal::GroupState> state_;
+};
+
+/// Is told of what happened to one client while the server goes on.
+using Report = internal::Callback<void, const Error&>;
+
+/// How to serve.
+struct ServeOptions {
+  /// How many connections are served at a time; the next ones wait in the
+  /// listener's queue. 0: any number.
+  std::size_t max_connections = 0;
+  /// How long handlers may go on after the listener was closed; then their
+  /// connections are closed too.
+  std::chrono::nanoseconds grace{std::chrono::seconds(5)};
+  /// Hears of failed accepts, failed thread starts, exceptions in handlers.
+  Report on_error{};
+};
+
+/// Waits until all tasks of the group have ended. Returns the first failure:
+/// an Error that a task returned, or task_failed for an exception.
+/// Go: `errgroup.Group.Wait`.
+Error wait(Group& group);
+
+inline namespace NETLITE_BUILD {
+
+/// Runs `f(args...)` in a thread of its own; copies the arguments. Blocks
+/// while the group is at its limit. An exception ends only that task. Error:
+/// what pthread_create(3) says; the task then did not run. Go: `go f(args)`.
+template <class F, class... Args>
+Error go(Group& group, F f, Args... args);
+
+/// Accepts connections and runs `handler(conn)` for each in a thread of its
+/// own. Blocks until the listener is closed and its handlers have ended; then
+/// returns nil. One client's misfortune - a reset, an exception in its
+/// handler, a thread that cannot start, a full descriptor table - costs that
+/// client at most, and `on_error` hears of it. Go: `http.Server.Serve`.
+template <class Handler>
+Error serve(const Listener& listener, Handler handler,
+            const ServeOptions& options = {});
+
+}  // namespace NETLITE_BUILD
+
+// ---------------------------------------------------------------------------
+// Poller: one thread, many connections
+
+namespace internal {
+struct PollerState;
+}
+
+/// What to watch a handle for, and what has come: a sum of these.
+enum Interest : unsigned {
+  readable = 1,  ///< there is something to read or accept, or an end
+  writable = 2,  ///< there is room to write
+  hung_up = 4,   ///< the connection is over; reading tells why
+};
+
+/// One handle that is ready.
+struct Event {
+  Handle handle;
+  unsigned ready = 0;     ///< a sum of `Interest`s
+  std::uint64_t key = 0;  ///< what `watch` was given
+};
+
+/// A Poller tells one thread which of many handles are ready: epoll(7) on
+/// Linux, poll(2) elsewhere. Go has none: there it hides in the runtime.
+class Poller {
+ public:
+  Poller() = default;
+
+ private:
+  friend struct internal::Access;
+  std::shared_ptr<internal::PollerState> state_;
+};
+
+inline namespace NETLITE_BUILD {
+
+/// Makes a Poller. Errors: those of epoll_create(2) and eventfd(2).
+Result<Poller> make_poller();
+
+/// Watches a handle for a sum of `Interest`s, until `unwatch` or close;
+/// watching it again changes interest and key. Any thread may call it.
+Error watch(const Poller& poller, const Handle& handle, unsigned interest,
+            std::uint64_t key = 0);
+
+/// Stops watching a handle.
+Error unwatch(const Poller& poller, const Handle& handle);
+
+/// Waits until something that is watched is ready, and gives at least one
+/// event; `timed_out` at the deadline; no event and no error after `wake`. As
+/// long as a handle is ready, it is told again. One thread at a time.
+Result<std::vector<Event>> wait(const Poller& poller,
+                                Deadline deadline = no_deadline);
+
+/// Makes the `wait` under way, or else the next one, return. Any thread may
+/// call it.
+Error wake(const Poller& poller);
+
+/// Reads as read, but gives would_block instead of waiting.
+Result<std::size_t> try_read(const Conn& conn, Buffer buffer);
+/// Writes what there is room for, and returns how much; would_block when
+/// there is none.
+Result<std::size_t> try_write(const Conn& conn, Bytes bytes);
+/// Accepts as accept, but gives would_block instead of waiting.
+Result<Conn> try_accept(const Listener& listener);
+/// Reads a datagram as read_from, but gives would_block instead of waiting.
+Packet try_read_from(const Conn& packets, Buffer buffer);
+
 }  // namespace NETLITE_BUILD
 
 }  // namespace netlite
+
+template <>
+struct std::is_error_code_enum<netlite::Errc> : std::true_type {};
+template <>
+struct std::is_error_code_enum<netlite::ResolverErrc> : std::true_type {};
 
 // ===========================================================================
 // The machine, part one: netlite::sys, the BSD calls
@@ -693,7 +1130,8 @@ const Addr& addr(const Listener& listener);
 //   close-on-exec  and non-blocking, from birth where the system can.
 //   SIGPIPE        never: MSG_NOSIGNAL, or SO_NOSIGPIPE where that is missing.
 
-namespace netlite::sys {
+namespace netlite {
+namespace sys {
 
 /// A socket address as the kernel wants it.
 struct Address {
@@ -710,9 +1148,10 @@ struct Address {
 };
 
 inline namespace NETLITE_BUILD {
+
 #ifdef NETLITE_TRACE
-// The trace: one line a call. The arguments are put into words only after
-// the call, so that what it received can be shown; errno is left as it was.
+// The trace: one line a call. The arguments are put into words only after the
+// call, so that what it received can be shown; errno is left as it was.
 namespace trace {
 
 inline std::int64_t now() {
@@ -723,7 +1162,8 @@ inline std::int64_t now() {
 struct Sink {
   int fd = -1;
   bool for_people = true;
-  std::int64_t start = now();
+  const std::int64_t start = now();
+
   Sink() {
     const char* where = std::getenv("NETLITE_TRACE");
     if (!where || !*where || std::string_view(where) == "0") return;
@@ -732,19 +1172,11 @@ struct Sink {
              ? STDERR_FILENO
              : ::open(where, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   }
-  static Sink& get() {
-    static Sink sink;
+  static const Sink& get() {
+    static const Sink sink;
     return sink;
   }
 };
-
-inline const char* program() {
-#ifdef __GLIBC__
-  return program_invocation_short_name;
-#else
-  return ::getprogname();
-#endif
-}
 
 // Threads are numbered in the order of their first call.
 inline int thread() {
@@ -753,55 +1185,35 @@ inline int thread() {
   return number;
 }
 
+#ifdef __GLIBC__
+inline const char* program() { return program_invocation_short_name; }
+#else
+inline const char* program() { return ::getprogname(); }
+#endif
+
 inline std::string error_name(int error) {
-  switch (error) {
-#define NETLITE_ERRNO(name) \
-  case name: return #name;
-    NETLITE_ERRNO(EACCES)
-    NETLITE_ERRNO(EADDRINUSE)
-    NETLITE_ERRNO(EADDRNOTAVAIL)
-    NETLITE_ERRNO(EAFNOSUPPORT)
-    NETLITE_ERRNO(EAGAIN)
-    NETLITE_ERRNO(EBADF)
-    NETLITE_ERRNO(ECONNABORTED)
-    NETLITE_ERRNO(ECONNREFUSED)
-    NETLITE_ERRNO(ECONNRESET)
-    NETLITE_ERRNO(EDESTADDRREQ)
-    NETLITE_ERRNO(EHOSTUNREACH)
-    NETLITE_ERRNO(EINPROGRESS)
-    NETLITE_ERRNO(EINTR)
-    NETLITE_ERRNO(EINVAL)
-    NETLITE_ERRNO(EMFILE)
-    NETLITE_ERRNO(EMSGSIZE)
-    NETLITE_ERRNO(ENETUNREACH)
-    NETLITE_ERRNO(ENFILE)
-    NETLITE_ERRNO(ENOENT)
-    NETLITE_ERRNO(ENOTCONN)
-    NETLITE_ERRNO(EPERM)
-    NETLITE_ERRNO(EPIPE)
-    NETLITE_ERRNO(EPROTOTYPE)
-    NETLITE_ERRNO(ETIMEDOUT)
-#undef NETLITE_ERRNO
-    default: return "errno " + std::to_string(error);
-  }
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
+  if (const char* name = ::strerrorname_np(error)) return name;
+#endif
+  return "errno " + std::to_string(error);
 }
 
 // The first bytes of some data as a C string literal.
 inline std::string quote(const void* data, long size) {
-  constexpr long shown = 32;
   if (size < 0) return "...";
   std::string text = "\"";
-  for (long i = 0; i < std::min(size, shown); ++i) {
-    const unsigned char c = static_cast<const unsigned char*>(data)[i];
-    char escaped[5];
-    std::snprintf(escaped, sizeof escaped,
-                  c < ' ' || c > '~' ? "\\x%02x" : "%c", c);
-    text += c == '\n'               ? "\\n"
-            : c == '\r'             ? "\\r"
-            : c == '"' || c == '\\' ? std::string("\\") + escaped
-                                    : escaped;
+  const auto* bytes = static_cast<const unsigned char*>(data);
+  for (long i = 0; i < size && i < 32; ++i) {
+    char escaped[5] = {'\\', static_cast<char>(bytes[i]), 0, 0, 0};
+    const bool plain = bytes[i] >= ' ' && bytes[i] <= '~';
+    if (bytes[i] == '\n' || bytes[i] == '\r')
+      escaped[1] = bytes[i] == '\n' ? 'n' : 'r';
+    else if (!plain)
+      std::snprintf(escaped, sizeof escaped, "\\x%02x", bytes[i]);
+    text +=
+        plain && bytes[i] != '"' && bytes[i] != '\\' ? escaped + 1 : escaped;
   }
-  return text + (size > shown ? "\"..." : "\"");
+  return text + (size > 32 ? "\"..." : "\"");
 }
 
 inline std::string words(const Address& address) {
@@ -818,8 +1230,11 @@ inline std::string words(const Address& address) {
   const auto head = offsetof(sockaddr_un, sun_path);
   if (address.family() != AF_UNIX || address.size <= head) return "-";
   std::string path(address.un.sun_path, address.size - head);
-  if (path[0] == '\0') return "@" + path.substr(1);
-  return path.c_str();
+  return path[0] == '\0' ? "@" + path.substr(1) : path.c_str();
+}
+inline std::string words(const msghdr& message, long size) {
+  return quote(message.msg_iov->iov_base,
+               std::min(size, static_cast<long>(message.msg_iov->iov_len)));
 }
 inline std::string words(const std::string& text) { return text; }
 inline std::string words(const char* text) { return text ? text : "NULL"; }
@@ -838,32 +1253,34 @@ inline std::string duration(std::int64_t ns) {
   return ns >= 50000 ? std::to_string(ns / 1000) + " us" : "";
 }
 
-inline void write_line(const std::string& line) {
-  // One write(2) a line keeps the lines of several processes whole.
-  if (::write(Sink::get().fd, line.data(), line.size()) < 0) return;
-}
-
 inline void tell(const char* name, int fd, const std::string& arguments,
                  long result, int error, std::int64_t start) {
   const std::int64_t end = now();
-  char line[400];
+  char line[512];
+  const std::string failed = result < 0 ? error_name(error) : "";
+  int size = 0;
   if (Sink::get().for_people) {
-    std::string call =
-        std::string(name) + "(" + arguments + ") = " + std::to_string(result);
-    if (result < 0) call += " " + error_name(error);
+    std::string call = std::string(name) + "(" + arguments +
+                       ") = " + std::to_string(result) + " " + failed;
     std::string who = program();
     if (thread() > 1) who += "/" + std::to_string(thread());
-    std::snprintf(line, sizeof line, "%9.3f  %-9s %-68s %s\n",
-                  double(start - Sink::get().start) / 1e6, who.c_str(),
-                  call.c_str(), duration(end - start).c_str());
+    size =
+        std::snprintf(line, sizeof line, "%9.3f  %-9s %-68s %s\n",
+                      static_cast<double>(start - Sink::get().start) / 1e6,
+                      who.c_str(), call.c_str(), duration(end - start).c_str());
   } else {
-    std::snprintf(
+    size = std::snprintf(
         line, sizeof line, "%lld\t%lld\t%s\t%ld\t%d\t%d\t%s\t%s\t%ld\t%s\n",
         static_cast<long long>(start), static_cast<long long>(end), program(),
         static_cast<long>(::getpid()), thread(), fd, name, arguments.c_str(),
-        result, result < 0 ? error_name(error).c_str() : "-");
+        result, failed.empty() ? "-" : failed.c_str());
   }
-  write_line(line);
+  // One write(2) a line keeps the lines of several processes whole.
+  const auto most = static_cast<int>(sizeof line) - 1;
+  if (size > most) line[most - 1] = '\n';
+  if (::write(Sink::get().fd, line,
+              static_cast<std::size_t>(std::min(size, most))) < 0)
+    return;
 }
 
 template <class Call, class Arguments>
@@ -876,6 +1293,42 @@ auto run(const char* name, int fd, Call call, Arguments arguments) {
        static_cast<long>(result), error, start);
   errno = error;
   return result;
+}
+
+inline std::string option(int level, int name) {
+  const auto is = [&](int l, int n) { return level == l && name == n; };
+  if (is(SOL_SOCKET, SO_ERROR)) return "SO_ERROR";
+  if (is(SOL_SOCKET, SO_REUSEADDR)) return "SO_REUSEADDR";
+  if (is(SOL_SOCKET, SO_BROADCAST)) return "SO_BROADCAST";
+  if (is(SOL_SOCKET, SO_KEEPALIVE)) return "SO_KEEPALIVE";
+  if (is(SOL_SOCKET, SO_LINGER)) return "SO_LINGER";
+  if (is(SOL_SOCKET, SO_TYPE)) return "SO_TYPE";
+  if (is(IPPROTO_TCP, TCP_NODELAY)) return "TCP_NODELAY";
+  if (is(IPPROTO_TCP, TCP_KEEPINTVL)) return "TCP_KEEPINTVL";
+#ifdef TCP_KEEPIDLE
+  if (is(IPPROTO_TCP, TCP_KEEPIDLE)) return "TCP_KEEPIDLE";
+#endif
+  if (is(IPPROTO_IPV6, IPV6_V6ONLY)) return "IPV6_V6ONLY";
+  return std::to_string(level) + "/" + std::to_string(name);
+}
+
+inline std::string socket_kind(int family, int type) {
+  return std::string(family == AF_INET    ? "AF_INET, "
+                     : family == AF_INET6 ? "AF_INET6, "
+                                          : "AF_UNIX, ") +
+         (type == SOCK_STREAM  ? "SOCK_STREAM"
+          : type == SOCK_DGRAM ? "SOCK_DGRAM"
+                               : "SOCK_SEQPACKET");
+}
+
+inline std::string watched(const pollfd* fds, std::size_t count) {
+  std::string text = "{";
+  for (std::size_t i = 0; i < count; ++i) {
+    text += (i ? ", " : "") + std::to_string(fds[i].fd);
+    if (fds[i].events & POLLIN) text += " POLLIN";
+    if (fds[i].events & POLLOUT) text += " POLLOUT";
+  }
+  return text + "}";
 }
 
 }  // namespace trace
@@ -904,75 +1357,71 @@ auto retry(Call call) {
   }
 }
 
-// close(2). Not repeated after EINTR: the descriptor is released all the
-// same, and its number may be somebody else's by now.
+// close(2). Not repeated after EINTR: the descriptor is released all the same,
+// and its number may be somebody else's by now.
 inline int close(int fd) {
   return NETLITE_TRACED(::close(fd), "close", fd, fd);
 }
 
-#ifdef NETLITE_LINUX
-// Sockets are born non-blocking and close-on-exec: no child that another
-// thread forks in between can inherit them.
-constexpr int birth_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
-// An accepted TCP socket inherits the options of its listener.
-constexpr bool accept_inherits_options = true;
-constexpr int no_signal = MSG_NOSIGNAL;
-inline int raise(int fd) { return fd; }
-#else
-constexpr int birth_flags = 0;
-constexpr bool accept_inherits_options = false;
-#ifdef MSG_NOSIGNAL
-constexpr int no_signal = MSG_NOSIGNAL;
-#else
-constexpr int no_signal = 0;
-#endif
-// Gives a new descriptor the flags that it was not born with.
-inline int raise(int fd) {
-  if (fd < 0) return fd;
-  const int flags = ::fcntl(fd, F_GETFL);
-  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
-      ::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
-    const int error = errno;
-    close(fd);
-    errno = error;
-    return -1;
-  }
+// fcntl(2): the flags of a descriptor that was not born with them.
+inline int close_on_exec(int fd) { return ::fcntl(fd, F_SETFD, FD_CLOEXEC); }
+inline int adopt(int fd) {
 #ifdef SO_NOSIGPIPE
   const int on = 1;
   ::setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
 #endif
-  return fd;
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return -1;
+  return close_on_exec(fd);
 }
-#endif
+inline int adopt_or_close(int fd) {
+  if (fd < 0 || adopt(fd) == 0) return fd;
+  const int error = errno;
+  close(fd);
+  errno = error;
+  return -1;
+}
 
-#ifdef NETLITE_TRACE
-inline const char* family_name(int family) {
-  return family == AF_INET    ? "AF_INET"
-         : family == AF_INET6 ? "AF_INET6"
-                              : "AF_UNIX";
-}
-inline const char* type_name(int type) {
-  return type == SOCK_STREAM  ? "SOCK_STREAM"
-         : type == SOCK_DGRAM ? "SOCK_DGRAM"
-                              : "SOCK_SEQPACKET";
-}
+// dup(2), close-on-exec
+inline int duplicate(int fd) { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); }
+
+// What the systems have for the three policies. On Linux sockets are born
+// non-blocking and close-on-exec: no child that another thread forks in
+// between can inherit them.
+#ifdef NETLITE_LINUX
+constexpr int birth_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+constexpr int receive_flags = MSG_CMSG_CLOEXEC;
+inline int born(int fd) { return fd; }
+#else
+constexpr int birth_flags = 0;
+constexpr int receive_flags = 0;
+inline int born(int fd) { return adopt_or_close(fd); }
+#endif
+#ifdef MSG_NOSIGNAL
+constexpr int send_flags = MSG_NOSIGNAL;
+#else
+constexpr int send_flags = 0;
 #endif
 
 // socket(2)
 inline int socket(int family, int type) {
-  return raise(NETLITE_TRACED(::socket(family, type | birth_flags, 0), "socket",
-                              -1, family_name(family), ", ", type_name(type)));
+  return born(NETLITE_TRACED(::socket(family, type | birth_flags, 0), "socket",
+                             -1, trace::socket_kind(family, type)));
 }
 
-// socketpair(2)
+// socketpair(2), pipe(2), and whatever else makes two descriptors
+inline int born_pair(int result, int (&fds)[2]) {
+  if (result < 0) return result;
+  if (born(fds[0]) < 0) return close(fds[1]), -1;
+  if (born(fds[1]) < 0) return close(fds[0]), -1;
+  return result;
+}
 inline int socketpair(int (&fds)[2]) {
-  const int made = NETLITE_TRACED(
-      ::socketpair(AF_UNIX, SOCK_STREAM | birth_flags, 0, fds), "socketpair",
-      -1, "AF_UNIX, SOCK_STREAM, {", fds[0], ", ", fds[1], "}");
-  if (made < 0) return made;
-  if (raise(fds[0]) < 0) return close(fds[1]), -1;
-  if (raise(fds[1]) < 0) return close(fds[0]), -1;
-  return 0;
+  return born_pair(
+      NETLITE_TRACED(::socketpair(AF_UNIX, SOCK_STREAM | birth_flags, 0, fds),
+                     "socketpair", -1, "AF_UNIX, SOCK_STREAM, {", fds[0], ", ",
+                     fds[1], "}"),
+      fds);
 }
 
 // bind(2)
@@ -986,8 +1435,8 @@ inline int listen(int fd, int backlog) {
   return NETLITE_TRACED(::listen(fd, backlog), "listen", fd, fd, ", ", backlog);
 }
 
-// accept(2); the peer's address comes with it, for a peer that has reset
-// the connection already has no address left to ask for.
+// accept(2). The peer's address comes with it, for a peer that has reset the
+// connection already has no address left to ask for.
 inline int accept(int fd, Address& peer) {
   return retry([&] {
     peer = Address();
@@ -996,9 +1445,9 @@ inline int accept(int fd, Address& peer) {
                           "accept", fd, fd, ", ",
                           result < 0 ? "-" : trace::words(peer));
 #else
-    return raise(NETLITE_TRACED(::accept(fd, &peer.any, &peer.size), "accept",
-                                fd, fd, ", ",
-                                result < 0 ? "-" : trace::words(peer)));
+    return born(NETLITE_TRACED(::accept(fd, &peer.any, &peer.size), "accept",
+                               fd, fd, ", ",
+                               result < 0 ? "-" : trace::words(peer)));
 #endif
   });
 }
@@ -1012,136 +1461,103 @@ inline int connect(int fd, const Address& address) {
 
 // shutdown(2)
 inline int shutdown(int fd, int how) {
-  return NETLITE_TRACED(::shutdown(fd, how), "shutdown", fd, fd, ", ",
-                        how == SHUT_RD   ? "SHUT_RD"
-                        : how == SHUT_WR ? "SHUT_WR"
-                                         : "SHUT_RDWR");
+  return NETLITE_TRACED(::shutdown(fd, how), "shutdown", fd, fd,
+                        how == SHUT_RD ? ", SHUT_RD" : ", SHUT_WR");
 }
 
-// getsockname(2)
+// getsockname(2) and getpeername(2)
 inline int getsockname(int fd, Address& address) {
   return NETLITE_TRACED(::getsockname(fd, &address.any, &address.size),
                         "getsockname", fd, fd, ", ", address);
 }
-
-// getpeername(2)
 inline int getpeername(int fd, Address& address) {
   return NETLITE_TRACED(::getpeername(fd, &address.any, &address.size),
                         "getpeername", fd, fd, ", ",
                         result < 0 ? "-" : trace::words(address));
 }
 
-#ifdef NETLITE_TRACE
-inline std::string option_name(int level, int option) {
-  if (level == SOL_SOCKET) {
-    if (option == SO_ERROR) return "SO_ERROR";
-    if (option == SO_REUSEADDR) return "SO_REUSEADDR";
-    if (option == SO_REUSEPORT) return "SO_REUSEPORT";
-    if (option == SO_BROADCAST) return "SO_BROADCAST";
-    if (option == SO_KEEPALIVE) return "SO_KEEPALIVE";
-  }
-  if (level == IPPROTO_TCP && option == TCP_NODELAY) return "TCP_NODELAY";
-  if (level == IPPROTO_TCP && option == TCP_KEEPINTVL) return "TCP_KEEPINTVL";
-#ifdef TCP_KEEPIDLE
-  if (level == IPPROTO_TCP && option == TCP_KEEPIDLE) return "TCP_KEEPIDLE";
-#endif
-  if (level == IPPROTO_IPV6 && option == IPV6_V6ONLY) return "IPV6_V6ONLY";
-  return std::to_string(level) + "/" + std::to_string(option);
+// setsockopt(2) and getsockopt(2)
+inline int setsockopt(int fd, int level, int name, const void* value,
+                      std::size_t size) {
+  return NETLITE_TRACED(
+      ::setsockopt(fd, level, name, value, static_cast<socklen_t>(size)),
+      "setsockopt", fd, fd, ", ", trace::option(level, name), ", ",
+      size < sizeof(int) ? -1 : *static_cast<const int*>(value));
 }
-#endif
-
-// setsockopt(2) of a number
-inline int setsockopt(int fd, int level, int option, int value) {
-  return NETLITE_TRACED(::setsockopt(fd, level, option, &value, sizeof value),
-                        "setsockopt", fd, fd, ", ", option_name(level, option),
-                        ", ", value);
+inline int setsockopt(int fd, int level, int name, int value) {
+  return setsockopt(fd, level, name, &value, sizeof value);
+}
+inline int getsockopt(int fd, int level, int name, void* value,
+                      std::size_t size) {
+  auto length = static_cast<socklen_t>(size);
+  return NETLITE_TRACED(::getsockopt(fd, level, name, value, &length),
+                        "getsockopt", fd, fd, ", ", trace::option(level, name),
+                        ", ",
+                        size < sizeof(int) ? -1 : *static_cast<int*>(value));
 }
 
-// getsockopt(2) of a number
-inline int getsockopt(int fd, int level, int option, int& value) {
-  socklen_t size = sizeof value;
-  return NETLITE_TRACED(::getsockopt(fd, level, option, &value, &size),
-                        "getsockopt", fd, fd, ", ", option_name(level, option),
-                        ", ", value);
-}
-
-// How long TCP waits in silence before it probes. (tcp(7); macOS has the
-// same option under another name.)
-inline int set_keep_alive_idle(int fd, int seconds) {
-#ifdef TCP_KEEPIDLE
-  return setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
+// TCP's keep-alive probes, tcp(7), in whole seconds; 0 probes: the system's
+// number. An accepted socket inherits such options on Linux, not everywhere.
+#ifdef NETLITE_LINUX
+constexpr bool accepted_inherits = true;
 #else
-  return setsockopt(fd, IPPROTO_TCP, TCP_KEEPALIVE, seconds);
+constexpr bool accepted_inherits = false;
 #endif
+inline int set_keep_alive(int fd, int idle, int interval, int count) {
+#ifdef TCP_KEEPIDLE
+  constexpr int idle_option = TCP_KEEPIDLE;
+#else
+  constexpr int idle_option = TCP_KEEPALIVE;  // macOS
+#endif
+  int result = setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  if (!result) result = setsockopt(fd, IPPROTO_TCP, idle_option, idle);
+  if (!result) result = setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval);
+  if (!result && count)
+    result = setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, count);
+  return result;
 }
 
-// recv(2)
+// recv(2) and send(2)
 inline ssize_t recv(int fd, void* data, std::size_t size) {
   return retry([&] {
     return NETLITE_TRACED(::recv(fd, data, size, 0), "recv", fd, fd, ", ",
                           trace::quote(data, result), ", ", size);
   });
 }
-
-// recvmsg(2) of one message; `cut` tells whether it was longer than `size`.
-inline ssize_t recvmsg(int fd, void* data, std::size_t size, bool& cut) {
-  iovec piece{data, size};
-  msghdr message{};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  const ssize_t n = retry([&] {
-    return NETLITE_TRACED(::recvmsg(fd, &message, 0), "recvmsg", fd, fd, ", ",
-                          trace::quote(data, result), ", ", size);
-  });
-  cut = n >= 0 && (message.msg_flags & MSG_TRUNC) != 0;
-  return n;
-}
-
-// send(2)
 inline ssize_t send(int fd, const void* data, std::size_t size) {
   return retry([&] {
-    return NETLITE_TRACED(::send(fd, data, size, no_signal), "send", fd, fd,
+    return NETLITE_TRACED(::send(fd, data, size, send_flags), "send", fd, fd,
                           ", ", trace::quote(data, static_cast<long>(size)),
                           ", ", size);
   });
 }
 
-// sendmsg(2) of several pieces, at most 1,024 of them (IOV_MAX)
-inline ssize_t sendmsg(int fd, iovec* pieces, std::size_t count) {
-  msghdr message{};
-  message.msg_iov = pieces;
-  message.msg_iovlen =
-      static_cast<decltype(message.msg_iovlen)>(count < 1024 ? count : 1024);
+// recvmsg(2) and sendmsg(2): several pieces, an address, descriptors
+inline ssize_t recvmsg(int fd, msghdr& message) {
   return retry([&] {
-    return NETLITE_TRACED(
-        ::sendmsg(fd, &message, no_signal), "sendmsg", fd, fd, ", ",
-        trace::quote(pieces->iov_base, static_cast<long>(pieces->iov_len)),
-        ", ", count, " pieces");
+    return NETLITE_TRACED(::recvmsg(fd, &message, receive_flags), "recvmsg", fd,
+                          fd, ", ", trace::words(message, result));
   });
 }
-
-#ifdef NETLITE_TRACE
-inline std::string watched(const pollfd* fds, std::size_t count) {
-  std::string text = "{";
-  for (std::size_t i = 0; i < count; ++i) {
-    text += (i ? ", " : "") + std::to_string(fds[i].fd);
-    if (fds[i].events & POLLIN) text += " POLLIN";
-    if (fds[i].events & POLLOUT) text += " POLLOUT";
-  }
-  return text + "}";
+inline ssize_t sendmsg(int fd, const msghdr& message) {
+  return retry([&] {
+    return NETLITE_TRACED(::sendmsg(fd, &message, send_flags), "sendmsg", fd,
+                          fd, ", ", trace::words(message, LONG_MAX), ", ",
+                          message.msg_iovlen, " pieces");
+  });
 }
-#endif
 
 // poll(2), for at most so many milliseconds, negative: for ever. May return
 // early, -1 and EINTR: the caller looks at the clock and at the socket.
 inline int poll(pollfd* fds, std::size_t count, int milliseconds) {
-  return NETLITE_TRACED(
-      ::poll(fds, static_cast<nfds_t>(count), milliseconds), "poll", fds[0].fd,
-      watched(fds, count), ", ",
-      milliseconds < 0 ? "for ever" : std::to_string(milliseconds) + " ms");
+  return NETLITE_TRACED(::poll(fds, static_cast<nfds_t>(count), milliseconds),
+                        "poll", fds[0].fd, trace::watched(fds, count), ", ",
+                        milliseconds < 0
+                            ? std::string("for ever")
+                            : std::to_string(milliseconds) + " ms");
 }
 
-// What wakes a thread that is blocked in poll: written to one end, it makes
+// What wakes a thread that is blocked in poll: a token sent to one end makes
 // the other readable. eventfd(2) needs one descriptor for that, pipe(2) two.
 #ifdef NETLITE_LINUX
 using WakeToken = std::uint64_t;
@@ -1151,12 +1567,7 @@ inline int wakeup_pair(int (&ends)[2]) {
 }
 #else
 using WakeToken = char;
-inline int wakeup_pair(int (&ends)[2]) {
-  if (::pipe(ends) < 0) return -1;
-  if (raise(ends[0]) < 0) return close(ends[1]), -1;
-  if (raise(ends[1]) < 0) return close(ends[0]), -1;
-  return 0;
-}
+inline int wakeup_pair(int (&ends)[2]) { return born_pair(::pipe(ends), ends); }
 #endif
 inline ssize_t wakeup_send(int end) {
   const WakeToken token = 1;
@@ -1167,6 +1578,14 @@ inline ssize_t wakeup_take(int end) {
   return retry([&] { return ::read(end, &token, sizeof token); });
 }
 
+// open(2) for reading, and read(2): files
+inline int open(const char* path) {
+  return retry([&] { return ::open(path, O_RDONLY | O_CLOEXEC); });
+}
+inline ssize_t read(int fd, void* data, std::size_t size) {
+  return retry([&] { return ::read(fd, data, size); });
+}
+
 // getaddrinfo(3); returns its EAI_... number. May block for seconds.
 inline int getaddrinfo(const char* host, const char* service,
                        const addrinfo& hints, addrinfo** found) {
@@ -1174,13 +1593,19 @@ inline int getaddrinfo(const char* host, const char* service,
                         "getaddrinfo", -1, host, ", ", service);
 }
 
+// getnameinfo(3) for a name; returns its EAI_... number. May block.
+inline int getnameinfo(const Address& address, char (&name)[NI_MAXHOST]) {
+  return NETLITE_TRACED(::getnameinfo(&address.any, address.size, name,
+                                      sizeof name, nullptr, 0, NI_NAMEREQD),
+                        "getnameinfo", -1, address);
+}
+
 // if_nametoindex(3); a zone may also be written as a number. 0: no such.
 inline unsigned if_nametoindex(const std::string& name) {
   const unsigned index = ::if_nametoindex(name.c_str());
-  if (index != 0) return index;
   const bool number = !name.empty() && name.size() < 9 &&
-                      name.find_first_not_of("0123456789") == std::string::npos;
-  return number ? static_cast<unsigned>(std::stoul(name)) : 0;
+                      name.find_first_not_of("0123456789") == name.npos;
+  return index || !number ? index : static_cast<unsigned>(std::stoul(name));
 }
 
 // if_indextoname(3), or the number where there is no such interface
@@ -1199,8 +1624,82 @@ inline int start_thread(void* (*run)(void*), void* argument) {
   ::pthread_attr_destroy(&detached);
   return error;
 }
+
+// Who is at the other end of a unix socket; SO_PEERCRED, getpeereid(3).
+inline int peer_credentials(int fd, Credentials& out) {
+#ifdef __linux__
+  ucred peer{};
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, sizeof peer) < 0)
+    return -1;
+  out = {peer.pid, peer.uid, peer.gid};
+  return 0;
+#else
+  return ::getpeereid(fd, &out.uid, &out.gid);
+#endif
+}
+
+// Readiness of many: epoll(7), or nothing where there is only poll.
+#ifdef NETLITE_LINUX
+constexpr bool has_epoll = true;
+inline int epoll_create() { return ::epoll_create1(EPOLL_CLOEXEC); }
+// Watches a descriptor for poll's POLLIN and POLLOUT (epoll has the same
+// numbers for them); 0 stops watching it.
+inline int epoll_watch(int epoll, int fd, unsigned events, bool known) {
+  epoll_event event{};
+  event.events = events;
+  event.data.fd = fd;
+  const int operation = !events ? EPOLL_CTL_DEL
+                        : known ? EPOLL_CTL_MOD
+                                : EPOLL_CTL_ADD;
+  return ::epoll_ctl(epoll, operation, fd, &event);
+}
+// Fills `ready` with descriptors and what is ready on them.
+inline int epoll_wait(int epoll, std::vector<pollfd>& ready, int milliseconds) {
+  epoll_event events[256];
+  const int n = ::epoll_wait(epoll, events, 256, milliseconds);
+  for (int i = 0; i < n; ++i)
+    ready.push_back(
+        {events[i].data.fd, 0, static_cast<short>(events[i].events)});
+  return n;
+}
+#else
+constexpr bool has_epoll = false;
+inline int epoll_create() { return -1; }
+inline int epoll_watch(int, int, unsigned, bool) { return 0; }
+inline int epoll_wait(int, std::vector<pollfd>&, int) { return -1; }
+#endif
+
+// The end of must: an exception, or where there are none, of the program.
+[[noreturn]] inline void fail(const Error& err) {
+#ifdef __cpp_exceptions
+  throw Failure(err);
+#else
+  const std::string line = err.message() + "\n";
+  if (::write(STDERR_FILENO, line.data(), line.size()) < 0) std::abort();
+  std::abort();
+#endif
+}
+
+// Calls f; returns what an exception said that f let out, or "".
+template <class F>
+std::string guarded(F f) {
+#ifdef __cpp_exceptions
+  try {
+    f();
+  } catch (const std::exception& exception) {
+    return std::string("exception: ") + exception.what();
+  } catch (...) {
+    return "exception";
+  }
+#else
+  f();
+#endif
+  return {};
+}
+
 }  // namespace NETLITE_BUILD
-}  // namespace netlite::sys
+}  // namespace sys
+}  // namespace netlite
 
 // ===========================================================================
 // The machine, part two: the bodies, in the order of the interface
@@ -1218,15 +1717,21 @@ struct Story {
   std::string network;
   Addr local{};
   Addr remote{};
-  std::string subject{};  // what the cause speaks of: "connect", "lookup x"
+  std::string subject{};  // stands before the cause: "connect", "lookup x"
+  std::string behind{};   // stands behind it: the text that made no sense
 };
 
-inline const char* text_of(Errc code) {
+inline const char* text_of(int code) {
   switch (code) {
     case eof: return "EOF";
     case unexpected_eof: return "unexpected EOF";
     case closed: return "use of closed network connection";
     case timed_out: return "i/o timeout";
+    case would_block: return "operation would block";
+    case truncated: return "message truncated";
+    case limit_exceeded: return "limit exceeded";
+    case task_failed: return "task failed";
+    case no_descriptor: return "no descriptor in the message";
     case unknown_network: return "unknown network";
     case missing_address: return "missing address";
     case missing_port: return "missing port in address";
@@ -1237,31 +1742,30 @@ inline const char* text_of(Errc code) {
     case unknown_port: return "unknown port";
     case invalid_port: return "invalid port";
     case invalid_ip: return "invalid IP address";
+    case invalid_prefix: return "invalid CIDR address";
     case no_suitable_address: return "no suitable address found";
     case unexpected_address_type: return "unexpected address type";
     case mismatched_local_address: return "mismatched local address type";
     case non_ipv4_address: return "non-IPv4 address";
-    case truncated: return "datagram truncated";
+    case write_to_connected:
+      return "use of WriteTo with pre-connected connection";
+    default: return "unknown error";
   }
-  return "unknown error";
 }
 
 class Category : public std::error_category {
- public:
   const char* name() const noexcept override { return "netlite"; }
-  std::string message(int code) const override {
-    return text_of(static_cast<Errc>(code));
-  }
+  std::string message(int code) const override { return text_of(code); }
   // Our deadline is a kind of std::errc::timed_out; ETIMEDOUT is another.
   std::error_condition default_error_condition(
       int code) const noexcept override {
     if (code == timed_out) return std::errc::timed_out;
+    if (code == would_block) return std::errc::operation_would_block;
     return {code, *this};
   }
 };
 
 class ResolverCategory : public std::error_category {
- public:
   const char* name() const noexcept override { return "resolver"; }
   std::string message(int code) const override {
     if (code == no_such_host) return "no such host";
@@ -1272,8 +1776,8 @@ class ResolverCategory : public std::error_category {
 
 // "Connection refused" in the middle of a sentence.
 inline std::string uncapitalized(std::string text) {
-  const auto is_upper = [](char c) { return c >= 'A' && c <= 'Z'; };
-  if (text.size() > 1 && is_upper(text[0]) && !is_upper(text[1]))
+  const auto upper = [](char c) { return c >= 'A' && c <= 'Z'; };
+  if (text.size() > 1 && upper(text[0]) && !upper(text[1]))
     text[0] = static_cast<char>(text[0] - 'A' + 'a');
   return text;
 }
@@ -1290,27 +1794,6 @@ inline const std::error_category& resolver_category() noexcept {
   return instance;
 }
 
-inline std::error_code make_error_code(Errc code) noexcept {
-  return {code, category()};
-}
-
-inline std::error_code make_error_code(ResolverErrc code) noexcept {
-  return {code, resolver_category()};
-}
-
-}  // namespace netlite
-
-template <>
-struct std::is_error_code_enum<netlite::Errc> : std::true_type {};
-template <>
-struct std::is_error_code_enum<netlite::ResolverErrc> : std::true_type {};
-
-namespace netlite {
-
-inline Error::Error(std::error_code code) noexcept : code_(code) {}
-
-inline Error::Error(Errc code) noexcept : code_(make_error_code(code)) {}
-
 inline Error::Error(std::error_code code, internal::Story story)
     : code_(code),
       story_(std::make_shared<const internal::Story>(std::move(story))) {}
@@ -1321,15 +1804,11 @@ inline const internal::Story& Error::story() const noexcept {
 }
 
 inline const std::string& Error::op() const noexcept { return story().op; }
-
 inline const std::string& Error::network() const noexcept {
   return story().network;
 }
-
 inline const Addr& Error::local() const noexcept { return story().local; }
-
 inline const Addr& Error::remote() const noexcept { return story().remote; }
-
 inline const std::string& Error::subject() const noexcept {
   return story().subject;
 }
@@ -1338,21 +1817,15 @@ inline std::string Error::message() const {
   if (!code_) return {};
   const internal::Story& about = story();
   std::string text = about.op;
-  if (!text.empty()) {
+  if (!about.op.empty()) {
     if (!about.network.empty()) text += " " + about.network;
     if (about.local) text += " " + about.local.string();
-    if (about.remote) {
-      text += about.local ? "->" : " ";
-      text += about.remote.string();
-    }
+    if (about.remote)
+      text += (about.local ? "->" : " ") + about.remote.string();
     text += ": ";
   }
   if (!about.subject.empty()) text += about.subject + ": ";
-  text += internal::uncapitalized(code_.message());
-  // Go puts the name of a network that it does not know behind the cause.
-  if (code_ == unknown_network && about.subject.empty())
-    text += " " + about.network;
-  return text;
+  return text + internal::uncapitalized(code_.message()) + about.behind;
 }
 
 inline bool Error::timeout() const noexcept {
@@ -1362,43 +1835,16 @@ inline bool Error::timeout() const noexcept {
 }
 
 inline bool Error::temporary() const noexcept {
-  if (timeout()) return true;
-  if (code_.category() == resolver_category())
-    return code_.value() == EAI_AGAIN;
-  if (code_.category() != std::system_category()) return false;
-  switch (code_.value()) {
-    case EINTR:
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM: return true;
-    default: return false;
-  }
-}
-
-inline Failure::Failure(const Error& err)
-    : std::runtime_error(err.message()), error(err) {}
-
-namespace internal {
-[[noreturn]] inline void raise(const Error& err) {
-#if defined(__cpp_exceptions)
-  throw Failure(err);
-#else
-  const std::string line = err.message() + "\n";
-  if (::write(STDERR_FILENO, line.data(), line.size()) < 0) std::abort();
-  std::abort();
-#endif
-}
-}  // namespace internal
-
-template <class T>
-T must(Result<T> result) {
-  if (result.error) internal::raise(result.error);
-  return std::move(result.value);
+  if (timeout() || code_ == would_block) return true;
+  const int value = code_.value();
+  if (code_.category() == resolver_category()) return value == EAI_AGAIN;
+  return code_.category() == std::system_category() &&
+         (value == EINTR || value == EMFILE || value == ENFILE ||
+          value == ENOBUFS || value == ENOMEM);
 }
 
 inline void must(const Error& err) {
-  if (err) internal::raise(err);
+  if (err) sys::fail(err);
 }
 
 // ---------------------------------------------------------------------------
@@ -1424,139 +1870,50 @@ inline constexpr Network networks[] = {
     {"unix", "unix", AF_UNIX, SOCK_STREAM},
     {"unixgram", "unixgram", AF_UNIX, SOCK_DGRAM},
     {"unixpacket", "unixpacket", AF_UNIX, SOCK_SEQPACKET},
-    {"pipe", "pipe", AF_UNIX, SOCK_STREAM},
 };
-inline constexpr const Network& pipe_network =
-    networks[std::size(networks) - 1];
+inline constexpr Network pipe_network{"pipe", "pipe", AF_UNIX, SOCK_STREAM};
 
 inline const Network* find_network(std::string_view name) {
   for (const Network& network : networks)
-    if (network.name == name && &network != &pipe_network) return &network;
+    if (network.name == name) return &network;
   return nullptr;
 }
 
 // "address X: missing port in address" and kin
-inline Error address_error(Errc code, std::string_view address) {
+inline Error address_error(std::error_code code, std::string_view address) {
   return {code, {"", "", {}, {}, "address " + std::string(address)}};
 }
 
-// Four decimal numbers from 0 to 255, without signs or leading zeros.
-inline bool parse_ipv4(std::string_view text, unsigned char* bytes) {
-  for (int i = 0; i < 4; ++i) {
-    if (i > 0) {
-      if (text.empty() || text[0] != '.') return false;
-      text.remove_prefix(1);
-    }
-    std::size_t digits = 0;
-    unsigned value = 0;
-    while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9') {
-      value = value * 10 + static_cast<unsigned>(text[digits++] - '0');
-      if (value > 255) return false;
-    }
-    if (digits == 0 || (digits > 1 && text[0] == '0')) return false;
-    bytes[i] = static_cast<unsigned char>(value);
-    text.remove_prefix(digits);
+// "invalid IP address: X" and kin
+inline Error parse_error(Errc code, std::string_view text) {
+  return {code, {"", "", {}, {}, "", ": " + std::string(text)}};
+}
+
+inline Error no_network(const char* op, std::string_view name) {
+  return {unknown_network,
+          {op, std::string(name), {}, {}, "", " " + std::string(name)}};
+}
+
+// inet_pton(3) wants at most four digits a group, but zeros in front of one
+// mean nothing; except in an IPv4 tail, where they once meant octal.
+inline std::string without_leading_zeros(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const std::string_view group = text.substr(i, text.substr(i).find(':'));
+    std::size_t zeros = 0;
+    if ((i == 0 || text[i - 1] == ':') && group.find('.') == group.npos)
+      while (zeros + 1 < group.size() && group[zeros] == '0') ++zeros;
+    out += text[i += zeros];
   }
-  return text.empty();
+  return out;
 }
 
-inline int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-// Takes one group of hexadecimal digits, at most ffff, from the front.
-inline bool take_group(std::string_view& text, unsigned char* bytes) {
-  unsigned value = 0;
-  std::size_t digits = 0;
-  for (; digits < text.size() && hex_digit(text[digits]) >= 0; ++digits) {
-    value = value * 16 + static_cast<unsigned>(hex_digit(text[digits]));
-    if (value > 0xffff) return false;
-  }
-  bytes[0] = static_cast<unsigned char>(value >> 8);
-  bytes[1] = static_cast<unsigned char>(value & 0xff);
-  text.remove_prefix(digits);
-  return digits > 0;
-}
-
-// Takes one colon; false when there is none.
-inline bool take_colon(std::string_view& text) {
-  if (text.empty() || text[0] != ':') return false;
-  text.remove_prefix(1);
-  return true;
-}
-
-// Eight groups of hexadecimal digits; "::" stands for one run of zeros, and
-// the last two groups may be written as an IPv4 address (RFC 4291, 2.2).
-inline bool parse_ipv6(std::string_view text, unsigned char* bytes) {
-  std::size_t at = 0;
-  std::size_t gap = 17;  // where the zeros go; 17: no "::" so far
-  if (text.substr(0, 2) == "::") {
-    gap = 0;
-    text.remove_prefix(2);
-  }
-  while (at < 16 && !text.empty()) {
-    if (text.substr(0, text.find(':')).find('.') != text.npos) {
-      if (at > 12 || !parse_ipv4(text, bytes + at)) return false;
-      at += 4;
-      text = {};
-      break;
-    }
-    if (!take_group(text, bytes + at)) return false;
-    at += 2;
-    if (text.empty()) break;
-    if (!take_colon(text) || text.empty()) return false;
-    if (take_colon(text)) {
-      if (gap != 17) return false;
-      gap = at;
-    }
-  }
-  if (!text.empty()) return false;
-  if (gap == 17) return at == 16;
-  if (at == 16) return false;
-  std::memmove(bytes + 16 - (at - gap), bytes + gap, at - gap);
-  std::memset(bytes + gap, 0, 16 - at);
-  return true;
-}
-
-// The longest run of two zero groups or more, as {start, end} in bytes.
-inline std::pair<int, int> longest_zeros(const unsigned char* bytes) {
-  std::pair<int, int> longest{-1, -1};
-  for (int i = 0; i < 16; i += 2) {
-    int end = i;
-    while (end < 16 && bytes[end] == 0 && bytes[end + 1] == 0) end += 2;
-    if (end - i > 2 && end - i > longest.second - longest.first)
-      longest = {i, end};
-    if (end > i) i = end;
-  }
-  return longest;
-}
-
-inline std::string ipv6_string(const unsigned char* bytes) {
-  const auto [start, end] = longest_zeros(bytes);
-  std::string text;
-  for (int i = 0; i < 16; i += 2) {
-    if (i == start) {
-      text += "::";
-      i = end;
-      if (i == 16) break;
-    } else if (i > 0) {
-      text += ':';
-    }
-    const unsigned group = static_cast<unsigned>(bytes[i] << 8 | bytes[i + 1]);
-    for (int shift = 12; shift >= 0; shift -= 4)
-      if (group >> shift || shift == 0)
-        text += "0123456789abcdef"[group >> shift & 15];
-  }
-  return text;
-}
-
-inline std::string ipv4_string(const unsigned char* bytes) {
-  std::string text = std::to_string(bytes[0]);
-  for (int i = 1; i < 4; ++i) text += '.' + std::to_string(bytes[i]);
-  return text;
+// The address's bytes, and how many: 4, 16, or 0 when it is none.
+inline std::size_t parse_numeric(std::string_view text, unsigned char* bytes) {
+  if (text.find('\0') != text.npos) return 0;
+  if (::inet_pton(AF_INET, std::string(text).c_str(), bytes) == 1) return 4;
+  const std::string plain = without_leading_zeros(text);
+  return ::inet_pton(AF_INET6, plain.c_str(), bytes) == 1 ? 16 : 0;
 }
 
 }  // namespace internal
@@ -1565,29 +1922,88 @@ inline IP::IP(const unsigned char* bytes, std::size_t size,
               std::string_view zone)
     : zone_(zone) {
   if (size != 4 && size != 16) return;
-  std::memcpy(bytes_.data(), bytes, size);
+  std::memcpy(bytes_, bytes, size);
   size_ = static_cast<std::uint8_t>(size);
 }
 
 inline bool IP::is4_in_6() const noexcept {
-  static constexpr unsigned char prefix[12] = {0, 0, 0, 0, 0,    0,
-                                               0, 0, 0, 0, 0xff, 0xff};
-  return is6() && std::memcmp(data(), prefix, sizeof prefix) == 0;
+  return is6() && std::memcmp(bytes_, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0;
 }
 
 inline bool IP::is_unspecified() const noexcept {
-  static constexpr std::array<unsigned char, 16> zeros{};
-  return size_ != 0 && bytes_ == zeros;
+  static constexpr unsigned char zeros[16] = {};
+  return size_ != 0 && std::memcmp(bytes_, zeros, 16) == 0;
 }
 
-inline IP IP::unmap() const { return is4_in_6() ? IP(data() + 12, 4) : *this; }
+// Are the first bits of an address of this size these?
+inline bool IP::starts(std::size_t size, const char* bytes,
+                       int bits) const noexcept {
+  const unsigned char* mine = is4_in_6() ? bytes_ + 12 : bytes_;
+  if ((is4_in_6() ? 4 : size_) != size) return false;
+  for (int bit = 0; bit < bits; ++bit)
+    if ((mine[bit / 8] ^ bytes[bit / 8]) >> (7 - bit % 8) & 1) return false;
+  return true;
+}
+
+inline bool IP::is_loopback() const noexcept {
+  static constexpr char one[16] = {0, 0, 0, 0, 0, 0, 0, 0,
+                                   0, 0, 0, 0, 0, 0, 0, 1};
+  return starts(4, "\x7f", 8) || starts(16, one, 128);
+}
+inline bool IP::is_private() const noexcept {
+  return starts(4, "\x0a", 8) || starts(4, "\xac\x10", 12) ||
+         starts(4, "\xc0\xa8", 16) || starts(16, "\xfc", 7);
+}
+inline bool IP::is_multicast() const noexcept {
+  return starts(4, "\xe0", 4) || starts(16, "\xff", 8);
+}
+inline bool IP::is_link_local_unicast() const noexcept {
+  return starts(4, "\xa9\xfe", 16) || starts(16, "\xfe\x80", 10);
+}
+inline bool IP::is_link_local_multicast() const noexcept {
+  return starts(4, "\xe0\0\0", 24) ||
+         (starts(16, "\xff", 8) && (bytes_[1] & 15) == 2);
+}
+inline bool IP::is_interface_local_multicast() const noexcept {
+  return starts(16, "\xff", 8) && (bytes_[1] & 15) == 1;
+}
+inline bool IP::is_global_unicast() const noexcept {
+  return *this && !starts(4, "\xff\xff\xff\xff", 32) &&
+         !unmap().is_unspecified() && !is_loopback() && !is_multicast() &&
+         !is_link_local_unicast();
+}
 
 inline std::string IP::string() const {
   if (!*this) return {};
-  if (is4()) return internal::ipv4_string(data());
-  std::string text = is4_in_6() ? "::ffff:" + internal::ipv4_string(data() + 12)
-                                : internal::ipv6_string(data());
-  return zone_.empty() ? text : text + "%" + zone_;
+  char text[INET6_ADDRSTRLEN] = "";
+  ::inet_ntop(is4() ? AF_INET : AF_INET6, bytes_, text, sizeof text);
+  std::string out = text;
+  // inet_ntop(3) writes the outdated ::1.2.3.4 for what is ::102:304 now.
+  if (is6() && !is4_in_6() && out.find('.') != out.npos) {
+    static constexpr char digits[] = "0123456789abcdef";
+    out = ":";
+    for (int i = 12; i < 16; i += 2) {
+      std::string group;
+      for (const int byte : {bytes_[i], bytes_[i + 1]})
+        (group += digits[byte >> 4]) += digits[byte & 15];
+      group.erase(0, std::min(group.find_first_not_of('0'), std::size_t{3}));
+      out += ":" + group;
+    }
+  }
+  return zone_.empty() ? out : out + "%" + zone_;
+}
+
+inline IP Prefix::masked() const {
+  unsigned char bytes[16] = {};
+  for (int bit = 0; bit < bits_; ++bit)
+    bytes[bit / 8] = static_cast<unsigned char>(
+        bytes[bit / 8] | (ip_.data()[bit / 8] & 0x80 >> bit % 8));
+  return IP(bytes, ip_.size());
+}
+
+inline bool Prefix::contains(const IP& ip) const {
+  return ip && ip.size() == ip_.size() &&
+         Prefix(ip, bits_).masked() == masked();
 }
 
 inline Addr::Addr(std::string_view network, IP ip, std::uint16_t port)
@@ -1604,9 +2020,8 @@ inline Addr::Addr(std::string_view network, std::string_view path)
 }
 
 inline std::string Addr::string() const {
-  if (network_ == "tcp" || network_ == "udp")
-    return join_host_port(ip_.string(), std::to_string(port_));
-  return path_;
+  if (network_ != "tcp" && network_ != "udp") return path_;
+  return join_host_port(ip_.string(), std::to_string(port_));
 }
 
 inline HostPort split_host_port(std::string_view address) {
@@ -1646,29 +2061,33 @@ inline std::string join_host_port(std::string_view host,
 
 inline Result<IP> parse_ip(std::string_view text) {
   unsigned char bytes[16];
-  if (internal::parse_ipv4(text, bytes)) return {IP(bytes, 4)};
   const std::size_t percent = text.find('%');
-  const std::string_view zone =
-      percent == text.npos ? "" : text.substr(percent + 1);
-  const bool zone_fits = percent == text.npos || !zone.empty();
-  if (zone_fits && internal::parse_ipv6(text.substr(0, percent), bytes))
-    return {IP(bytes, 16, zone)};
-  return {{}, internal::address_error(invalid_ip, text)};
+  const std::size_t size =
+      internal::parse_numeric(text.substr(0, percent), bytes);
+  if (percent == text.npos && size != 0) return {IP(bytes, size)};
+  if (percent != text.npos && percent + 1 < text.size() && size == 16)
+    return {IP(bytes, size, text.substr(percent + 1))};
+  return {{}, internal::parse_error(invalid_ip, text)};
 }
 
 namespace internal {
 
-// A run of digits, perhaps with a sign, as a port; -1 when it is something
-// else, 65536 when it is a number but no port.
+// Decimal digits as a number, cut to `most`; -1 when they are something else.
+inline int parse_digits(std::string_view text, int most) {
+  if (text.empty()) return -1;
+  int number = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return -1;
+    number = std::min(number * 10 + (c - '0'), most);
+  }
+  return number;
+}
+
+// A port, perhaps with a sign; -1 when it is no number, 65536 when no port.
 inline int parse_port(std::string_view text) {
   const bool minus = text.substr(0, 1) == "-";
   if (minus || text.substr(0, 1) == "+") text.remove_prefix(1);
-  if (text.empty()) return -1;
-  int port = 0;
-  for (const char c : text) {
-    if (c < '0' || c > '9') return -1;
-    port = std::min(port * 10 + (c - '0'), 65536);
-  }
+  const int port = parse_digits(text, 65536);
   return minus && port > 0 ? 65536 : port;
 }
 
@@ -1687,84 +2106,72 @@ inline constexpr Service services[] = {
     {"tcp", "imaps", 993}, {"tcp", "pop3s", 995}, {"udp", "domain", 53},
 };
 
-struct FreeAddrInfo {
-  void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
-};
-using AddrInfo = std::unique_ptr<addrinfo, FreeAddrInfo>;
-
 // A name that DNS could know: labels of letters, digits, '-' and '_', at most
 // 63 each and 253 in all, not just digits (RFC 1035, RFC 3696). Anything else
-// is refused without asking: the C library would take "127.1" and 2130706433
-// for addresses.
+// is refused without asking: the C library would take 127.1, 2130706433 and
+// even 0x7f000001 for addresses.
 inline bool is_domain_name(std::string_view name) {
   if (!name.empty() && name.back() == '.') name.remove_suffix(1);
-  if (name.empty() || name.size() > 253) return false;
-  bool has_letter = false;
+  if (name.empty() || name.size() > 253 || name.back() == '-') return false;
+  bool only_digits = true;
   std::size_t label = 0;
   char last = '.';
   for (const char c : name) {
-    const bool letter =
-        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-    if (c == '.') {
-      if (last == '.' || last == '-') return false;
-      label = 0;
-    } else {
-      if (c == '-' && last == '.') return false;
-      if (!letter && c != '-' && (c < '0' || c > '9')) return false;
-      if (++label > 63) return false;
-    }
-    has_letter = has_letter || letter || c == '-';
+    const bool digit = c >= '0' && c <= '9';
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    if (!digit && !letter && c != '_' && c != '-' && c != '.') return false;
+    if ((c == '.' || c == '-') && last == '.') return false;
+    if (c == '.' && last == '-') return false;
+    label = c == '.' ? 0 : label + 1;
+    if (label > 63) return false;
+    only_digits = only_digits && (digit || c == '.');
     last = c;
   }
-  // inet_aton(3) also takes 0x7f000001: a name to DNS, an address to the C
-  // library, so nobody can be asked.
   in_addr number;
-  return has_letter && last != '-' &&
-         ::inet_aton(std::string(name).c_str(), &number) == 0;
+  return !only_digits && !::inet_aton(std::string(name).c_str(), &number);
 }
 
-// Addresses as the kernel wants them, and back.
-
-// A name longer than the room for it, or a path with a NUL inside, would
-// quietly become another name: EINVAL, as the kernel says.
-inline std::error_code to_unix(const std::string& path, sys::Address& out) {
+// The bytes of a unix socket's name. A name longer than the room for it, or a
+// path with a NUL inside, would quietly become another name: EINVAL, as the
+// kernel says.
+inline std::error_code unix_to_kernel(const std::string& path,
+                                      sys::Address& out) {
   const bool abstract = path[0] == '@';
   const std::size_t room = sizeof out.un.sun_path - (abstract ? 0 : 1);
-  if (path.size() > room || (!abstract && path.find('\0') != std::string::npos))
+  if (path.size() > room || (!abstract && path.find('\0') != path.npos))
     return std::make_error_code(std::errc::invalid_argument);
   out.un.sun_family = AF_UNIX;
   std::memcpy(out.un.sun_path, path.data(), path.size());
   if (abstract) out.un.sun_path[0] = '\0';
   // The length counts: an abstract name has no NUL at its end, a path has.
-  std::size_t size = offsetof(sockaddr_un, sun_path) + path.size();
-  if (!abstract && !path.empty()) ++size;
-  out.size = static_cast<socklen_t>(size);
+  const std::size_t nul = abstract || path.empty() ? 0 : 1;
+  out.size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) +
+                                    path.size() + nul);
   return {};
 }
 
 inline namespace NETLITE_BUILD {
-// `family` says which kind of socket the address is for: an IPv6 socket
-// takes an IPv4 address in its mapped form (RFC 4291, 2.5.5.2).
+
+// An address as the kernel wants it. `family` says for which kind of socket:
+// an IPv6 one takes IPv4 addresses in their mapped form (RFC 4291, 2.5.5.2).
 inline std::error_code to_kernel(const Addr& addr, int family,
                                  sys::Address& out) {
   out = sys::Address();
-  if (family == AF_UNIX) return to_unix(addr.path(), out);
-  const IP& ip = addr.ip();
+  if (family == AF_UNIX) return unix_to_kernel(addr.path(), out);
+  const IP ip = addr.ip().unmap();
   if (family == AF_INET) {
-    if (ip.is6() && !ip.is4_in_6()) return non_ipv4_address;
-    const IP ip4 = ip.unmap();
+    if (ip.is6()) return make_error_code(non_ipv4_address);
     out.v4.sin_family = AF_INET;
     out.v4.sin_port = htons(addr.port());
-    std::memcpy(&out.v4.sin_addr, ip4.data(), 4);
+    std::memcpy(&out.v4.sin_addr, ip.data(), 4);
     out.size = sizeof out.v4;
     return {};
   }
   out.v6.sin6_family = AF_INET6;
   out.v6.sin6_port = htons(addr.port());
   unsigned char* bytes = out.v6.sin6_addr.s6_addr;
-  if (ip.is6()) {
-    std::memcpy(bytes, ip.data(), 16);
-  } else if (ip && !ip.is_unspecified()) {
+  if (ip.is6()) std::memcpy(bytes, ip.data(), 16);
+  if (ip.is4() && !ip.is_unspecified()) {
     bytes[10] = bytes[11] = 0xff;
     std::memcpy(bytes + 12, ip.data(), 4);
   }
@@ -1773,142 +2180,162 @@ inline std::error_code to_kernel(const Addr& addr, int family,
   return {};
 }
 
-inline Addr from_kernel(const Network& network, const sys::Address& from) {
+inline IP ip_from_kernel(const sys::Address& from) {
   if (from.family() == AF_INET) {
     unsigned char bytes[4];
     std::memcpy(bytes, &from.v4.sin_addr, sizeof bytes);
-    return {network.base, IP(bytes, 4), ntohs(from.v4.sin_port)};
+    return IP(bytes, 4);
   }
-  if (from.family() == AF_INET6) {
-    const unsigned scope = from.v6.sin6_scope_id;
-    const std::string zone = scope ? sys::if_indextoname(scope) : "";
-    return {network.base, IP(from.v6.sin6_addr.s6_addr, 16, zone).unmap(),
-            ntohs(from.v6.sin6_port)};
-  }
+  if (from.family() != AF_INET6) return IP();
+  const unsigned scope = from.v6.sin6_scope_id;
+  const std::string zone = scope ? sys::if_indextoname(scope) : "";
+  return IP(from.v6.sin6_addr.s6_addr, 16, zone).unmap();
+}
+
+// The same back; no address at all for the sender that has none.
+inline Addr from_kernel(const Network& network, const sys::Address& from) {
+  if (from.size == 0) return {};
   if (&network == &pipe_network) return {network.base, network.base};
+  if (network.family != AF_UNIX)
+    return {network.base, ip_from_kernel(from),
+            ntohs(from.family() == AF_INET6 ? from.v6.sin6_port
+                                            : from.v4.sin_port)};
   const std::size_t head = offsetof(sockaddr_un, sun_path);
   const std::size_t size = from.size > head ? from.size - head : 0;
   const std::string_view name(from.un.sun_path, size);
-  if (name.empty() || name[0] == '\0')
-    return {network.base, "@" + std::string(name.substr(name.empty() ? 0 : 1))};
-  return {network.base, name.substr(0, name.find('\0'))};
+  if (size != 0 && name[0] != '\0')
+    return {network.base, name.substr(0, name.find('\0'))};
+  return {network.base, "@" + std::string(name.substr(size ? 1 : 0))};
 }
 
-// Asks the resolver, in this thread.
-inline std::error_code ask_resolver(const std::string& host,
-                                    std::vector<IP>& ips) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;  // one answer an address, not three
-  addrinfo* found = nullptr;
-  const int code = sys::getaddrinfo(host.c_str(), nullptr, hints, &found);
-  const AddrInfo list(found);
-  if (code == EAI_SYSTEM) return sys::last_error();
-  if (code != 0) return {code, resolver_category()};
-  static constexpr Network tcp = networks[0];
-  for (const addrinfo* each = found; each; each = each->ai_next) {
-    if (each->ai_addrlen > sizeof(sockaddr_storage)) continue;
-    sys::Address address;
-    std::memcpy(&address.storage, each->ai_addr, each->ai_addrlen);
-    address.size = each->ai_addrlen;
-    const IP ip = from_kernel(tcp, address).ip();
-    bool known = false;
-    for (const IP& earlier : ips) known = known || earlier == ip;
-    if (!known) ips.push_back(ip);
-  }
-  return {};
+// Runs f in a thread that owns it; 0, or an errno.
+template <class F>
+int start(F f) {
+  auto owner = std::make_unique<F>(std::move(f));
+  const auto run = [](void* argument) -> void* {
+    const std::unique_ptr<F> mine(static_cast<F*>(argument));
+    (*mine)();
+    return nullptr;
+  };
+  const int error = sys::start_thread(run, owner.get());
+  if (error == 0) owner.release();
+  return error;
 }
 
-// A look-up that must obey a deadline runs in a thread of its own, since
-// getaddrinfo has none; when time is up, the thread is left to itself.
-struct Lookup {
-  std::string host;
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool done = false;
-  std::vector<IP> ips;
-  std::error_code why;
+// Calls f, which may block and knows no deadline: the resolver. When there is
+// one, f runs in a thread of its own, which is left to itself if time is up.
+template <class F>
+auto within(Deadline deadline, F f) -> Result<decltype(f())> {
+  using T = decltype(f());
+  if (deadline.never()) return {f()};
+  if (deadline.passed()) return {T(), timed_out};
+  struct Shared {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool done = false;
+    T value{};
+  };
+  const auto shared = std::make_shared<Shared>();
+  const int error = start([shared, f] {
+    T value = f();
+    const std::lock_guard<std::mutex> lock(shared->mutex);
+    shared->value = std::move(value);
+    shared->done = true;
+    shared->changed.notify_one();
+  });
+  if (error) return {T(), std::error_code(error, std::system_category())};
+  std::unique_lock<std::mutex> lock(shared->mutex);
+  if (!shared->changed.wait_until(lock, deadline.when(),
+                                  [&] { return shared->done; }))
+    return {T(), timed_out};
+  return {std::move(shared->value)};
+}
+
+// What the resolver said of a name.
+struct Answer {
+  std::error_code why{};
+  std::vector<IP> ips{};
+  std::string name{};
 };
 
-inline void* run_lookup(void* argument) {
-  const std::unique_ptr<std::shared_ptr<Lookup>> owner(
-      static_cast<std::shared_ptr<Lookup>*>(argument));
-  Lookup& lookup = **owner;
-  std::vector<IP> ips;
-  const std::error_code why = ask_resolver(lookup.host, ips);
-  const std::lock_guard<std::mutex> lock(lookup.mutex);
-  lookup.ips = std::move(ips);
-  lookup.why = why;
-  lookup.done = true;
-  lookup.changed.notify_one();
-  return nullptr;
-}
-
-inline std::error_code ask_resolver(const std::string& host, Deadline deadline,
-                                    std::vector<IP>& ips) {
-  if (deadline.when() == no_deadline.when()) return ask_resolver(host, ips);
-  if (deadline.passed()) return timed_out;
-  auto lookup = std::make_shared<Lookup>();
-  lookup->host = host;
-  auto owner = std::make_unique<std::shared_ptr<Lookup>>(lookup);
-  if (const int error = sys::start_thread(run_lookup, owner.get()))
-    return {error, std::system_category()};
-  owner.release();  // run_lookup owns it now
-  std::unique_lock<std::mutex> lock(lookup->mutex);
-  while (!lookup->done)
-    if (lookup->changed.wait_until(lock, deadline.when()) ==
-            std::cv_status::timeout &&
-        !lookup->done)
-      return timed_out;
-  ips = std::move(lookup->ips);
-  return lookup->why;
-}
-
-// All addresses of a host: an IP address as it is, a name by the resolver.
-inline Error host_ips(const std::string& host, Deadline deadline,
-                      std::vector<IP>& ips) {
-  if (const auto literal = parse_ip(host); !literal.error) {
-    ips.push_back(literal.value.unmap());
-    return {};
-  }
-  std::error_code why = no_such_host;
-  if (is_domain_name(host)) why = ask_resolver(host, deadline, ips);
+inline std::error_code resolver_error(int code) {
+  if (code == EAI_SYSTEM) return sys::last_error();
 #ifdef EAI_NODATA
-  if (why == std::error_code(EAI_NODATA, resolver_category()))
-    why = no_such_host;
+  if (code == EAI_NODATA) return no_such_host;
 #endif
-  if (!why) return {};
-  return {why, {"", "", {}, {}, "lookup " + host}};
+  return {code, resolver_category()};
+}
+
+inline Answer ask_resolver(const std::string& host) {
+  Answer answer;
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;  // one answer an address, not three
+  hints.ai_flags = AI_CANONNAME;
+  addrinfo* found = nullptr;
+  if (const int code = sys::getaddrinfo(host.c_str(), nullptr, hints, &found)) {
+    answer.why = resolver_error(code);
+    return answer;
+  }
+  if (found->ai_canonname) answer.name = found->ai_canonname;
+  for (const addrinfo* each = found; each; each = each->ai_next) {
+    sys::Address address;
+    std::memcpy(&address.storage, each->ai_addr, each->ai_addrlen);
+    IP ip = ip_from_kernel(address);
+    bool known = false;
+    for (const IP& earlier : answer.ips) known = known || earlier == ip;
+    if (!known) answer.ips.push_back(std::move(ip));
+  }
+  ::freeaddrinfo(found);
+  return answer;
+}
+
+inline Error lookup_error(std::error_code why, std::string_view name) {
+  return {why, {"", "", {}, {}, "lookup " + std::string(name)}};
+}
+
+// All that is to be known of a host: an IP address is taken as it is.
+inline Result<Answer> ask(std::string_view host, Deadline deadline) {
+  // Go reads an empty zone as none.
+  const bool zone =
+      !host.empty() && host.back() == '%' && host.find(':') != host.npos;
+  const auto literal = parse_ip(host.substr(0, host.size() - (zone ? 1 : 0)));
+  if (!literal.error) return {{{}, {literal.value}, std::string(host)}};
+  if (!is_domain_name(host)) return {{}, lookup_error(no_such_host, host)};
+  auto [answer, err] = within(
+      deadline, [name = std::string(host)] { return ask_resolver(name); });
+  const std::error_code why = err ? err.code() : answer.why;
+  if (why) return {{}, lookup_error(why, host)};
+  return {std::move(answer)};
 }
 
 // All addresses that a text stands for, in the order to try them.
-inline Error resolve_all(const Network& network, std::string_view address,
-                         Deadline deadline, std::vector<Addr>& addrs) {
-  if (network.family == AF_UNIX) {
-    addrs.emplace_back(network.base, address);
-    return {};
-  }
+inline Result<std::vector<Addr>> resolve_all(const Network& network,
+                                             std::string_view address,
+                                             Deadline deadline) {
+  if (network.family == AF_UNIX) return {{Addr(network.base, address)}};
   HostPort parts;
   if (!address.empty()) parts = split_host_port(address);
-  if (parts.error) return parts.error;
+  if (parts.error) return {{}, parts.error};
   const auto [number, port_error] = lookup_port(network.name, parts.port);
-  if (port_error) return port_error;
+  if (port_error) return {{}, port_error};
   const auto port = static_cast<std::uint16_t>(number);
-  if (parts.host.empty()) {
-    addrs.emplace_back(network.base, IP(), port);
-    return {};
-  }
-  std::vector<IP> ips;
-  if (Error err = host_ips(parts.host, deadline, ips)) return err;
+  if (parts.host.empty()) return {{Addr(network.base, IP(), port)}};
+
+  auto [answer, err] = ask(parts.host, deadline);
+  if (err) return {{}, err};
+  std::vector<IP>& ips = answer.ips;
   // Half-configured IPv6 can listen on :: and yet not be dialled there.
-  if (ips.size() == 1 && ips[0].is6() && ips[0].is_unspecified()) {
-    const unsigned char any[4] = {};
+  const unsigned char any[4] = {};
+  if (ips.size() == 1 && ips[0].is6() && ips[0].is_unspecified())
     ips.emplace_back(any, 4);
-  }
-  for (IP& ip : ips)
-    if (network.family == AF_UNSPEC || ip.is4() == (network.family == AF_INET))
-      addrs.emplace_back(network.base, std::move(ip), port);
-  if (addrs.empty()) return address_error(no_suitable_address, parts.host);
-  return {};
+  std::vector<Addr> addrs;
+  for (const IP& ip : ips)
+    if (network.family == AF_UNSPEC ||
+        ip.unmap().is4() == (network.family == AF_INET))
+      addrs.emplace_back(network.base, ip.unmap(), port);
+  if (addrs.empty())
+    return {{}, address_error(no_suitable_address, parts.host)};
+  return {std::move(addrs)};
 }
 
 // A server takes one address: of several, the first IPv4 one.
@@ -1917,20 +2344,34 @@ inline const Addr& favourite(const std::vector<Addr>& addrs) {
     if (!addr.ip().is6()) return addr;
   return addrs.front();
 }
+
 }  // namespace NETLITE_BUILD
 }  // namespace internal
 
+inline Result<Prefix> parse_prefix(std::string_view text) {
+  const std::size_t slash = text.find('/');
+  const auto [ip, err] = parse_ip(text.substr(0, slash));
+  const int bits = slash == text.npos
+                       ? -1
+                       : internal::parse_digits(text.substr(slash + 1), 129);
+  if (err || !ip.zone().empty() || bits < 0 || bits > (ip.is4() ? 32 : 128))
+    return {{}, internal::parse_error(invalid_prefix, text)};
+  return {Prefix(ip, bits)};
+}
+
 inline namespace NETLITE_BUILD {
+
 inline Result<int> lookup_port(std::string_view network,
                                std::string_view service) {
+  const auto fail = [](Errc code, std::string_view address) {
+    return Result<int>{0, internal::address_error(code, address)};
+  };
   if (service.empty()) return {0};
   const int number = internal::parse_port(service);
-  if (number > 65535)
-    return {0, internal::address_error(invalid_port, service)};
+  if (number > 65535) return fail(invalid_port, service);
   if (number >= 0) return {number};
   const auto* known = internal::find_network(network);
-  if (!known || known->family == AF_UNIX)
-    return {0, internal::address_error(unknown_network, network)};
+  if (!known || known->family == AF_UNIX) return fail(unknown_network, network);
 
   std::string name(service);
   for (char& c : name)
@@ -1938,34 +2379,100 @@ inline Result<int> lookup_port(std::string_view network,
   for (const internal::Service& each : internal::services)
     if (each.protocol == known->base && each.name == name) return {each.port};
   addrinfo hints{};
+  hints.ai_family = AF_INET;
   hints.ai_socktype = known->type;
   addrinfo* found = nullptr;
   if (name.find('\0') == name.npos &&
       sys::getaddrinfo(nullptr, name.c_str(), hints, &found) == 0) {
-    const internal::AddrInfo list(found);
-    sys::Address address;
-    std::memcpy(&address.storage, found->ai_addr, found->ai_addrlen);
-    return {ntohs(address.family() == AF_INET6 ? address.v6.sin6_port
-                                               : address.v4.sin_port)};
+    sockaddr_in address;
+    std::memcpy(&address, found->ai_addr, sizeof address);
+    ::freeaddrinfo(found);
+    return {ntohs(address.sin_port)};
   }
-  std::string full(known->base);
-  full.append("/").append(service);
-  return {0, internal::address_error(unknown_port, full)};
+  return fail(unknown_port,
+              std::string(known->base) + "/" + std::string(service));
 }
 
-inline Result<Addr> resolve(std::string_view network,
-                            std::string_view address) {
+inline Result<Addr> resolve(std::string_view network, std::string_view address,
+                            Deadline deadline) {
   const auto* known = internal::find_network(network);
-  if (!known) return {{}, {unknown_network, {"", std::string(network)}}};
-  std::vector<Addr> addrs;
-  if (Error err = internal::resolve_all(*known, address, no_deadline, addrs))
-    return {{}, err};
+  if (!known) return {{}, internal::no_network("", network)};
+  const auto [addrs, err] = internal::resolve_all(*known, address, deadline);
+  if (err) return {{}, err};
   return {internal::favourite(addrs)};
 }
-}  // namespace NETLITE_BUILD
 
-// ---------------------------------------------------------------------------
-// Time
+inline Result<std::vector<std::string>> lookup_host(std::string_view host,
+                                                    Deadline deadline) {
+  const auto [answer, err] = internal::ask(host, deadline);
+  if (err) return {{}, err};
+  if (!parse_ip(host).error) return {{std::string(host)}};  // as it was written
+  std::vector<std::string> addrs;
+  for (const IP& ip : answer.ips) addrs.push_back(ip.string());
+  return {std::move(addrs)};
+}
+
+inline Result<std::string> lookup_cname(std::string_view host,
+                                        Deadline deadline) {
+  auto [answer, err] = internal::ask(host, deadline);
+  if (err) return {{}, err};
+  return {std::move(answer.name)};
+}
+
+inline Result<std::vector<std::string>> lookup_addr(std::string_view text,
+                                                    Deadline deadline) {
+  const auto [ip, bad] = parse_ip(text);
+  if (bad) return {{}, bad};
+  auto [answer, err] = internal::within(deadline, [ip = ip] {
+    sys::Address address;
+    internal::to_kernel(Addr("tcp", ip, 0),
+                        ip.unmap().is4() ? AF_INET : AF_INET6, address);
+    char name[NI_MAXHOST] = "";
+    const int code = sys::getnameinfo(address, name);
+    internal::Answer said;
+    if (code) said.why = internal::resolver_error(code);
+    said.name = name;
+    return said;
+  });
+  const std::error_code why = err ? err.code() : answer.why;
+  if (why) return {{}, internal::lookup_error(why, text)};
+  return {{answer.name}};
+}
+
+inline Result<std::vector<Interface>> interfaces() {
+  ifaddrs* list = nullptr;
+  if (::getifaddrs(&list) < 0)
+    return {{}, {sys::last_error(), {"interfaces", "", {}, {}, "getifaddrs"}}};
+  std::vector<Interface> found;
+  for (const ifaddrs* each = list; each; each = each->ifa_next) {
+    Interface* here = nullptr;
+    for (Interface& earlier : found)
+      if (earlier.name == each->ifa_name) here = &earlier;
+    if (!here) {
+      found.push_back({sys::if_nametoindex(each->ifa_name), each->ifa_name,
+                       each->ifa_flags});
+      here = &found.back();
+    }
+    const int family = each->ifa_addr ? each->ifa_addr->sa_family : 0;
+    if (family != AF_INET && family != AF_INET6) continue;
+    const std::size_t size =
+        family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+    sys::Address address, mask;
+    std::memcpy(&address.storage, each->ifa_addr, size);
+    if (each->ifa_netmask) std::memcpy(&mask.storage, each->ifa_netmask, size);
+    mask.any.sa_family = address.any.sa_family;
+    const IP bits = internal::ip_from_kernel(mask);
+    int ones = 0;
+    while (ones < static_cast<int>(bits.size()) * 8 &&
+           bits.data()[ones / 8] & 0x80 >> ones % 8)
+      ++ones;
+    here->addrs.emplace_back(internal::ip_from_kernel(address), ones);
+  }
+  ::freeifaddrs(list);
+  return {std::move(found)};
+}
+
+}  // namespace NETLITE_BUILD
 
 namespace internal {
 
@@ -1980,16 +2487,17 @@ std::chrono::nanoseconds saturated(std::chrono::duration<Rep, Period> d) {
   return std::chrono::duration_cast<nanoseconds>(d);
 }
 
-inline Deadline::Clock::time_point time_after(std::chrono::nanoseconds d) {
-  const auto now = Deadline::Clock::now();
-  const auto furthest = Deadline::Clock::time_point::max();
-  return d < furthest - now ? now + d : furthest;
+using Time = Deadline::Clock::time_point;
+
+inline Time time_after(std::chrono::nanoseconds d) {
+  const Time now = Deadline::Clock::now();
+  return d < Time::max() - now ? now + d : Time::max();
 }
 
 // What is left until then in poll's milliseconds, rounded up so that nothing
 // is ever early; -1 for ever. poll counts to 24.8 days, so ask again.
-inline int poll_time(Deadline::Clock::time_point when) {
-  if (when == no_deadline.when()) return -1;
+inline int poll_time(Time when) {
+  if (when == Time::max()) return -1;
   const auto left = when - Deadline::Clock::now();
   if (left.count() <= 0) return 0;
   const auto ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
@@ -2002,20 +2510,16 @@ template <class Rep, class Period>
 Deadline::Deadline(std::chrono::duration<Rep, Period> from_now)
     : when_(internal::time_after(internal::saturated(from_now))) {}
 
-inline bool Deadline::passed() const {
-  return when_ != no_deadline.when() && Clock::now() >= when_;
-}
-
 // ---------------------------------------------------------------------------
 // Connections
 //
-// A Socket is what handles share. `inside` counts the calls that use the
-// descriptor: close sets `closing` at once, and whoever leaves last releases
-// the number. So it cannot become somebody else's under a call.
+// A Socket is what handles share. Its state counts the calls inside; close
+// marks it at once, and whoever leaves last releases the descriptor. So the
+// number cannot become somebody else's under a call.
 
 namespace internal {
 
-// What a thread sleeps on beside its socket. Each write to `send_end` wakes
+// What a thread sleeps on beside its socket: each token sent to one end wakes
 // it once. The first thousand threads have one each; later ones share, for
 // descriptors are scarcer than threads.
 struct Wakeup {
@@ -2036,7 +2540,6 @@ struct Wakeups {
     static Wakeups& wakeups = *new Wakeups;
     return wakeups;
   }
-
   void give_back(Wakeup* wakeup) {
     const std::lock_guard<std::mutex> lock(mutex);
     idle.push_back(wakeup);
@@ -2056,21 +2559,18 @@ inline std::size_t wakeup_descriptors() {
 // A thread that sleeps in `wait`.
 struct Sleeper {
   Wakeup* wakeup;
-  Deadline::Clock::time_point until;
+  Time until{};
   bool kicked = false;
 };
 
-// Reading or writing: each has its queue of one, its deadline, its sleeper.
+// Reading or writing: each has its queue, its deadline, its sleeper.
 struct Direction {
   std::mutex turn;  // held for a whole read or write
-  std::atomic<Deadline::Clock::rep> deadline{
-      no_deadline.when().time_since_epoch().count()};
-  Sleeper* sleeper = nullptr;  // under the socket's guard
+  std::atomic<Time::rep> deadline{Time::max().time_since_epoch().count()};
+  Sleeper* sleeper = nullptr;  // the next two under the socket's guard
+  bool nudged = false;         // a kick that met nobody asleep, and was kept
 
-  Deadline::Clock::time_point when() const {
-    return Deadline::Clock::time_point(Deadline::Clock::duration(deadline));
-  }
-  bool passed() const { return Deadline(when()).passed(); }
+  Deadline due() const { return Time(Time::duration(deadline)); }
 };
 
 // The file that a unix listener made.
@@ -2094,7 +2594,7 @@ struct Socket {
   const Addr remote;
   std::unique_ptr<SocketFile> file;
 
-  std::mutex guard;  // for the sleepers, and deadlines as they change
+  std::mutex guard;  // for the sleepers, and for deadlines as they change
   Direction reading;
   Direction writing;
 
@@ -2103,6 +2603,11 @@ struct Socket {
   std::atomic<std::uint32_t> state{0};
 
   bool is_closed() const { return (state & closing) != 0; }
+  bool is_stream() const { return network.type == SOCK_STREAM; }
+  int family() const {
+    if (network.family != AF_UNSPEC) return network.family;
+    return local.ip().is6() ? AF_INET6 : AF_INET;
+  }
 
   // Counts a call in, and marks the socket when `mark` is `closing`; false
   // when it is closed already.
@@ -2113,12 +2618,11 @@ struct Socket {
     } while (!state.compare_exchange_weak(before, (before + inside) | mark));
     return true;
   }
-
   // Counts a call out; true when it was the last one of a closed socket.
   bool leave() { return (state -= inside) == closing; }
 };
 
-// The door to what handles keep private.
+// The door to what handles and their kin keep private.
 struct Access {
   static Socket* socket(const Handle& handle) { return handle.socket_.get(); }
   template <class H>
@@ -2126,6 +2630,12 @@ struct Access {
     H made;
     made.socket_ = std::move(socket);
     return made;
+  }
+  static std::string& ahead(Reader& reader) { return reader.ahead_; }
+  static std::size_t& used(Reader& reader) { return reader.used_; }
+  template <class T>
+  static auto& state(T& object) {
+    return object.state_;
   }
 };
 
@@ -2135,12 +2645,14 @@ inline Error failure(const char* op, const Socket* socket, std::error_code code,
                      const char* call = "") {
   if (!socket) return {code, {op, ""}};
   if (code.category() == category()) call = "";
+  const bool both_ends = std::string_view(op) != "set";
   return {code,
-          {op, std::string(socket->network.name), socket->local, socket->remote,
-           call}};
+          {op, std::string(socket->network.name), socket->local,
+           both_ends ? socket->remote : Addr(), call}};
 }
 
 inline namespace NETLITE_BUILD {
+
 // A descriptor that nobody else knows of yet.
 class Descriptor {
  public:
@@ -2163,9 +2675,9 @@ class Descriptor {
   int fd_;
 };
 
-// Removes the file of a unix listener: only in the process that made it,
-// and only if it is still the same one. Another server may have taken over
-// the path; two famous libraries removed that server's file.
+// Removes the file of a unix listener: only in the process that made it, and
+// only if it is still the same one. Another server may have taken over the
+// path meanwhile; more than one library has removed that server's file.
 inline void remove_file(Socket& s) {
   const auto file = std::move(s.file);
   struct stat now {};
@@ -2186,18 +2698,18 @@ inline void release(Socket* socket) {
 template <class H>
 H make_handle(Descriptor fd, const Network& network, Addr local,
               Addr remote = {}) {
-  auto* socket =
-      new Socket(fd.get(), network, std::move(local), std::move(remote));
+  auto socket = std::make_unique<Socket>(fd.get(), network, std::move(local),
+                                         std::move(remote));
   fd.release();
-  return Access::handle<H>(std::shared_ptr<Socket>(socket, release));
+  return Access::handle<H>(std::shared_ptr<Socket>(socket.release(), release));
 }
 
 // A call inside a socket. While one lives, the descriptor stays ours.
 class Use {
  public:
-  explicit Use(const Handle& handle) : socket_(Access::socket(handle)) {
-    entered_ = socket_ && socket_->enter();
-  }
+  explicit Use(const Handle& handle)
+      : socket_(Access::socket(handle)),
+        entered_(socket_ && socket_->enter()) {}
   Use(const Use&) = delete;
   Use& operator=(const Use&) = delete;
   ~Use() {
@@ -2207,7 +2719,7 @@ class Use {
   Socket& operator*() const { return *socket_; }
   Socket* operator->() const { return socket_; }
   // The story of a call that failed; of one that was not let in: closed.
-  Error failure(const char* op, std::error_code why = closed,
+  Error failure(const char* op, std::error_code why = make_error_code(closed),
                 const char* call = "") const {
     return internal::failure(op, socket_, why, call);
   }
@@ -2217,9 +2729,9 @@ class Use {
   bool entered_;
 };
 
-// A wake-up for this thread: an idle one, a new one, or - above a thousand
-// and when the descriptor table is full - one that others use too. nullptr
-// when there is none at all.
+// A wake-up for this thread: an idle one, a new one, or - above a thousand and
+// when the descriptor table is full - one that others use too. nullptr when
+// there is none at all.
 inline Wakeup* take_wakeup() {
   Wakeups& pool = Wakeups::get();
   const std::lock_guard<std::mutex> lock(pool.mutex);
@@ -2249,26 +2761,26 @@ inline Wakeup* my_wakeup() {
   return mine.wakeup;
 }
 
-// The one place where calls wait: until the socket is ready for `events`,
-// or the deadline has come, or a kick. It may return for no reason: the
-// caller looks again at everything.
-inline void wait(Socket& s, Direction& direction, short events) {
-  Sleeper me{my_wakeup(), {}};
+// The one place where calls wait: until the socket is ready for `events`, or
+// the deadline or `limit` has come, or a kick. It may return for no reason:
+// the caller looks again at everything. True when the socket was ready.
+inline bool wait(Socket& s, Direction& direction, short events,
+                 Time limit = Time::max()) {
+  Sleeper me{my_wakeup()};
   {
-    // Whoever closes marks first and kicks then, under this guard. So
-    // either we see the mark here, or they see our name and kick.
+    // Whoever closes marks first and kicks then, under this guard. So either
+    // we see the mark here, or they see our name and kick.
     const std::lock_guard<std::mutex> lock(s.guard);
-    if (s.is_closed()) return;
-    me.until = direction.when();
+    if (s.is_closed() || std::exchange(direction.nudged, false)) return false;
+    me.until = direction.due().when();
     direction.sleeper = &me;
   }
   pollfd fds[2] = {{s.fd, events, 0}, {-1, POLLIN, 0}};
-  int time = poll_time(me.until);
-  if (me.wakeup) {
+  int time = poll_time(std::min(me.until, limit));
+  if (me.wakeup)
     fds[1].fd = me.wakeup->take_end;
-  } else if (time < 0 || time > 10) {
+  else if (time < 0 || time > 10)
     time = 10;  // nothing to be woken by: look up now and then
-  }
   sys::poll(fds, me.wakeup ? 2 : 1, time);
   {
     const std::lock_guard<std::mutex> lock(s.guard);
@@ -2276,11 +2788,12 @@ inline void wait(Socket& s, Direction& direction, short events) {
   }
   if (me.kicked && me.wakeup) {
     sys::wakeup_take(me.wakeup->take_end);
-  } else if (fds[1].revents != 0) {
-    // A shared wake-up was meant for another thread, which is on its way
-    // to take the token. Look elsewhere for a moment instead of spinning.
+  } else if (fds[1].revents != 0 && fds[0].revents == 0) {
+    // A shared wake-up was meant for another thread, which is on its way to
+    // take the token. Look elsewhere for a moment instead of spinning.
     sys::poll(fds, 1, 1);
   }
+  return fds[0].revents != 0;
 }
 
 // Wakes the thread that sleeps on a direction; the guard is held.
@@ -2297,31 +2810,189 @@ struct Outcome {
   std::error_code why{};
 };
 
+enum class Mode { wait, once };  // a try_ call looks once
+
 // Makes a call until it succeeds or fails, waiting while it would block.
 // The order of truth: closed, then the deadline, then what the socket says.
 template <class Call>
-Outcome attempt(Socket& s, Direction& direction, short events, Call call) {
-  for (;;) {
+Outcome attempt(Socket& s, Direction& direction, short events, Mode mode,
+                Call call) {
+  for (bool ready = false;;) {
     if (s.is_closed()) return {0, closed};
-    if (direction.passed()) return {0, timed_out};
+    if (direction.due().passed()) return {0, timed_out};
     const ssize_t n = call();
     if (n >= 0) return {n};
     if (!sys::would_block(errno)) return {0, sys::last_error()};
-    wait(s, direction, events);
+    if (mode == Mode::once) return {0, would_block};
+    // Ready, and yet nothing: another process was faster, or Linux calls a
+    // unixgram socket writable whose receiver's queue is full. A pause of a
+    // millisecond keeps that from spinning.
+    const bool vain = std::exchange(ready, false);
+    if (vain)
+      wait(s, direction, 0, time_after(std::chrono::milliseconds(1)));
+    else
+      ready = wait(s, direction, events);
   }
 }
 
+// One reader, and one writer, at a time; a try_ call does not queue for it.
+inline std::unique_lock<std::mutex> take_turn(Direction& direction, Mode mode) {
+  if (mode == Mode::wait) return std::unique_lock<std::mutex>(direction.turn);
+  return std::unique_lock<std::mutex>(direction.turn, std::try_to_lock);
+}
+
+// A call that takes something from the socket.
+template <class Call>
+Outcome take(const Use& use, Mode mode, Call call) {
+  const auto turn = take_turn(use->reading, mode);
+  if (!turn) return {0, would_block};
+  return attempt(*use, use->reading, POLLIN, mode, call);
+}
+
+// One message, and whether it was longer than the buffer.
+inline ssize_t take_message(int fd, Buffer buffer, sys::Address& from,
+                            bool& cut) {
+  iovec piece{buffer.data(), buffer.size()};
+  msghdr message{};
+  message.msg_name = &from.any;
+  message.msg_namelen = sizeof from.storage;
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  const ssize_t n = sys::recvmsg(fd, message);
+  from.size = message.msg_namelen;
+  cut = (message.msg_flags & MSG_TRUNC) != 0;
+  return n;
+}
+
+inline Result<std::size_t> read(const Conn& conn, Buffer buffer, Mode mode) {
+  const Use use(conn);
+  if (!use) return {0, use.failure("read")};
+  if (buffer.size() == 0) return {0};
+  bool cut = false;
+  const Outcome got = take(use, mode, [&] {
+    sys::Address from;
+    return use->is_stream() ? sys::recv(use->fd, buffer.data(), buffer.size())
+                            : take_message(use->fd, buffer, from, cut);
+  });
+  if (got.why) return {0, use.failure("read", got.why, "read")};
+  if (got.n == 0 && use->network.type != SOCK_DGRAM) return {0, eof};
+  const auto n = static_cast<std::size_t>(got.n);
+  if (cut) return {n, use.failure("read", make_error_code(truncated))};
+  return {n};
+}
+
+// Reads with `read` until the buffer is full.
+template <class Read>
+Result<std::size_t> fill(Buffer buffer, Read read) {
+  std::size_t have = 0;
+  while (have < buffer.size()) {
+    const auto [n, err] =
+        read(Buffer(buffer.data() + have, buffer.size() - have));
+    have += n;
+    if (err == eof && have > 0) return {have, unexpected_eof};
+    if (err) return {have, err};
+  }
+  return {have};
+}
+
+// Takes `n` bytes off the front of some pieces.
+inline void step_over(std::size_t n, iovec*& pieces, std::size_t& count) {
+  for (; count > 1 && n >= pieces->iov_len; ++pieces, --count)
+    n -= pieces->iov_len;
+  pieces->iov_base = static_cast<char*>(pieces->iov_base) + n;
+  pieces->iov_len -= n;
+}
+
+// Sends pieces once, to an address if there is one. At most 1,024 at a time:
+// more is not portable (IOV_MAX).
+inline ssize_t send_pieces(int fd, iovec* pieces, std::size_t count,
+                           sys::Address* to) {
+  if (count == 1 && !to)
+    return sys::send(fd, pieces->iov_base, pieces->iov_len);
+  msghdr message{};
+  if (to) {
+    message.msg_name = &to->any;
+    message.msg_namelen = to->size;
+  }
+  message.msg_iov = pieces;
+  message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(
+      std::min(count, std::size_t{1024}));
+  return sys::sendmsg(fd, message);
+}
+
+// Writes all the pieces, a message in one go; the count survives an error.
+inline Result<std::size_t> write(const Use& use, iovec* pieces,
+                                 std::size_t count, Mode mode = Mode::wait,
+                                 sys::Address* to = nullptr) {
+  const auto turn = take_turn(use->writing, mode);
+  if (!turn) return {0, use.failure("write", make_error_code(would_block))};
+  std::size_t left = 0, written = 0;
+  for (std::size_t i = 0; i < count; ++i) left += pieces[i].iov_len;
+  for (;;) {
+    const Outcome sent = attempt(*use, use->writing, POLLOUT, mode, [&] {
+      // An empty message is a message; an empty write to a stream is nothing.
+      if (use->is_stream() && left == 0) return ssize_t{0};
+      return send_pieces(use->fd, pieces, count, to);
+    });
+    if (sent.why) return {written, use.failure("write", sent.why, "write")};
+    const auto n = static_cast<std::size_t>(sent.n);
+    written += n;
+    left -= n;
+    if (left == 0 || mode == Mode::once || !use->is_stream()) return {written};
+    step_over(n, pieces, count);
+  }
+}
+
+inline iovec to_iovec(Bytes bytes) {
+  return {const_cast<char*>(bytes.data()), bytes.size()};
+}
+
+inline Result<std::size_t> write(const Conn& conn, Bytes bytes, Mode mode) {
+  const Use use(conn);
+  if (!use) return {0, use.failure("write")};
+  iovec piece = to_iovec(bytes);
+  return write(use, &piece, 1, mode);
+}
+
+// Makes a call that does not block, on the descriptor.
+template <class Call>
+Error control(const Handle& handle, const char* op, const char* name,
+              Call call) {
+  const Use use(handle);
+  if (!use) return use.failure(op);
+  if (call(use->fd) < 0) return use.failure(op, sys::last_error(), name);
+  return {};
+}
+
+inline Error move_deadlines(const Handle& handle, Deadline deadline,
+                            bool reading, bool writing) {
+  const Use use(handle);
+  if (!use) return use.failure("set");
+  const std::lock_guard<std::mutex> lock(use->guard);
+  const auto move = [&](Direction& direction) {
+    direction.deadline = deadline.when().time_since_epoch().count();
+    // One that moved later needs no kick: the sleeper looks again anyway.
+    if (direction.sleeper && deadline.when() < direction.sleeper->until)
+      kick(direction);
+  };
+  if (reading) move(use->reading);
+  if (writing) move(use->writing);
+  return {};
+}
+
+// Whole seconds, rounded up, at most as many as tcp(7) takes.
+inline int whole_seconds(std::chrono::nanoseconds d) {
+  const auto whole = std::chrono::ceil<std::chrono::seconds>(d).count();
+  return static_cast<int>(std::min<std::int64_t>(whole, 32767));
+}
+
+// What every TCP connection gets. A refusal is no reason to fail.
 inline void set_tcp_defaults(int fd, std::chrono::nanoseconds keep_alive,
                              bool no_delay) {
   if (no_delay) sys::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  if (keep_alive.count() < 0) return;
   if (keep_alive.count() == 0) keep_alive = std::chrono::seconds(15);
-  const auto whole = std::chrono::ceil<std::chrono::seconds>(keep_alive);
-  const int seconds =
-      static_cast<int>(std::min<std::int64_t>(whole.count(), 32767));
-  sys::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  sys::set_keep_alive_idle(fd, seconds);
-  sys::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds);
+  const int seconds = whole_seconds(keep_alive);
+  if (keep_alive.count() > 0) sys::set_keep_alive(fd, seconds, seconds, 0);
 }
 
 inline Addr local_of(int fd, const Network& network) {
@@ -2330,23 +3001,53 @@ inline Addr local_of(int fd, const Network& network) {
   return from_kernel(network, address);
 }
 
+// Makes a handle of a descriptor that somebody else has opened.
+template <class H>
+Result<H> adopt(const char* op, int fd, bool listening, bool datagrams) {
+  const auto fail = [&](std::error_code why, const char* call) {
+    return Result<H>{H(), {why, {op, "", {}, {}, call}}};
+  };
+  int type = 0, listens = 0;
+  if (sys::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, sizeof type) < 0 ||
+      sys::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, sizeof listens) <
+          0)
+    return fail(sys::last_error(), "getsockopt");
+  sys::Address local, remote;
+  if (sys::getsockname(fd, local) < 0)
+    return fail(sys::last_error(), "getsockname");
+  const Network* network = nullptr;
+  for (const Network& each : networks)
+    if (!network && each.type == type &&
+        (each.family == AF_UNIX) == (local.family() == AF_UNIX))
+      network = &each;
+  if (!network || (listens != 0) != listening ||
+      (datagrams && type != SOCK_DGRAM))
+    return fail(make_error_code(unexpected_address_type), "");
+  const bool peer = sys::getpeername(fd, remote) == 0;
+  if (!peer && !listening && !datagrams)
+    return fail(sys::last_error(), "getpeername");
+  if (sys::adopt(fd) < 0) return fail(sys::last_error(), "fcntl");
+  return {make_handle<H>(Descriptor(fd), *network, from_kernel(*network, local),
+                         peer ? from_kernel(*network, remote) : Addr())};
+}
+
 // One connect under way, and the addresses still to be tried after it.
 struct Lane {
-  std::vector<Addr> addrs;
+  std::vector<Addr> addrs{};
   std::size_t next = 0;  // the one to try next
   bool started = false;
-  Descriptor fd{};                      // of the connect under way
-  Deadline::Clock::time_point until{};  // give it up then
-  int repeats = 0;                      // of the same address
-  Error error{};                        // the first failure
+  Descriptor fd{};  // of the connect under way
+  Time until{};     // give it up then
+  int repeats = 0;  // of the same address
+  Error error{};    // the first failure
 
   bool pending() const { return bool(fd); }
   bool spent() const { return !pending() && next == addrs.size(); }
   const Addr& current() const { return addrs[next - 1]; }
 };
 
-// Dials a list of addresses, the second family beside the first, all in
-// one thread: a connect that takes its time is left alone, and poll tells.
+// Dials a list of addresses, the second family beside the first, all in one
+// thread: a connect that takes its time is left alone, and poll tells.
 class Dialer {
  public:
   Dialer(const Network& network, const DialOptions& options, Deadline deadline)
@@ -2360,7 +3061,7 @@ class Dialer {
         while (lane.started && !lane.pending() && !lane.spent())
           if (begin(lane)) return {std::move(conn_)};
       if (!lanes_[1].started &&
-          (lanes_[0].spent() || Deadline::Clock::now() >= second_start_)) {
+          (lanes_[0].spent() || Deadline(second_start_).passed())) {
         lanes_[1].started = true;
       } else if (lanes_[0].spent() && lanes_[1].spent()) {
         return {Conn(), lanes_[0].error};
@@ -2371,8 +3072,8 @@ class Dialer {
   }
 
  private:
-  // The family of the first address goes first; "tcp" gives the other one
-  // a lane of its own and a later start (RFC 8305).
+  // The family of the first address goes first; "tcp" gives the other one a
+  // lane of its own and a later start (RFC 8305).
   void divide(std::vector<Addr> addrs) {
     auto delay = options_.fallback_delay;
     if (delay.count() == 0) delay = std::chrono::milliseconds(300);
@@ -2394,63 +3095,62 @@ class Dialer {
     return connect(lane);
   }
 
-  // Each address gets an equal share of the time left, two seconds at
-  // least: one silent address must not use up the time of the good ones.
-  Deadline::Clock::time_point share_of_time(std::size_t addrs) const {
-    if (deadline_.when() == no_deadline.when()) return deadline_.when();
-    const auto now = Deadline::Clock::now();
-    const auto share =
-        (deadline_.when() - now) / static_cast<Deadline::Clock::rep>(addrs);
-    return std::min(deadline_.when(),
-                    now + std::max<Deadline::Clock::duration>(
-                              share, std::chrono::seconds(2)));
+  // Each address gets an equal share of the time left, two seconds at least:
+  // one silent address must not use up the time of the good ones.
+  Time share_of_time(std::size_t addrs) const {
+    if (deadline_.never()) return deadline_.when();
+    const Time now = Deadline::Clock::now();
+    const Time::duration share =
+        (deadline_.when() - now) / static_cast<Time::rep>(addrs);
+    const Time::duration least = std::chrono::seconds(2);
+    return std::min(deadline_.when(), now + std::max(share, least));
   }
 
+  // Opens a fresh socket - one that failed is spent - and begins to connect.
   bool connect(Lane& lane) {
-    const Addr& to = lane.current();
+    const Addr& local = options_.local;
     int family = network_.family;
     if (family == AF_UNSPEC)
-      family = to.ip().is6() || options_.local.ip().is6() ? AF_INET6 : AF_INET;
-    // A fresh socket for each try: one that failed is spent.
+      family =
+          lane.current().ip().is6() || local.ip().is6() ? AF_INET6 : AF_INET;
     Descriptor fd(sys::socket(family, network_.type));
     if (!fd) return fail(lane, sys::last_error(), "socket");
     if (options_.control)
       if (const Error err = options_.control(fd.get()))
-        return fail(lane, err.code(), "control");
+        return fail(lane, err.code(), err.subject().c_str());
     if (network_.base == "udp")
       sys::setsockopt(fd.get(), SOL_SOCKET, SO_BROADCAST, 1);
     sys::Address address;
-    if (options_.local) {
-      if (const auto why = to_kernel(options_.local, family, address))
+    if (local) {
+      if (const auto why = to_kernel(local, family, address))
         return fail(lane, why, "bind");
       if (sys::bind(fd.get(), address) < 0)
         return fail(lane, sys::last_error(), "bind");
     }
-    if (const auto why = to_kernel(to, family, address))
+    if (const auto why = to_kernel(lane.current(), family, address))
       return fail(lane, why, "connect");
     const int error = sys::connect(fd.get(), address) < 0 ? errno : 0;
     lane.fd = std::move(fd);
     if (error == EINPROGRESS || error == EINTR) return false;
-    return finish(lane, {error, std::system_category()});
+    return finish(lane, error);
   }
 
   // A connect has ended, well or badly; true when it is connected.
-  bool finish(Lane& lane, std::error_code why) {
+  bool finish(Lane& lane, int error) {
     Descriptor fd = std::move(lane.fd);
-    Addr local, remote = lane.current();
-    if (!why) {
-      local = local_of(fd.get(), network_);
-      sys::Address address;
-      if (sys::getpeername(fd.get(), address) == 0)
-        remote = from_kernel(network_, address);
-      // TCP lets two connects meet in the middle, even one with itself: a
-      // socket that dials a free local port may be given that very port.
-      if (network_.base == "tcp" && local == remote &&
-          options_.local.port() == 0)
-        why = std::make_error_code(std::errc::connection_refused);
-      if (why && lane.repeats++ < 2) return connect(lane);
+    if (error) return fail(lane, {error, std::system_category()}, "connect");
+    Addr local = local_of(fd.get(), network_);
+    Addr remote = lane.current();
+    sys::Address address;
+    if (sys::getpeername(fd.get(), address) == 0)
+      remote = from_kernel(network_, address);
+    // TCP lets two connects meet in the middle, even one with itself: who
+    // dials a free local port may be given that very port for this end.
+    if (network_.base == "tcp" && local == remote &&
+        options_.local.port() == 0) {
+      if (lane.repeats++ < 2) return connect(lane);
+      return fail(lane, {ECONNREFUSED, std::system_category()}, "connect");
     }
-    if (why) return fail(lane, why, "connect");
     if (network_.base == "tcp")
       set_tcp_defaults(fd.get(), options_.keep_alive, options_.no_delay);
     conn_ = make_handle<Conn>(std::move(fd), network_, std::move(local),
@@ -2473,22 +3173,21 @@ class Dialer {
     pollfd fds[2];
     Lane* lanes[2];
     std::size_t count = 0;
-    auto until = lanes_[1].started ? no_deadline.when() : second_start_;
+    Time until = lanes_[1].started ? Time::max() : second_start_;
     for (Lane& lane : lanes_) {
       if (!lane.pending()) continue;
       fds[count] = {lane.fd.get(), POLLOUT, 0};
       lanes[count++] = &lane;
       until = std::min(until, lane.until);
     }
-    // The return value is not looked at: after an error, EINTR, revents is
-    // not to be trusted, but then it is still zero from above.
     sys::poll(fds, count, poll_time(until));
     for (std::size_t i = 0; i < count; ++i) {
       if (fds[i].revents != 0) {
         int error = 0;
-        if (sys::getsockopt(fds[i].fd, SOL_SOCKET, SO_ERROR, error) < 0)
+        if (sys::getsockopt(fds[i].fd, SOL_SOCKET, SO_ERROR, &error,
+                            sizeof error) < 0)
           error = errno;
-        if (finish(*lanes[i], {error, std::system_category()})) return true;
+        if (finish(*lanes[i], error)) return true;
       } else if (Deadline(lanes[i]->until).passed()) {
         lanes[i]->fd.reset();
         fail(*lanes[i], timed_out);
@@ -2501,103 +3200,49 @@ class Dialer {
   const DialOptions& options_;
   const Deadline deadline_;
   Lane lanes_[2]{};
-  Deadline::Clock::time_point second_start_{};
+  Time second_start_{};
   Conn conn_{};
 };
 
-// Writes all the pieces; the count survives an error.
-inline Result<std::size_t> write_all(const Conn& conn, iovec* pieces,
-                                     std::size_t count) {
-  const Use use(conn);
-  if (!use) return {0, use.failure("write")};
-  const std::lock_guard<std::mutex> turn(use->writing.turn);
-  const bool stream = use->network.type == SOCK_STREAM;
-  std::size_t total = 0;
-  for (std::size_t i = 0; i < count; ++i) total += pieces[i].iov_len;
-  std::size_t written = 0;
-  for (;;) {
-    const Outcome sent = attempt(*use, use->writing, POLLOUT, [&] {
-      // A stream has no empty message to send; a datagram socket has.
-      if (stream && written == total) return ssize_t{0};
-      return count == 1 ? sys::send(use->fd, pieces->iov_base, pieces->iov_len)
-                        : sys::sendmsg(use->fd, pieces, count);
-    });
-    if (sent.why) return {written, use.failure("write", sent.why, "write")};
-    written += static_cast<std::size_t>(sent.n);
-    if (written == total || !stream) return {written};
-    // Step over what the kernel took.
-    auto taken = static_cast<std::size_t>(sent.n);
-    for (; count > 1 && taken >= pieces->iov_len; ++pieces, --count)
-      taken -= pieces->iov_len;
-    pieces->iov_base = static_cast<char*>(pieces->iov_base) + taken;
-    pieces->iov_len -= taken;
-  }
-}
-
-inline iovec to_iovec(Bytes bytes) {
-  return {const_cast<char*>(bytes.data()), bytes.size()};
-}
-
-inline Error shut_down(const Conn& conn, int how) {
-  const Use use(conn);
-  if (!use) return use.failure("close");
-  if (sys::shutdown(use->fd, how) < 0)
-    return use.failure("close", sys::last_error(), "shutdown");
+// Keeps the addresses that a given local address can reach.
+inline Error keep_reachable(const Addr& local, std::vector<Addr>& addrs) {
+  if (!local.ip()) return {};
+  std::vector<Addr> fitting;
+  for (Addr& addr : addrs)
+    if (!addr.ip() || addr.ip().is6() == local.ip().is6())
+      fitting.push_back(std::move(addr));
+  addrs = std::move(fitting);
+  if (addrs.empty())
+    return address_error(make_error_code(no_suitable_address), local.string());
   return {};
 }
 
-inline Error move_deadlines(const Handle& handle, Deadline deadline,
-                            bool reading, bool writing) {
-  const Use use(handle);
-  if (!use) {
-    if (const Socket* s = Access::socket(handle))
-      return {closed, {"set", std::string(s->network.name), s->local}};
-    return use.failure("set");
-  }
-  const std::lock_guard<std::mutex> lock(use->guard);
-  const auto move = [&](Direction& direction) {
-    direction.deadline = deadline.when().time_since_epoch().count();
-    // One that moved later needs no kick: the sleeper looks again anyway.
-    if (direction.sleeper && deadline.when() < direction.sleeper->until)
-      kick(direction);
-  };
-  if (reading) move(use->reading);
-  if (writing) move(use->writing);
-  return {};
-}
 }  // namespace NETLITE_BUILD
 }  // namespace internal
 
 inline namespace NETLITE_BUILD {
+
 inline Result<Conn> dial(std::string_view network, std::string_view address,
                          const DialOptions& options) {
-  const internal::Network* known = internal::find_network(network);
-  const auto fail = [&](const Error& cause, const std::string& subject) {
-    return Result<Conn>{
-        Conn(),
-        {cause.code(), {"dial", std::string(network), {}, {}, subject}}};
+  const auto fail = [&](const Error& cause) {
+    internal::Story story{"dial", std::string(network)};
+    story.subject = cause.subject();
+    return Result<Conn>{Conn(), {cause.code(), std::move(story)}};
   };
-  if (!known) return fail(unknown_network, "");
-  if (address.empty()) return fail(missing_address, "");
+  const internal::Network* known = internal::find_network(network);
+  if (!known) return {Conn(), internal::no_network("dial", network)};
+  if (address.empty()) return fail(missing_address);
   const Addr& local = options.local;
   if (local && local.network() != known->base)
-    return fail(mismatched_local_address, "address " + local.string());
+    return fail(internal::address_error(
+        make_error_code(mismatched_local_address), local.string()));
 
   Deadline deadline = options.deadline;
   if (options.timeout.count() != 0)
     deadline = std::min(deadline.when(), internal::time_after(options.timeout));
-  std::vector<Addr> addrs;
-  if (const Error err = internal::resolve_all(*known, address, deadline, addrs))
-    return fail(err, err.subject());
-  if (local && local.ip()) {
-    std::vector<Addr> fitting;
-    for (Addr& addr : addrs)
-      if (!addr.ip() || addr.ip().is6() == local.ip().is6())
-        fitting.push_back(std::move(addr));
-    if (fitting.empty())
-      return fail(no_suitable_address, "address " + local.string());
-    addrs = std::move(fitting);
-  }
+  auto [addrs, err] = internal::resolve_all(*known, address, deadline);
+  if (!err) err = internal::keep_reachable(local, addrs);
+  if (err) return fail(err);
   return internal::Dialer(*known, options, deadline).dial(std::move(addrs));
 }
 
@@ -2614,66 +3259,38 @@ inline Pipe pipe() {
   if (sys::socketpair(fds) < 0)
     return {{}, {}, {sys::last_error(), {"pipe", "", {}, {}, "socketpair"}}};
   internal::Descriptor first(fds[0]), second(fds[1]);
+  const internal::Network& network = internal::pipe_network;
   const Addr end("pipe", "pipe");
-  return {internal::make_handle<Conn>(std::move(first), internal::pipe_network,
-                                      end, end),
-          internal::make_handle<Conn>(std::move(second), internal::pipe_network,
-                                      end, end)};
+  return {internal::make_handle<Conn>(std::move(first), network, end, end),
+          internal::make_handle<Conn>(std::move(second), network, end, end)};
 }
 
 inline Result<std::size_t> read(const Conn& conn, Buffer buffer) {
-  const internal::Use use(conn);
-  if (!use) return {0, use.failure("read")};
-  if (buffer.size() == 0) return {0};
-  const std::lock_guard<std::mutex> turn(use->reading.turn);
-  const int type = use->network.type;
-  bool cut = false;
-  const auto got = internal::attempt(*use, use->reading, POLLIN, [&] {
-    return type == SOCK_STREAM
-               ? sys::recv(use->fd, buffer.data(), buffer.size())
-               : sys::recvmsg(use->fd, buffer.data(), buffer.size(), cut);
-  });
-  if (got.why) return {0, use.failure("read", got.why, "read")};
-  if (got.n == 0 && type != SOCK_DGRAM) return {0, eof};
-  const auto n = static_cast<std::size_t>(got.n);
-  if (cut) return {n, use.failure("read", truncated)};
-  return {n};
+  return internal::read(conn, buffer, internal::Mode::wait);
 }
 
 inline Result<std::size_t> read_full(const Conn& conn, Buffer buffer) {
-  std::size_t have = 0;
-  while (have < buffer.size()) {
-    const auto [n, err] =
-        read(conn, {buffer.data() + have, buffer.size() - have});
-    have += n;
-    if (err == eof && have > 0) return {have, unexpected_eof};
-    if (err) return {have, err};
-  }
-  return {have};
+  return internal::fill(buffer, [&](Buffer rest) { return read(conn, rest); });
 }
 
 inline Result<std::size_t> write(const Conn& conn, Bytes bytes) {
-  iovec piece = internal::to_iovec(bytes);
-  return internal::write_all(conn, &piece, 1);
-}
-
-inline Result<std::size_t> write(const Conn& conn, const void* data,
-                                 std::size_t size) {
-  return write(conn, Bytes(data, size));
+  return internal::write(conn, bytes, internal::Mode::wait);
 }
 
 inline Result<std::size_t> write(const Conn& conn,
                                  std::initializer_list<Bytes> pieces) {
+  const internal::Use use(conn);
+  if (!use) return {0, use.failure("write")};
   std::vector<iovec> list;
   for (const Bytes& piece : pieces) list.push_back(internal::to_iovec(piece));
   if (list.empty()) list.push_back({nullptr, 0});
-  return internal::write_all(conn, list.data(), list.size());
+  return internal::write(use, list.data(), list.size());
 }
 
 inline Error close(const Handle& handle) {
   internal::Socket* s = internal::Access::socket(handle);
   if (!s || !s->enter(internal::Socket::closing))
-    return internal::failure("close", s, closed);
+    return internal::failure("close", s, make_error_code(closed));
   internal::remove_file(*s);
   {
     const std::lock_guard<std::mutex> lock(s->guard);
@@ -2686,11 +3303,13 @@ inline Error close(const Handle& handle) {
 }
 
 inline Error close_read(const Conn& conn) {
-  return internal::shut_down(conn, SHUT_RD);
+  return internal::control(conn, "close", "shutdown",
+                           [](int fd) { return sys::shutdown(fd, SHUT_RD); });
 }
 
 inline Error close_write(const Conn& conn) {
-  return internal::shut_down(conn, SHUT_WR);
+  return internal::control(conn, "close", "shutdown",
+                           [](int fd) { return sys::shutdown(fd, SHUT_WR); });
 }
 
 inline const Addr& local_addr(const Handle& handle) {
@@ -2708,21 +3327,90 @@ inline const Addr& remote_addr(const Conn& conn) {
 inline Error set_deadline(const Handle& handle, Deadline deadline) {
   return internal::move_deadlines(handle, deadline, true, true);
 }
-
 inline Error set_read_deadline(const Handle& handle, Deadline deadline) {
   return internal::move_deadlines(handle, deadline, true, false);
 }
-
 inline Error set_write_deadline(const Handle& handle, Deadline deadline) {
   return internal::move_deadlines(handle, deadline, false, true);
 }
+
+template <class T>
+Error set_option(const Handle& handle, int level, int name, const T& value) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  return internal::control(handle, "set", "setsockopt", [&](int fd) {
+    return sys::setsockopt(fd, level, name, &value, sizeof value);
+  });
+}
+
+template <class T>
+Result<T> get_option(const Handle& handle, int level, int name) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  T value{};
+  Error err = internal::control(handle, "get", "getsockopt", [&](int fd) {
+    return sys::getsockopt(fd, level, name, &value, sizeof value);
+  });
+  return {value, err};
+}
+
+inline Error set_no_delay(const Conn& conn, bool on) {
+  return set_option(conn, IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0);
+}
+
+inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
+                            std::chrono::nanoseconds interval, int count) {
+  if (idle.count() <= 0 || interval.count() <= 0)
+    return set_option(conn, SOL_SOCKET, SO_KEEPALIVE, 0);
+  return internal::control(conn, "set", "setsockopt", [&](int fd) {
+    return sys::set_keep_alive(fd, internal::whole_seconds(idle),
+                               internal::whole_seconds(interval), count);
+  });
+}
+
+inline Error set_linger(const Conn& conn, int seconds) {
+  linger value{};
+  value.l_onoff = seconds >= 0;
+  value.l_linger = std::max(seconds, 0);
+  return set_option(conn, SOL_SOCKET, SO_LINGER, value);
+}
+
+inline Error set_read_buffer(const Handle& handle, int bytes) {
+  return set_option(handle, SOL_SOCKET, SO_RCVBUF, bytes);
+}
+inline Error set_write_buffer(const Handle& handle, int bytes) {
+  return set_option(handle, SOL_SOCKET, SO_SNDBUF, bytes);
+}
+
+inline int native_handle(const Handle& handle) {
+  const internal::Use use(handle);
+  return use ? use->fd : -1;
+}
+
+inline Result<int> duplicate(const Handle& handle) {
+  int copy = -1;
+  Error err = internal::control(
+      handle, "file", "dup", [&](int fd) { return copy = sys::duplicate(fd); });
+  return {copy, err};
+}
+
+inline Result<Conn> conn_from(int descriptor) {
+  return internal::adopt<Conn>("conn_from", descriptor, false, false);
+}
+inline Result<Listener> listener_from(int descriptor) {
+  return internal::adopt<Listener>("listener_from", descriptor, true, false);
+}
+inline Result<PacketConn> packet_conn_from(int descriptor) {
+  return internal::adopt<PacketConn>("packet_conn_from", descriptor, false,
+                                     true);
+}
+
 }  // namespace NETLITE_BUILD
 
 // ---------------------------------------------------------------------------
-// Listeners
+// Listeners and packets: opening
 
 namespace internal {
 inline namespace NETLITE_BUILD {
+
 // Is there a socket's file at this path that nobody listens on?
 inline bool is_stale(const std::string& path, const sys::Address& address,
                      int type) {
@@ -2756,8 +3444,8 @@ inline int bind_unix(int fd, const sys::Address& address,
   return result;
 }
 
-// Remembers which file bind made. The path is made absolute: the process
-// may change its directory before it closes the listener.
+// Remembers which file bind made. The path is made absolute: the process may
+// change its directory before it closes the listener.
 inline std::unique_ptr<SocketFile> made_file(const std::string& path) {
   struct stat made {};
   if (path.empty() || path[0] == '@' || ::lstat(path.c_str(), &made) != 0)
@@ -2770,22 +3458,16 @@ inline std::unique_ptr<SocketFile> made_file(const std::string& path) {
       SocketFile{full, made.st_dev, made.st_ino, ::getpid()});
 }
 
-// The family of a listening socket. "tcp" on any address serves both, with
-// an IPv6 socket that takes IPv4 clients too (RFC 3493, 5.3).
-inline int listen_family(const Network& network, const Addr& addr) {
-  if (network.family != AF_UNSPEC) return network.family;
-  const IP& ip = addr.ip();
-  return !ip || ip.is_unspecified() || ip.is6() ? AF_INET6 : AF_INET;
-}
-
-// socket(2) and what comes before bind(2). `family` may change: a machine
-// without IPv6 serves any address by IPv4.
-inline Descriptor listening_socket(const Network& network, const Addr& addr,
-                                   int& family) {
+// socket(2) and what comes before bind(2); `family` tells which kind it is.
+// "tcp" and "udp" on any address serve both families, with an IPv6 socket that
+// takes IPv4 too (RFC 3493, 5.3); a machine without IPv6 serves IPv4.
+inline Descriptor open_for_bind(const Network& network, const Addr& addr,
+                                int& family) {
+  const bool any = !addr.ip() || addr.ip().is_unspecified();
+  family = network.family;
+  if (family == AF_UNSPEC) family = any || addr.ip().is6() ? AF_INET6 : AF_INET;
   Descriptor fd(sys::socket(family, network.type));
-  const IP& ip = addr.ip();
-  if (!fd && errno == EAFNOSUPPORT && network.family == AF_UNSPEC &&
-      (!ip || ip.is_unspecified())) {
+  if (!fd && errno == EAFNOSUPPORT && network.family == AF_UNSPEC && any) {
     family = AF_INET;
     fd.reset(sys::socket(family, network.type));
   }
@@ -2795,106 +3477,785 @@ inline Descriptor listening_socket(const Network& network, const Addr& addr,
   return fd;
 }
 
-// What accept(2) says about one client that has gone already; Linux hands
-// over that client's pending network errors too.
-inline bool concerns_one_client(const std::error_code& code) {
-  if (code.category() != std::system_category()) return false;
-  switch (code.value()) {
-    case ECONNABORTED:
-    case ECONNRESET:
-    case EPROTO:
-    case EPERM:
-    case ENETDOWN:
-    case ENOPROTOOPT:
-    case EHOSTDOWN:
-#ifdef ENONET
-    case ENONET:
-#endif
-    case EHOSTUNREACH:
-    case ENETUNREACH: return true;
-    default: return false;
-  }
+// Opens and binds a socket, for listen and listen_packet.
+template <class H>
+Result<H> bind_to(std::string_view network_name, std::string_view address,
+                  const ListenOptions& options, bool packets) {
+  Addr addr;
+  const auto fail = [&](const Error& cause, const std::string& subject) {
+    return Result<H>{
+        H(),
+        {cause.code(),
+         {"listen", std::string(network_name), addr, {}, subject}}};
+  };
+  const Network* network = find_network(network_name);
+  if (!network) return {H(), no_network("listen", network_name)};
+  const auto [addrs, err] = resolve_all(*network, address, no_deadline);
+  if (err) return fail(err, err.subject());
+  addr = favourite(addrs);
+  if (packets != (network->type == SOCK_DGRAM))
+    return fail(unexpected_address_type, "address " + addr.string());
+
+  int family = 0;
+  Descriptor fd = open_for_bind(*network, addr, family);
+  if (!fd) return fail(sys::last_error(), "socket");
+  const bool group = packets && addr.ip().is_multicast();
+  if ((network->base == "tcp" || group))
+    sys::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
+  if (network->base == "udp")
+    sys::setsockopt(fd.get(), SOL_SOCKET, SO_BROADCAST, 1);
+  if (options.reuse_port)
+    sys::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
+  if (options.control)
+    if (const Error refused = options.control(fd.get()))
+      return fail(refused, refused.subject());
+
+  // A group's datagrams arrive at any address; join_group chooses the group.
+  sys::Address name;
+  if (const auto why = to_kernel(
+          group ? Addr(network->base, IP(), addr.port()) : addr, family, name))
+    return fail(why, "bind");
+  const bool local = family == AF_UNIX;
+  if ((local ? bind_unix(fd.get(), name, addr.path(), network->type, options)
+             : sys::bind(fd.get(), name)) < 0)
+    return fail(sys::last_error(), "bind");
+  auto file = local && !packets ? made_file(addr.path()) : nullptr;
+  if (network->base == "tcp")
+    set_tcp_defaults(fd.get(), options.keep_alive, true);
+  // The kernel cuts the number to what the system allows.
+  const int backlog = options.backlog > 0 ? options.backlog : INT_MAX;
+  if (!packets && sys::listen(fd.get(), backlog) < 0)
+    return fail(sys::last_error(), "listen");
+  Addr here = local_of(fd.get(), *network);
+  H handle = make_handle<H>(std::move(fd), *network, std::move(here));
+  Access::socket(handle)->file = std::move(file);
+  return {std::move(handle)};
 }
+
+// What accept(2) says about one client that has gone already; Linux hands over
+// that client's pending network errors too.
+inline bool concerns_one_client(const std::error_code& code) {
+  constexpr int errors[] = {ECONNABORTED, ECONNRESET,   EPROTO,
+                            EPERM,        ENETDOWN,     ENOPROTOOPT,
+                            EHOSTDOWN,    EHOSTUNREACH, ENETUNREACH};
+  if (code.category() != std::system_category()) return false;
+  for (const int error : errors)
+    if (code.value() == error) return true;
+  return false;
+}
+
+inline Result<Conn> accept(const Listener& listener, Mode mode) {
+  const Use use(listener);
+  if (!use) return {Conn(), use.failure("accept")};
+  sys::Address peer;
+  Outcome got;
+  do {
+    got = take(use, mode, [&] {
+      return static_cast<ssize_t>(sys::accept(use->fd, peer));
+    });
+  } while (concerns_one_client(got.why));
+  if (got.why) return {Conn(), use.failure("accept", got.why, "accept4")};
+
+  Descriptor fd(static_cast<int>(got.n));
+  if (!sys::accepted_inherits && use->network.base == "tcp")
+    set_tcp_defaults(fd.get(), {}, true);
+  Addr local = local_of(fd.get(), use->network);
+  return {make_handle<Conn>(std::move(fd), use->network, std::move(local),
+                            from_kernel(use->network, peer))};
+}
+
 }  // namespace NETLITE_BUILD
 }  // namespace internal
 
 inline namespace NETLITE_BUILD {
+
 inline Result<Listener> listen(std::string_view network,
                                std::string_view address,
                                const ListenOptions& options) {
-  Addr addr;
-  const auto fail = [&](const Error& cause, const std::string& subject) {
-    return Result<Listener>{
-        Listener(),
-        {cause.code(), {"listen", std::string(network), addr, {}, subject}}};
-  };
-  const internal::Network* known = internal::find_network(network);
-  if (!known) return fail(unknown_network, "");
-  std::vector<Addr> addrs;
-  if (const Error err =
-          internal::resolve_all(*known, address, no_deadline, addrs))
-    return fail(err, err.subject());
-  addr = internal::favourite(addrs);
-  if (known->type == SOCK_DGRAM)
-    return fail(unexpected_address_type, "address " + addr.string());
-
-  int family = internal::listen_family(*known, addr);
-  internal::Descriptor fd = internal::listening_socket(*known, addr, family);
-  if (!fd) return fail(sys::last_error(), "socket");
-  if (family != AF_UNIX) sys::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
-  if (options.reuse_port)
-    sys::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
-  if (options.control)
-    if (const Error err = options.control(fd.get()))
-      return fail(err, "control");
-
-  sys::Address name;
-  if (const auto why = internal::to_kernel(addr, family, name))
-    return fail(why, "bind");
-  const int bound = family == AF_UNIX
-                        ? internal::bind_unix(fd.get(), name, addr.path(),
-                                              known->type, options)
-                        : sys::bind(fd.get(), name);
-  if (bound < 0) return fail(sys::last_error(), "bind");
-  auto file = family == AF_UNIX ? internal::made_file(addr.path()) : nullptr;
-  if (family != AF_UNIX)
-    internal::set_tcp_defaults(fd.get(), options.keep_alive, true);
-  // The kernel cuts the number to what the system allows.
-  const int backlog = options.backlog > 0 ? options.backlog : INT_MAX;
-  if (sys::listen(fd.get(), backlog) < 0)
-    return fail(sys::last_error(), "listen");
-  Addr local = internal::local_of(fd.get(), *known);
-  auto listener =
-      internal::make_handle<Listener>(std::move(fd), *known, std::move(local));
-  internal::Access::socket(listener)->file = std::move(file);
-  return {std::move(listener)};
+  return internal::bind_to<Listener>(network, address, options, false);
 }
 
 inline Result<Conn> accept(const Listener& listener) {
-  const internal::Use use(listener);
-  if (!use) return {Conn(), use.failure("accept")};
-  const std::lock_guard<std::mutex> turn(use->reading.turn);
-  sys::Address peer;
-  internal::Outcome got;
-  do {
-    got = internal::attempt(*use, use->reading, POLLIN, [&] {
-      return static_cast<ssize_t>(sys::accept(use->fd, peer));
-    });
-  } while (internal::concerns_one_client(got.why));
-  if (got.why) return {Conn(), use.failure("accept", got.why, "accept4")};
-
-  internal::Descriptor fd(static_cast<int>(got.n));
-  if (!sys::accept_inherits_options && use->network.base == "tcp")
-    internal::set_tcp_defaults(fd.get(), {}, true);
-  Addr local = internal::local_of(fd.get(), use->network);
-  return {
-      internal::make_handle<Conn>(std::move(fd), use->network, std::move(local),
-                                  internal::from_kernel(use->network, peer))};
+  return internal::accept(listener, internal::Mode::wait);
 }
 
-inline const Addr& addr(const Listener& listener) {
-  return local_addr(listener);
+// ---------------------------------------------------------------------------
+// Packets
+
+inline Result<PacketConn> listen_packet(std::string_view network,
+                                        std::string_view address,
+                                        const ListenOptions& options) {
+  return internal::bind_to<PacketConn>(network, address, options, true);
 }
+
+}  // namespace NETLITE_BUILD
+
+namespace internal {
+inline namespace NETLITE_BUILD {
+
+inline Packet read_from(const Conn& packets, Buffer buffer, Mode mode) {
+  const Use use(packets);
+  if (!use) return {0, {}, use.failure("read")};
+  sys::Address from;
+  bool cut = false;
+  const Outcome got =
+      take(use, mode, [&] { return take_message(use->fd, buffer, from, cut); });
+  if (got.why) return {0, {}, use.failure("read", got.why, "recvfrom")};
+  Packet packet{static_cast<std::size_t>(got.n),
+                use->remote ? use->remote : from_kernel(use->network, from)};
+  if (got.n == 0 && use->network.type != SOCK_DGRAM) packet.error = eof;
+  if (cut) packet.error = use.failure("read", make_error_code(truncated));
+  return packet;
+}
+
+inline Error change_group(const Conn& packets, const IP& group,
+                          const std::string& interface, int option) {
+  sys::Address address;
+  const int family = group.unmap().is4() ? AF_INET : AF_INET6;
+  to_kernel(Addr("udp", group, 0), family, address);
+  group_req request{};
+  std::memcpy(&request.gr_group, &address.storage, sizeof address.storage);
+  request.gr_interface = interface.empty() ? 0 : sys::if_nametoindex(interface);
+  if (!interface.empty() && request.gr_interface == 0)
+    return {{ENODEV, std::system_category()},
+            {"set", "", {}, {}, "interface " + interface}};
+  return set_option(packets, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
+                    option, request);
+}
+
+// Sets an option in both its forms on a socket that serves both families.
+template <class V4, class V6>
+Error set_multicast(const Conn& packets, int v4, const V4& value4, int v6,
+                    const V6& value6) {
+  const Socket* s = Access::socket(packets);
+  if (!s || s->family() == AF_INET)
+    return set_option(packets, IPPROTO_IP, v4, value4);
+  if (s->network.family == AF_UNSPEC)
+    set_option(packets, IPPROTO_IP, v4, value4);
+  return set_option(packets, IPPROTO_IPV6, v6, value6);
+}
+
+}  // namespace NETLITE_BUILD
+}  // namespace internal
+
+inline namespace NETLITE_BUILD {
+
+inline Packet read_from(const Conn& packets, Buffer buffer) {
+  return internal::read_from(packets, buffer, internal::Mode::wait);
+}
+
+inline Result<std::size_t> write_to(const Conn& packets, Bytes bytes,
+                                    const Addr& to) {
+  const internal::Use use(packets);
+  if (!use) return {0, use.failure("write")};
+  const auto fail = [&](std::error_code why, const std::string& subject) {
+    return Result<std::size_t>{
+        0,
+        {why,
+         {"write", std::string(use->network.name), use->local, to, subject}}};
+  };
+  if (use->remote) return fail(write_to_connected, "");
+  if (!to) return fail(missing_address, "");
+  if (to.network() != use->network.base)
+    return fail(unexpected_address_type, "address " + to.string());
+  sys::Address address;
+  if (const auto why = internal::to_kernel(to, use->family(), address))
+    return fail(why, why == non_ipv4_address ? "address " + to.ip().string()
+                                             : "sendto");
+  iovec piece = internal::to_iovec(bytes);
+  auto [n, err] =
+      internal::write(use, &piece, 1, internal::Mode::wait, &address);
+  if (!err) return {n};
+  return fail(err.code(), err.subject().empty() ? "" : "sendto");
+}
+
+inline Error join_group(const Conn& packets, const IP& group,
+                        const std::string& interface) {
+  return internal::change_group(packets, group, interface, MCAST_JOIN_GROUP);
+}
+inline Error leave_group(const Conn& packets, const IP& group,
+                         const std::string& interface) {
+  return internal::change_group(packets, group, interface, MCAST_LEAVE_GROUP);
+}
+
+inline Error set_multicast_ttl(const Conn& packets, int hops) {
+  return internal::set_multicast(packets, IP_MULTICAST_TTL, hops,
+                                 IPV6_MULTICAST_HOPS, hops);
+}
+inline Error set_multicast_loopback(const Conn& packets, bool on) {
+  const int value = on ? 1 : 0;
+  return internal::set_multicast(packets, IP_MULTICAST_LOOP, value,
+                                 IPV6_MULTICAST_LOOP, value);
+}
+inline Error set_multicast_interface(const Conn& packets,
+                                     const std::string& name) {
+  const int index = static_cast<int>(sys::if_nametoindex(name));
+  ip_mreqn request{};
+  request.imr_ifindex = index;
+  if (index == 0)
+    return {{ENODEV, std::system_category()},
+            {"set", "", {}, {}, "interface " + name}};
+  return internal::set_multicast(packets, IP_MULTICAST_IF, request,
+                                 IPV6_MULTICAST_IF, index);
+}
+
+// ---------------------------------------------------------------------------
+// Unix extras
+
+inline Error send_descriptor(const Conn& conn, int descriptor) {
+  const internal::Use use(conn);
+  if (!use) return use.failure("write");
+  if (use->network.family != AF_UNIX)
+    return use.failure("write", make_error_code(unexpected_address_type));
+  char byte = 0;
+  iovec piece{&byte, 1};
+  alignas(cmsghdr) char room[CMSG_SPACE(sizeof descriptor)] = {};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = room;
+  message.msg_controllen = sizeof room;
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof descriptor);
+  std::memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+  const std::lock_guard<std::mutex> turn(use->writing.turn);
+  const auto sent =
+      internal::attempt(*use, use->writing, POLLOUT, internal::Mode::wait,
+                        [&] { return sys::sendmsg(use->fd, message); });
+  if (sent.why) return use.failure("write", sent.why, "sendmsg");
+  return {};
+}
+
+inline Result<int> receive_descriptor(const Conn& conn) {
+  const internal::Use use(conn);
+  if (!use) return {-1, use.failure("read")};
+  int descriptor = -1;
+  char byte = 0;
+  iovec piece{&byte, 1};
+  alignas(cmsghdr) char room[CMSG_SPACE(sizeof descriptor)] = {};
+  msghdr message{};
+  const auto got = internal::take(use, internal::Mode::wait, [&] {
+    message = msghdr();
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = room;
+    // Not sizeof room: that is rounded up, and on 64 bits holds two.
+    message.msg_controllen = CMSG_LEN(sizeof descriptor);
+    return sys::recvmsg(use->fd, message);
+  });
+  if (got.why) return {-1, use.failure("read", got.why, "recvmsg")};
+  if (got.n == 0) return {-1, eof};
+  const cmsghdr* header = CMSG_FIRSTHDR(&message);
+  if (!header || header->cmsg_level != SOL_SOCKET ||
+      header->cmsg_type != SCM_RIGHTS)
+    return {-1, use.failure("read", make_error_code(no_descriptor))};
+  std::memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
+  sys::close_on_exec(descriptor);
+  if (message.msg_flags & MSG_CTRUNC)
+    return {descriptor, use.failure("read", make_error_code(truncated))};
+  return {descriptor};
+}
+
+inline Result<Credentials> peer_credentials(const Conn& conn) {
+  Credentials peer;
+  Error err = internal::control(conn, "get", "getsockopt", [&](int fd) {
+    return sys::peer_credentials(fd, peer);
+  });
+  return {peer, err};
+}
+
+// ---------------------------------------------------------------------------
+// Helpers
+
+inline Result<std::string> read_until(Reader& reader, char end,
+                                      std::size_t limit) {
+  std::string& ahead = internal::Access::ahead(reader);
+  std::size_t& used = internal::Access::used(reader);
+  const auto take = [&](std::size_t n) {
+    used += n;
+    return ahead.substr(used - n, n);
+  };
+  for (std::size_t looked = 0;;) {
+    const std::string_view here = reader.buffered();
+    const std::size_t at = here.find(end, looked);
+    if (at < limit) return {take(at + 1)};
+    if (here.size() >= limit)
+      return {{},
+              internal::failure("read", internal::Access::socket(reader.conn()),
+                                make_error_code(limit_exceeded))};
+    looked = here.size();
+    ahead.erase(0, std::exchange(used, 0));
+    ahead.resize(looked + 4096);
+    const auto [n, err] = read(reader.conn(), {&ahead[looked], 4096});
+    ahead.resize(looked + n);
+    if (err == eof && looked > 0) return {take(looked), unexpected_eof};
+    if (err && n == 0) return {{}, err};
+  }
+}
+
+inline Result<std::string> read_line(Reader& reader, std::size_t limit) {
+  auto [line, err] = read_until(reader, '\n', limit);
+  if (!err) {
+    line.pop_back();
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+  }
+  return {std::move(line), err};
+}
+
+inline Result<std::size_t> read(Reader& reader, Buffer buffer) {
+  const std::string_view ahead = reader.buffered();
+  if (ahead.empty()) return read(reader.conn(), buffer);
+  const std::size_t n = ahead.copy(buffer.data(), buffer.size());
+  internal::Access::used(reader) += n;
+  return {n};
+}
+
+inline Result<std::size_t> read_full(Reader& reader, Buffer buffer) {
+  return internal::fill(buffer,
+                        [&](Buffer rest) { return read(reader, rest); });
+}
+
+inline Result<std::string> read_all(const Conn& conn, std::size_t limit) {
+  std::string all;
+  for (;;) {
+    const std::size_t have = all.size();
+    // One byte more than the limit tells whether it is kept.
+    all.resize(have + std::min<std::size_t>(65536, limit - have) + 1);
+    const auto [n, err] = read(conn, {&all[have], all.size() - have});
+    all.resize(have + n);
+    if (err == eof) return {std::move(all)};
+    if (err) return {std::move(all), err};
+    if (all.size() > limit)
+      return {std::move(all),
+              internal::failure("read", internal::Access::socket(conn),
+                                make_error_code(limit_exceeded))};
+  }
+}
+
+}  // namespace NETLITE_BUILD
+
+namespace internal {
+inline namespace NETLITE_BUILD {
+
+// Writes what `read` gives until it gives eof. The size of the buffer was
+// measured: a loop of 256 KiB is as fast as splice(2) and sendfile(2), and is
+// the same on every system.
+template <class Read>
+Result<std::uint64_t> pump(const Conn& to, Read read) {
+  constexpr std::size_t size = 256 * 1024;
+  const std::unique_ptr<char[]> buffer(new char[size]);
+  for (std::uint64_t total = 0;;) {
+    const auto [n, err] = read(Buffer(buffer.get(), size));
+    const auto [written, write_err] =
+        n ? netlite::write(to, buffer.get(), n) : Result<std::size_t>{};
+    total += written;
+    if (write_err) return {total, write_err};
+    if (err == eof) return {total};
+    if (err) return {total, err};
+  }
+}
+
+}  // namespace NETLITE_BUILD
+}  // namespace internal
+
+inline namespace NETLITE_BUILD {
+
+inline Result<std::uint64_t> copy(const Conn& to, const Conn& from) {
+  return internal::pump(to, [&](Buffer buffer) { return read(from, buffer); });
+}
+
+inline Result<std::uint64_t> send_file(const Conn& to, int descriptor) {
+  return internal::pump(to, [&](Buffer buffer) -> Result<std::size_t> {
+    const ssize_t n = sys::read(descriptor, buffer.data(), buffer.size());
+    if (n == 0) return {0, eof};
+    if (n < 0) return {0, {sys::last_error(), {"read", "file"}}};
+    return {static_cast<std::size_t>(n)};
+  });
+}
+
+inline Result<std::uint64_t> send_file(const Conn& to,
+                                       const std::string& path) {
+  const internal::Descriptor fd(sys::open(path.c_str()));
+  if (!fd) return {0, {sys::last_error(), {"open", "", {}, {}, path}}};
+  return send_file(to, fd.get());
+}
+
+}  // namespace NETLITE_BUILD
+
+// ---------------------------------------------------------------------------
+// Concurrency
+
+namespace internal {
+
+struct GroupState {
+  explicit GroupState(std::size_t most) : limit(most) {}
+
+  const std::size_t limit;
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::size_t running = 0;
+  Error first{};
+
+  void begin() {
+    std::unique_lock<std::mutex> lock(mutex);
+    changed.wait(lock, [&] { return limit == 0 || running < limit; });
+    ++running;
+  }
+  void end(const Error& err) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (err && !first) first = err;
+    --running;
+    changed.notify_all();
+  }
+};
+
+// An exception that left a task, as an error.
+inline Error task_error(const std::string& what) {
+  if (what.empty()) return {};
+  return {task_failed, {"", "", {}, {}, "", ": " + what}};
+}
+
+}  // namespace internal
+
+inline Group::Group(std::size_t limit)
+    : state_(std::make_shared<internal::GroupState>(limit)) {}
+
+inline Group::~Group() { wait(*this); }
+
+inline Error wait(Group& group) {
+  internal::GroupState& state = *internal::Access::state(group);
+  std::unique_lock<std::mutex> lock(state.mutex);
+  state.changed.wait(lock, [&] { return state.running == 0; });
+  return std::exchange(state.first, Error());
+}
+
+namespace internal {
+inline namespace NETLITE_BUILD {
+
+// Calls f(args...); the error that it returned, or an exception as one.
+template <class F, class Args>
+Error run_task(F f, Args args) {
+  Error err;
+  const std::string what = sys::guarded([&] {
+    if constexpr (std::is_convertible_v<decltype(std::apply(std::move(f),
+                                                            std::move(args))),
+                                        Error>)
+      err = std::apply(std::move(f), std::move(args));
+    else
+      std::apply(std::move(f), std::move(args));
+  });
+  return what.empty() ? err : task_error(what);
+}
+
+// What a server knows of its connections.
+struct Serving {
+  const Listener listener;
+  const ServeOptions options;
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<Conn> conns{};        // empty handles in the free places
+  std::vector<std::size_t> free{};  // places in `conns`
+  std::atomic<std::size_t> running{0};
+
+  Serving(Listener on, ServeOptions how)
+      : listener(std::move(on)), options(std::move(how)) {}
+
+  std::size_t begin(const Conn& conn) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (free.empty()) {
+      free.push_back(conns.size());
+      conns.emplace_back();
+    }
+    const std::size_t place = free.back();
+    free.pop_back();
+    conns[place] = conn;
+    ++running;
+    return place;
+  }
+
+  void end(std::size_t place, const Error& err) {
+    report(err);
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      conns[place] = Conn();
+      free.push_back(place);
+      --running;
+      changed.notify_all();
+    }
+    // The accept loop may be waiting for room.
+    Socket* s = Access::socket(listener);
+    const std::lock_guard<std::mutex> lock(s->guard);
+    s->reading.nudged = true;
+    kick(s->reading);
+  }
+
+  void report(const Error& err) {
+    if (!err || !options.on_error) return;
+    const std::lock_guard<std::mutex> lock(mutex);
+    options.on_error(err);
+  }
+
+  // Rests until a handler has ended, the listener is closed, or `limit`.
+  void rest(Time limit) {
+    const Use use(listener);
+    if (!use) return;
+    const std::lock_guard<std::mutex> turn(use->reading.turn);
+    wait(*use, use->reading, 0, limit);
+  }
+
+  // The next connection, when there is room for it.
+  Result<Conn> next() {
+    while (options.max_connections && running >= options.max_connections &&
+           !Access::socket(listener)->is_closed())
+      rest(Time::max());
+    return accept(listener, Mode::wait);
+  }
+
+  // Lets handlers finish; when their grace is over, closes what they use.
+  void finish() {
+    const Deadline grace = options.grace;
+    const auto idle = [&] { return running == 0; };
+    std::unique_lock<std::mutex> lock(mutex);
+    if (!changed.wait_until(lock, grace.when(), idle))
+      for (const Conn& conn : conns) netlite::close(conn);
+    changed.wait(lock, idle);
+  }
+};
+
+}  // namespace NETLITE_BUILD
+}  // namespace internal
+
+inline namespace NETLITE_BUILD {
+
+template <class F, class... Args>
+Error go(Group& group, F f, Args... args) {
+  const auto state = internal::Access::state(group);
+  state->begin();
+  const int error =
+      internal::start([state, f = std::move(f),
+                       args = std::make_tuple(std::move(args)...)]() mutable {
+        state->end(internal::run_task(std::move(f), std::move(args)));
+      });
+  if (error == 0) return {};
+  state->end({});
+  return {{error, std::system_category()},
+          {"go", "", {}, {}, "pthread_create"}};
+}
+
+template <class Handler>
+Error serve(const Listener& listener, Handler handler,
+            const ServeOptions& options) {
+  if (!listener) return internal::failure("serve", nullptr, closed);
+  const auto serving = std::make_shared<internal::Serving>(listener, options);
+  Error result;
+  auto pause = std::chrono::milliseconds(5);
+  for (;;) {
+    auto [conn, err] = serving->next();
+    if (err == closed) break;
+    if (err == timed_out || (err && !err.temporary())) {
+      result = err;
+      break;
+    }
+    if (err) {
+      // Out of descriptors or memory: the client stays queued. Trying again
+      // at once would keep a core busy until somebody frees some.
+      serving->report(err);
+      serving->rest(internal::time_after(pause));
+      pause = std::min(pause * 2, std::chrono::milliseconds(1000));
+      continue;
+    }
+    pause = std::chrono::milliseconds(5);
+    const std::size_t place = serving->begin(conn);
+    const int error =
+        internal::start([serving, handler, place, conn = conn]() mutable {
+          serving->end(place, internal::run_task(
+                                  handler, std::make_tuple(std::move(conn))));
+        });
+    if (error)
+      serving->end(
+          place,
+          internal::failure("serve", internal::Access::socket(conn),
+                            {error, std::system_category()}, "pthread_create"));
+  }
+  serving->finish();
+  return result;
+}
+
+}  // namespace NETLITE_BUILD
+
+// ---------------------------------------------------------------------------
+// Poller
+
+namespace internal {
+
+struct Watched {
+  Handle handle{};
+  unsigned interest = 0;
+  std::uint64_t key = 0;
+};
+
+struct PollerState {
+  int epoll = -1;
+  Wakeup wakeup{-1, -1};
+  std::mutex mutex;
+  std::vector<Watched> watched{};  // by descriptor
+  bool woken = false;
+};
+
+inline namespace NETLITE_BUILD {
+
+inline void release_poller(PollerState* state) {
+  const std::unique_ptr<PollerState> owner(state);
+  if (state->epoll >= 0) sys::close(state->epoll);
+  if (state->wakeup.send_end != state->wakeup.take_end)
+    sys::close(state->wakeup.send_end);
+  if (state->wakeup.take_end >= 0) sys::close(state->wakeup.take_end);
+}
+
+inline unsigned poll_events(unsigned interest) {
+  return (interest & readable ? POLLIN : 0u) |
+         (interest & writable ? POLLOUT : 0u);
+}
+
+inline Error set_watch(PollerState& state, const Handle& handle,
+                       unsigned interest, std::uint64_t key) {
+  const Use use(handle);
+  if (!use) return use.failure("watch");
+  const std::lock_guard<std::mutex> lock(state.mutex);
+  const auto fd = static_cast<std::size_t>(use->fd);
+  if (state.watched.size() <= fd) state.watched.resize(fd + 1);
+  const bool known = state.watched[fd].handle == handle;
+  if (!known && interest == 0) return {};
+  if (sys::epoll_watch(state.epoll, use->fd, poll_events(interest), known) < 0)
+    return use.failure("watch", sys::last_error(), "epoll_ctl");
+  state.watched[fd] = interest ? Watched{handle, interest, key} : Watched{};
+  // A poll(2) under way does not know of it yet.
+  if (!sys::has_epoll) sys::wakeup_send(state.wakeup.send_end);
+  return {};
+}
+
+// Waits with epoll, or with poll where that is all there is.
+inline int ready_descriptors(PollerState& state, std::vector<pollfd>& ready,
+                             int time) {
+  ready.clear();
+  if (sys::has_epoll) return sys::epoll_wait(state.epoll, ready, time);
+  ready.push_back({state.wakeup.take_end, POLLIN, 0});
+  {
+    const std::lock_guard<std::mutex> lock(state.mutex);
+    for (const Watched& each : state.watched) {
+      const Use use(each.handle);
+      if (use)
+        ready.push_back(
+            {use->fd, static_cast<short>(poll_events(each.interest)), 0});
+    }
+  }
+  return sys::poll(ready.data(), ready.size(), time);
+}
+
+inline std::vector<Event> collect(PollerState& state,
+                                  const std::vector<pollfd>& ready) {
+  std::vector<Event> events;
+  const std::lock_guard<std::mutex> lock(state.mutex);
+  for (const pollfd& each : ready) {
+    if (each.revents == 0) continue;
+    if (each.fd == state.wakeup.take_end) {
+      sys::wakeup_take(each.fd);
+      continue;
+    }
+    const auto fd = static_cast<std::size_t>(each.fd);
+    if (fd >= state.watched.size()) continue;
+    Watched& watched = state.watched[fd];
+    const Socket* s = Access::socket(watched.handle);
+    if (!s || s->is_closed()) {
+      watched = Watched{};
+      continue;
+    }
+    unsigned ready_for = 0;
+    if (each.revents & POLLIN) ready_for |= readable;
+    if (each.revents & POLLOUT) ready_for |= writable;
+    if (each.revents & (POLLHUP | POLLERR)) ready_for |= readable | hung_up;
+    events.push_back({watched.handle, ready_for, watched.key});
+  }
+  return events;
+}
+
+inline Error no_poller(const char* op) { return {closed, {op, ""}}; }
+
+}  // namespace NETLITE_BUILD
+}  // namespace internal
+
+inline namespace NETLITE_BUILD {
+
+inline Result<Poller> make_poller() {
+  const auto fail = [](const char* call) {
+    return Result<Poller>{{},
+                          {sys::last_error(), {"poller", "", {}, {}, call}}};
+  };
+  Poller poller;
+  auto& state = internal::Access::state(poller);
+  state.reset(new internal::PollerState, internal::release_poller);
+  state->epoll = sys::epoll_create();
+  if (sys::has_epoll && state->epoll < 0) return fail("epoll_create");
+  int ends[2];
+  if (sys::wakeup_pair(ends) < 0) return fail("eventfd");
+  state->wakeup = {ends[0], ends[1]};
+  if (sys::epoll_watch(state->epoll, ends[0], POLLIN, false) < 0)
+    return fail("epoll_ctl");
+  return {std::move(poller)};
+}
+
+inline Error watch(const Poller& poller, const Handle& handle,
+                   unsigned interest, std::uint64_t key) {
+  const auto& state = internal::Access::state(poller);
+  if (!state) return internal::no_poller("watch");
+  return internal::set_watch(*state, handle, interest, key);
+}
+
+inline Error unwatch(const Poller& poller, const Handle& handle) {
+  return watch(poller, handle, 0, 0);
+}
+
+inline Result<std::vector<Event>> wait(const Poller& poller,
+                                       Deadline deadline) {
+  const auto& state = internal::Access::state(poller);
+  if (!state) return {{}, internal::no_poller("wait")};
+  std::vector<pollfd> ready;
+  for (;;) {
+    const int time = internal::poll_time(deadline.when());
+    if (internal::ready_descriptors(*state, ready, time) < 0 && errno != EINTR)
+      return {{}, {sys::last_error(), {"wait", "", {}, {}, "epoll_wait"}}};
+    std::vector<Event> events = internal::collect(*state, ready);
+    const std::lock_guard<std::mutex> lock(state->mutex);
+    if (!events.empty() || std::exchange(state->woken, false))
+      return {std::move(events)};
+    if (deadline.passed()) return {{}, {timed_out, {"wait", ""}}};
+  }
+}
+
+inline Error wake(const Poller& poller) {
+  const auto& state = internal::Access::state(poller);
+  if (!state) return internal::no_poller("wake");
+  const std::lock_guard<std::mutex> lock(state->mutex);
+  if (!std::exchange(state->woken, true))
+    sys::wakeup_send(state->wakeup.send_end);
+  return {};
+}
+
+inline Result<std::size_t> try_read(const Conn& conn, Buffer buffer) {
+  return internal::read(conn, buffer, internal::Mode::once);
+}
+inline Result<std::size_t> try_write(const Conn& conn, Bytes bytes) {
+  return internal::write(conn, bytes, internal::Mode::once);
+}
+inline Result<Conn> try_accept(const Listener& listener) {
+  return internal::accept(listener, internal::Mode::once);
+}
+inline Packet try_read_from(const Conn& packets, Buffer buffer) {
+  return internal::read_from(packets, buffer, internal::Mode::once);
+}
+
 }  // namespace NETLITE_BUILD
 
 }  // namespace netlite
