@@ -1452,6 +1452,21 @@ inline int accept(int fd, Address& peer) {
   });
 }
 
+// What accept(2) says about one client that has gone already; Linux hands over
+// that client's pending network errors too.
+inline bool concerns_one_client(const std::error_code& code) {
+  constexpr int errors[] = {ECONNABORTED, ECONNRESET,   EPROTO,
+                            EPERM,        ENETDOWN,     ENOPROTOOPT,
+                            EHOSTDOWN,    EHOSTUNREACH, ENETUNREACH,
+#ifdef ENONET
+                            ENONET
+#endif
+  };
+  for (const int error : errors)
+    if (code == std::error_code(error, std::system_category())) return true;
+  return false;
+}
+
 // connect(2). Not repeated after EINTR: the attempt goes on by itself, and
 // asking again would be told EALREADY.
 inline int connect(int fd, const Address& address) {
@@ -1578,13 +1593,38 @@ inline ssize_t wakeup_take(int end) {
   return retry([&] { return ::read(end, &token, sizeof token); });
 }
 
-// open(2) for reading, and read(2): files
-inline int open(const char* path) {
-  return retry([&] { return ::open(path, O_RDONLY | O_CLOEXEC); });
+// Files: open(2) for reading, read(2), lstat(2), chmod(2), unlink(2)
+inline int open(const std::string& path) {
+  return retry([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); });
 }
 inline ssize_t read(int fd, void* data, std::size_t size) {
   return retry([&] { return ::read(fd, data, size); });
 }
+inline int lstat(const std::string& path, struct stat& found) {
+  return ::lstat(path.c_str(), &found);
+}
+// The mode of a socket that is not bound yet is that of the file to come.
+inline int fchmod(int fd, int mode) {
+  return ::fchmod(fd, static_cast<mode_t>(mode));
+}
+inline int chmod(const std::string& path, int mode) {
+  return ::chmod(path.c_str(), static_cast<mode_t>(mode));
+}
+inline int unlink(const std::string& path) { return ::unlink(path.c_str()); }
+// getcwd(3) and a name in it
+inline std::string absolute(const std::string& path) {
+  char here[PATH_MAX];
+  if (path[0] == '/' || !::getcwd(here, sizeof here)) return path;
+  return std::string(here) + "/" + path;
+}
+inline pid_t getpid() { return ::getpid(); }
+
+// A name without addresses: to some systems not the same as no such name.
+#ifdef EAI_NODATA
+constexpr int no_data = EAI_NODATA;
+#else
+constexpr int no_data = EAI_NONAME;
+#endif
 
 // getaddrinfo(3); returns its EAI_... number. May block for seconds.
 inline int getaddrinfo(const char* host, const char* service,
@@ -1613,6 +1653,9 @@ inline std::string if_indextoname(unsigned index) {
   char name[IF_NAMESIZE];
   return ::if_indextoname(index, name) ? name : std::to_string(index);
 }
+
+// getifaddrs(3)
+inline int getifaddrs(ifaddrs** list) { return ::getifaddrs(list); }
 
 // pthread_create(3) of a thread that nobody joins; 0, or an errno.
 inline int start_thread(void* (*run)(void*), void* argument) {
@@ -2260,9 +2303,7 @@ struct Answer {
 
 inline std::error_code resolver_error(int code) {
   if (code == EAI_SYSTEM) return sys::last_error();
-#ifdef EAI_NODATA
-  if (code == EAI_NODATA) return no_such_host;
-#endif
+  if (code == sys::no_data) return no_such_host;
   return {code, resolver_category()};
 }
 
@@ -2441,7 +2482,7 @@ inline Result<std::vector<std::string>> lookup_addr(std::string_view text,
 
 inline Result<std::vector<Interface>> interfaces() {
   ifaddrs* list = nullptr;
-  if (::getifaddrs(&list) < 0)
+  if (sys::getifaddrs(&list) < 0)
     return {{}, {sys::last_error(), {"interfaces", "", {}, {}, "getifaddrs"}}};
   std::vector<Interface> found;
   for (const ifaddrs* each = list; each; each = each->ifa_next) {
@@ -2681,10 +2722,10 @@ class Descriptor {
 inline void remove_file(Socket& s) {
   const auto file = std::move(s.file);
   struct stat now {};
-  if (file && file->maker == ::getpid() &&
-      ::lstat(file->path.c_str(), &now) == 0 && now.st_dev == file->device &&
+  if (file && file->maker == sys::getpid() &&
+      sys::lstat(file->path, now) == 0 && now.st_dev == file->device &&
       now.st_ino == file->inode)
-    ::unlink(file->path.c_str());
+    sys::unlink(file->path);
 }
 
 // What the last handle does.
@@ -3415,8 +3456,7 @@ inline namespace NETLITE_BUILD {
 inline bool is_stale(const std::string& path, const sys::Address& address,
                      int type) {
   struct stat found {};
-  if (::lstat(path.c_str(), &found) != 0 || !S_ISSOCK(found.st_mode))
-    return false;
+  if (sys::lstat(path, found) != 0 || !S_ISSOCK(found.st_mode)) return false;
   const Descriptor probe(sys::socket(AF_UNIX, type));
   return probe && sys::connect(probe.get(), address) < 0 &&
          errno == ECONNREFUSED;
@@ -3428,19 +3468,18 @@ inline int bind_unix(int fd, const sys::Address& address,
                      const std::string& path, int type,
                      const ListenOptions& options) {
   const bool file = !path.empty() && path[0] != '@';
-  const auto mode = static_cast<mode_t>(options.mode);
   // The file is born with the socket's own mode: at no time is it open to
   // more than was asked. (Linux; elsewhere only chmod below.)
-  if (file && options.mode >= 0) ::fchmod(fd, mode);
+  if (file && options.mode >= 0) sys::fchmod(fd, options.mode);
   int result = sys::bind(fd, address);
   if (result < 0 && errno == EADDRINUSE && file && options.replace_stale) {
     const bool stale = is_stale(path, address, type);
-    if (stale) ::unlink(path.c_str());
+    if (stale) sys::unlink(path);
     errno = EADDRINUSE;
     if (stale) result = sys::bind(fd, address);
   }
   if (result == 0 && file && options.mode >= 0)
-    result = ::chmod(path.c_str(), mode);
+    result = sys::chmod(path, options.mode);
   return result;
 }
 
@@ -3448,14 +3487,10 @@ inline int bind_unix(int fd, const sys::Address& address,
 // change its directory before it closes the listener.
 inline std::unique_ptr<SocketFile> made_file(const std::string& path) {
   struct stat made {};
-  if (path.empty() || path[0] == '@' || ::lstat(path.c_str(), &made) != 0)
+  if (path.empty() || path[0] == '@' || sys::lstat(path, made) != 0)
     return nullptr;
-  std::string full = path;
-  char here[PATH_MAX];
-  if (path[0] != '/' && ::getcwd(here, sizeof here))
-    full = std::string(here) + "/" + path;
   return std::make_unique<SocketFile>(
-      SocketFile{full, made.st_dev, made.st_ino, ::getpid()});
+      SocketFile{sys::absolute(path), made.st_dev, made.st_ino, sys::getpid()});
 }
 
 // socket(2) and what comes before bind(2); `family` tells which kind it is.
@@ -3532,18 +3567,6 @@ Result<H> bind_to(std::string_view network_name, std::string_view address,
   return {std::move(handle)};
 }
 
-// What accept(2) says about one client that has gone already; Linux hands over
-// that client's pending network errors too.
-inline bool concerns_one_client(const std::error_code& code) {
-  constexpr int errors[] = {ECONNABORTED, ECONNRESET,   EPROTO,
-                            EPERM,        ENETDOWN,     ENOPROTOOPT,
-                            EHOSTDOWN,    EHOSTUNREACH, ENETUNREACH};
-  if (code.category() != std::system_category()) return false;
-  for (const int error : errors)
-    if (code.value() == error) return true;
-  return false;
-}
-
 inline Result<Conn> accept(const Listener& listener, Mode mode) {
   const Use use(listener);
   if (!use) return {Conn(), use.failure("accept")};
@@ -3553,7 +3576,7 @@ inline Result<Conn> accept(const Listener& listener, Mode mode) {
     got = take(use, mode, [&] {
       return static_cast<ssize_t>(sys::accept(use->fd, peer));
     });
-  } while (concerns_one_client(got.why));
+  } while (sys::concerns_one_client(got.why));
   if (got.why) return {Conn(), use.failure("accept", got.why, "accept4")};
 
   Descriptor fd(static_cast<int>(got.n));
@@ -3877,7 +3900,7 @@ inline Result<std::uint64_t> send_file(const Conn& to, int descriptor) {
 
 inline Result<std::uint64_t> send_file(const Conn& to,
                                        const std::string& path) {
-  const internal::Descriptor fd(sys::open(path.c_str()));
+  const internal::Descriptor fd(sys::open(path));
   if (!fd) return {0, {sys::last_error(), {"open", "", {}, {}, path}}};
   return send_file(to, fd.get());
 }
