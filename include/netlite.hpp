@@ -174,6 +174,7 @@ class Error {
   Error(std::error_code code) noexcept : code_(code) {}
   /// The same for a condition, `return netlite::closed;`.
   Error(Errc code) noexcept : code_(make_error_code(code)) {}
+  /// An error with its story, as netlite's own calls make it.
   Error(std::error_code code, internal::Story story);
 
   /// True when something went wrong.
@@ -206,6 +207,7 @@ class Error {
   friend bool operator==(const Error& a, const std::error_code& b) noexcept {
     return a.code_ == b;
   }
+  /// The opposite.
   friend bool operator!=(const Error& a, const std::error_code& b) noexcept {
     return !(a.code_ == b);
   }
@@ -214,6 +216,7 @@ class Error {
                          const std::error_condition& b) noexcept {
     return a.code_ == b;
   }
+  /// The opposite.
   friend bool operator!=(const Error& a,
                          const std::error_condition& b) noexcept {
     return !(a.code_ == b);
@@ -236,15 +239,16 @@ class Error {
 /// `auto [conn, err] = net::dial("tcp", "localhost:9988");`
 template <class T>
 struct [[nodiscard]] Result {
-  T value{};
-  Error error{};
+  T value{};      ///< meaningful when there is no error, or as the call says
+  Error error{};  ///< nil when all went well
 };
 
 /// What `must` throws; its `what()` is the error's message.
 struct Failure : std::runtime_error {
+  /// Makes the exception of an error.
   explicit Failure(const Error& err)
       : std::runtime_error(err.message()), error(err) {}
-  Error error;
+  Error error;  ///< the whole story
 };
 
 /// Does nothing for a nil error, or throws a Failure that carries it. Where
@@ -263,9 +267,11 @@ T must(Result<T> result) {
 // Addresses and names
 
 /// An IP is an IPv4 or IPv6 address, or nothing (default-constructed). The
-/// classes count ::ffff:1.2.3.4 as IPv4. Go: `net.IP`, `netip.Addr`.
+/// classes count an IPv4-mapped address (RFC 4291, 2.5.5.2) as IPv4. Go:
+/// `net.IP`, `netip.Addr`.
 class IP {
  public:
+  /// No address.
   IP() = default;
   /// An address of `size` bytes, 4 or 16, in network order; another size
   /// makes the empty IP. `zone` names the interface of a link-local address.
@@ -273,9 +279,11 @@ class IP {
 
   /// True for anything but the empty IP.
   explicit operator bool() const noexcept { return size_ != 0; }
+  /// Four bytes?
   bool is4() const noexcept { return size_ == 4; }
+  /// Sixteen bytes?
   bool is6() const noexcept { return size_ == 16; }
-  /// ::ffff:1.2.3.4, an IPv4 address in IPv6 clothes (RFC 4291, 2.5.5.2)?
+  /// An IPv4-mapped address, IPv4 in IPv6 clothes?
   bool is4_in_6() const noexcept;
   /// 0.0.0.0 or ::, which mean "any address of this machine"?
   bool is_unspecified() const noexcept;
@@ -295,20 +303,23 @@ class IP {
   /// 255.255.255.255?
   bool is_global_unicast() const noexcept;
 
-  /// The bytes in network order; `size()` of them: 0, 4 or 16.
+  /// The bytes in network order; `size()` of them.
   const unsigned char* data() const noexcept { return bytes_; }
+  /// 0, 4 or 16 bytes.
   std::size_t size() const noexcept { return size_; }
   /// The interface of a link-local IPv6 address, "eth0" in fe80::1%eth0.
   const std::string& zone() const noexcept { return zone_; }
-  /// The IPv4 address inside ::ffff:1.2.3.4; any other address as it is.
+  /// The IPv4 address inside an IPv4-mapped one; any other as it is.
   IP unmap() const { return is4_in_6() ? IP(bytes_ + 12, 4) : *this; }
   /// The shortest text (RFC 5952 for IPv6); "" for the empty IP.
   std::string string() const;
 
+  /// Same bytes, same zone? (An IPv4 address and its mapped form are two.)
   friend bool operator==(const IP& a, const IP& b) noexcept {
     return a.size_ == b.size_ && std::memcmp(a.bytes_, b.bytes_, 16) == 0 &&
            a.zone_ == b.zone_;
   }
+  /// The opposite.
   friend bool operator!=(const IP& a, const IP& b) noexcept {
     return !(a == b);
   }
@@ -325,7 +336,9 @@ class IP {
 /// `netip.Prefix`.
 class Prefix {
  public:
+  /// No block.
   Prefix() = default;
+  /// The block around an address.
   Prefix(IP ip, int bits) : ip_(std::move(ip)), bits_(bits) {}
   /// The address as it was written, with all its bits.
   const IP& ip() const noexcept { return ip_; }
@@ -361,6 +374,7 @@ class Addr {
   explicit operator bool() const noexcept { return !network_.empty(); }
   /// "tcp", "udp", "unix", "unixgram", "unixpacket" or "pipe".
   std::string_view network() const noexcept { return network_; }
+  /// The IP; empty for a unix socket, and where none was named.
   const IP& ip() const noexcept { return ip_; }
   /// The port, 0 to 65535, in the machine's own byte order.
   std::uint16_t port() const noexcept { return port_; }
@@ -371,10 +385,12 @@ class Addr {
   /// "127.0.0.1:80", "[::1]:80", "/tmp/s.sock", "@name".
   std::string string() const;
 
+  /// Same network, same place?
   friend bool operator==(const Addr& a, const Addr& b) noexcept {
     return a.network_ == b.network_ && a.ip_ == b.ip_ && a.port_ == b.port_ &&
            a.path_ == b.path_;
   }
+  /// The opposite.
   friend bool operator!=(const Addr& a, const Addr& b) noexcept {
     return !(a == b);
   }
@@ -398,6 +414,7 @@ class Addr {
 /// move it; it never fires early.
 class Deadline {
  public:
+  /// The clock that never jumps.
   using Clock = std::chrono::steady_clock;
 
   /// At this point in time.
@@ -408,8 +425,11 @@ class Deadline {
   template <class Rep, class Period>
   Deadline(std::chrono::duration<Rep, Period> from_now);
 
+  /// The point in time.
   constexpr Clock::time_point when() const { return when_; }
+  /// Is it no_deadline?
   constexpr bool never() const { return when_ == Clock::time_point::max(); }
+  /// Is it now or past?
   bool passed() const { return !never() && Clock::now() >= when_; }
 
  private:
@@ -421,17 +441,17 @@ inline constexpr Deadline no_deadline{Deadline::Clock::time_point::max()};
 
 /// What `split_host_port` gives: `auto [host, port, err] = ...`.
 struct [[nodiscard]] HostPort {
-  std::string host;
-  std::string port;
-  Error error{};
+  std::string host;  ///< without brackets
+  std::string port;  ///< a number or a service's name, as it was written
+  Error error{};     ///< nil when the address could be split
 };
 
 /// A network interface of this machine. Go: `net.Interface`.
 struct Interface {
-  unsigned index = 0;  ///< counts from 1
-  std::string name;    ///< "lo", "eth0"
-  unsigned flags = 0;  ///< IFF_UP, IFF_LOOPBACK ... of netdevice(7)
-  std::vector<Prefix> addrs{};
+  unsigned index = 0;           ///< counts from 1
+  std::string name;             ///< "lo", "eth0"
+  unsigned flags = 0;           ///< IFF_UP, IFF_LOOPBACK ... of netdevice(7)
+  std::vector<Prefix> addrs{};  ///< each with its network's prefix length
 };
 
 /// Splits "host:port", "[host]:port" or "[ipv6%zone]:port" without looking at
@@ -501,12 +521,15 @@ Result<std::vector<Interface>> interfaces();
 /// it give `closed`.
 class Handle {
  public:
+  /// Refers to nothing.
   Handle() = default;
   /// True when it refers to a socket, be it open or closed.
   explicit operator bool() const noexcept { return bool(socket_); }
+  /// Same socket?
   friend bool operator==(const Handle& a, const Handle& b) noexcept {
     return a.socket_ == b.socket_;
   }
+  /// The opposite.
   friend bool operator!=(const Handle& a, const Handle& b) noexcept {
     return !(a == b);
   }
@@ -573,9 +596,13 @@ class Callback {
 /// array of bytes, or pointer and size. A view: it owns nothing.
 class Bytes {
  public:
+  /// No bytes.
   Bytes() = default;
+  /// `size` bytes at `data`.
   Bytes(const void* data, std::size_t size) : data_(data), size_(size) {}
+  /// A C string, without its NUL.
   Bytes(const char* text) : Bytes(std::string_view(text)) {}
+  /// Text, NULs included.
   Bytes(std::string_view text) : Bytes(text.data(), text.size()) {}
   /// std::string and whatever else converts to std::string_view.
   template <class T, std::enable_if_t<internal::is_text<T>, int> = 0>
@@ -601,7 +628,9 @@ class Bytes {
                   "Say write(conn, {buffer, n}), or pass a string.");
   }
 
+  /// Where they are.
   const char* data() const { return static_cast<const char*>(data_); }
+  /// How many they are.
   std::size_t size() const { return size_; }
 
  private:
@@ -613,16 +642,21 @@ class Bytes {
 /// it never grows - or pointer and size.
 class Buffer {
  public:
+  /// `size` bytes at `data`.
   Buffer(void* data, std::size_t size) : data_(data), size_(size) {}
+  /// char[N], unsigned char[N], std::byte[N]: all of it.
   template <class T, std::size_t N,
             std::enable_if_t<internal::is_byte<T>, int> = 0>
   Buffer(T (&array)[N]) : Buffer(array, N) {}
+  /// std::array, std::vector, std::string, std::span: all of it.
   template <class C, std::enable_if_t<
                          internal::is_byte<typename internal::Element<C>::type>,
                          int> = 0>
   Buffer(C&& container) : Buffer(container.data(), container.size()) {}
 
+  /// Where the room is.
   char* data() const { return static_cast<char*>(data_); }
+  /// How many bytes it takes.
   std::size_t size() const { return size_; }
 
  private:
@@ -651,7 +685,7 @@ struct DialOptions {
   std::chrono::nanoseconds keep_alive{0};
   /// False lets TCP hold back small writes (Nagle's algorithm, RFC 896).
   bool no_delay = true;
-  Control control{};
+  Control control{};  ///< sets options before bind and connect
 };
 
 /// How to listen; the defaults are Go's. Go: `net.ListenConfig`.
@@ -668,14 +702,14 @@ struct ListenOptions {
   /// Replaces a unix socket's file that nobody listens on any more. Never
   /// removes anything but a socket, nor one that answers.
   bool replace_stale = false;
-  Control control{};
+  Control control{};  ///< sets options before bind and connect
 };
 
 /// What `pipe` gives: `auto [a, b, err] = net::pipe();`.
 struct [[nodiscard]] Pipe {
-  Conn first;
-  Conn second;
-  Error error{};
+  Conn first;     ///< one end
+  Conn second;    ///< the other
+  Error error{};  ///< nil when there are two
 };
 
 inline namespace NETLITE_BUILD {
@@ -851,9 +885,9 @@ inline const Addr& addr(const Listener& listener) {
 
 /// What `read_from` gives: `auto [n, from, err] = net::read_from(...)`.
 struct [[nodiscard]] Packet {
-  std::size_t size = 0;
-  Addr from;
-  Error error{};
+  std::size_t size = 0;  ///< how many bytes came
+  Addr from;             ///< who sent them
+  Error error{};         ///< nil when all of them fitted
 };
 
 inline namespace NETLITE_BUILD {
@@ -898,9 +932,9 @@ Error set_multicast_interface(const Conn& packets, const std::string& name);
 
 /// The process at the other end of a unix socket, as it was at connect time.
 struct Credentials {
-  long pid = -1;  ///< -1 where the system does not tell
-  unsigned uid = 0;
-  unsigned gid = 0;
+  long pid = -1;     ///< -1 where the system does not tell
+  unsigned uid = 0;  ///< the user's number
+  unsigned gid = 0;  ///< the group's number
 };
 
 inline namespace NETLITE_BUILD {
@@ -929,10 +963,14 @@ Result<Credentials> peer_credentials(const Conn& conn);
 /// `bufio.Reader`.
 class Reader {
  public:
+  /// Reads from this connection, which others should leave to it.
   explicit Reader(Conn conn) : conn_(std::move(conn)) {}
+  /// Takes over what was read ahead; there is no copying of that.
   Reader(Reader&&) = default;
+  /// The same.
   Reader& operator=(Reader&&) = default;
 
+  /// The connection.
   const Conn& conn() const { return conn_; }
   /// What was read ahead and not used yet.
   std::string_view buffered() const {
@@ -974,10 +1012,11 @@ Result<std::string> read_all(const Conn& conn, std::size_t limit);
 /// how many bytes were written. Errors as read and write. Go: `io.Copy`.
 Result<std::uint64_t> copy(const Conn& to, const Conn& from);
 
-/// Writes a file, from the descriptor's position to its end; or the file at a
-/// path. Blocks. Returns how many bytes were written. Errors as write, and
-/// those of open(2) and read(2). Go: `io.Copy`.
+/// Writes a file, from the descriptor's position to its end. Blocks. Returns
+/// how many bytes were written. Errors as write, and those of read(2).
+/// Go: `io.Copy`.
 Result<std::uint64_t> send_file(const Conn& to, int descriptor);
+/// The same for the file at a path; also errors of open(2).
 Result<std::uint64_t> send_file(const Conn& to, const std::string& path);
 
 }  // namespace NETLITE_BUILD
@@ -997,6 +1036,7 @@ class Group {
   explicit Group(std::size_t limit = 0);
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
+  /// Waits for the tasks that still run.
   ~Group();
 
  private:
@@ -1059,7 +1099,7 @@ enum Interest : unsigned {
 
 /// One handle that is ready.
 struct Event {
-  Handle handle;
+  Handle handle;          ///< the one that was watched
   unsigned ready = 0;     ///< a sum of `Interest`s
   std::uint64_t key = 0;  ///< what `watch` was given
 };
@@ -1068,6 +1108,7 @@ struct Event {
 /// Linux, poll(2) elsewhere. Go has none: there it hides in the runtime.
 class Poller {
  public:
+  /// Watches nothing; `make_poller` makes a real one.
   Poller() = default;
 
  private:
@@ -1975,7 +2016,8 @@ inline bool IP::is4_in_6() const noexcept {
 
 inline bool IP::is_unspecified() const noexcept {
   static constexpr unsigned char zeros[16] = {};
-  return size_ != 0 && std::memcmp(bytes_, zeros, 16) == 0;
+  const IP plain = unmap();
+  return plain.size_ != 0 && std::memcmp(plain.bytes_, zeros, 16) == 0;
 }
 
 // Are the first bits of an address of this size these?
@@ -2011,9 +2053,8 @@ inline bool IP::is_interface_local_multicast() const noexcept {
   return starts(16, "\xff", 8) && (bytes_[1] & 15) == 1;
 }
 inline bool IP::is_global_unicast() const noexcept {
-  return *this && !starts(4, "\xff\xff\xff\xff", 32) &&
-         !unmap().is_unspecified() && !is_loopback() && !is_multicast() &&
-         !is_link_local_unicast();
+  return *this && !starts(4, "\xff\xff\xff\xff", 32) && !is_unspecified() &&
+         !is_loopback() && !is_multicast() && !is_link_local_unicast();
 }
 
 inline std::string IP::string() const {
@@ -2182,7 +2223,7 @@ inline std::error_code unix_to_kernel(const std::string& path,
   const bool abstract = path[0] == '@';
   const std::size_t room = sizeof out.un.sun_path - (abstract ? 0 : 1);
   if (path.size() > room || (!abstract && path.find('\0') != path.npos))
-    return std::make_error_code(std::errc::invalid_argument);
+    return {EINVAL, std::system_category()};
   out.un.sun_family = AF_UNIX;
   std::memcpy(out.un.sun_path, path.data(), path.size());
   if (abstract) out.un.sun_path[0] = '\0';
@@ -2379,10 +2420,11 @@ inline Result<std::vector<Addr>> resolve_all(const Network& network,
   return {std::move(addrs)};
 }
 
-// A server takes one address: of several, the first IPv4 one.
-inline const Addr& favourite(const std::vector<Addr>& addrs) {
+// A server takes one address: of several, the first IPv4 one (or IPv6 one).
+inline const Addr& favourite(const std::vector<Addr>& addrs,
+                             bool want6 = false) {
   for (const Addr& addr : addrs)
-    if (!addr.ip().is6()) return addr;
+    if (addr.ip().is6() == want6) return addr;
   return addrs.front();
 }
 
@@ -2423,7 +2465,8 @@ inline Result<int> lookup_port(std::string_view network,
   hints.ai_family = AF_INET;
   hints.ai_socktype = known->type;
   addrinfo* found = nullptr;
-  if (name.find('\0') == name.npos &&
+  // The C library skips blanks in front of a number: no name begins with one.
+  if (name.find('\0') == name.npos && name[0] > ' ' &&
       sys::getaddrinfo(nullptr, name.c_str(), hints, &found) == 0) {
     sockaddr_in address;
     std::memcpy(&address, found->ai_addr, sizeof address);
@@ -2440,7 +2483,8 @@ inline Result<Addr> resolve(std::string_view network, std::string_view address,
   if (!known) return {{}, internal::no_network("", network)};
   const auto [addrs, err] = internal::resolve_all(*known, address, deadline);
   if (err) return {{}, err};
-  return {internal::favourite(addrs)};
+  // Brackets ask for IPv6: [::] means what it says.
+  return {internal::favourite(addrs, address.find('[') != address.npos)};
 }
 
 inline Result<std::vector<std::string>> lookup_host(std::string_view host,
@@ -3529,7 +3573,8 @@ Result<H> bind_to(std::string_view network_name, std::string_view address,
   if (err) return fail(err, err.subject());
   addr = favourite(addrs);
   if (packets != (network->type == SOCK_DGRAM))
-    return fail(unexpected_address_type, "address " + addr.string());
+    return fail(unexpected_address_type,
+                address.empty() ? "" : "address " + std::string(address));
 
   int family = 0;
   Descriptor fd = open_for_bind(*network, addr, family);
