@@ -338,8 +338,9 @@ class Prefix {
  public:
   /// No block.
   Prefix() = default;
-  /// The block around an address.
-  Prefix(IP ip, int bits) : ip_(std::move(ip)), bits_(bits) {}
+  /// The block of the addresses that share the first `bits` bits of `ip`;
+  /// no block when it does not have so many.
+  Prefix(IP ip, int bits);
   /// The address as it was written, with all its bits.
   const IP& ip() const noexcept { return ip_; }
   /// How many leading bits the block's addresses share: 0 to 32 or 128.
@@ -1209,9 +1210,14 @@ struct Sink {
     const char* where = std::getenv("NETLITE_TRACE");
     if (!where || !*where || std::string_view(where) == "0") return;
     for_people = std::string_view(where) == "1";
-    fd = for_people
-             ? STDERR_FILENO
-             : ::open(where, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    fd = STDERR_FILENO;
+    if (for_people) return;
+    // A high number: the program's own descriptors keep theirs.
+    const int file =
+        ::open(where, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    fd = ::fcntl(file, F_DUPFD_CLOEXEC, 250);
+    if (fd < 0) fd = file;
+    if (fd != file) ::close(file);
   }
   static const Sink& get() {
     static const Sink sink;
@@ -1336,21 +1342,34 @@ auto run(const char* name, int fd, Call call, Arguments arguments) {
   return result;
 }
 
-inline std::string option(int level, int name) {
-  const auto is = [&](int l, int n) { return level == l && name == n; };
-  if (is(SOL_SOCKET, SO_ERROR)) return "SO_ERROR";
-  if (is(SOL_SOCKET, SO_REUSEADDR)) return "SO_REUSEADDR";
-  if (is(SOL_SOCKET, SO_BROADCAST)) return "SO_BROADCAST";
-  if (is(SOL_SOCKET, SO_KEEPALIVE)) return "SO_KEEPALIVE";
-  if (is(SOL_SOCKET, SO_LINGER)) return "SO_LINGER";
-  if (is(SOL_SOCKET, SO_TYPE)) return "SO_TYPE";
-  if (is(IPPROTO_TCP, TCP_NODELAY)) return "TCP_NODELAY";
-  if (is(IPPROTO_TCP, TCP_KEEPINTVL)) return "TCP_KEEPINTVL";
+// "SO_REUSEADDR, 1"; the outcome of a connect by its name
+inline std::string option(int level, int name, const void* value,
+                          std::size_t size) {
+  struct Known {
+    int level, name;
+    const char* words;
+  };
+  static constexpr Known known[] = {
+      {SOL_SOCKET, SO_ERROR, "SO_ERROR"},
+      {SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR"},
+      {SOL_SOCKET, SO_BROADCAST, "SO_BROADCAST"},
+      {SOL_SOCKET, SO_KEEPALIVE, "SO_KEEPALIVE"},
+      {SOL_SOCKET, SO_LINGER, "SO_LINGER"},
+      {SOL_SOCKET, SO_TYPE, "SO_TYPE"},
+      {IPPROTO_TCP, TCP_NODELAY, "TCP_NODELAY"},
+      {IPPROTO_TCP, TCP_KEEPINTVL, "TCP_KEEPINTVL"},
 #ifdef TCP_KEEPIDLE
-  if (is(IPPROTO_TCP, TCP_KEEPIDLE)) return "TCP_KEEPIDLE";
+      {IPPROTO_TCP, TCP_KEEPIDLE, "TCP_KEEPIDLE"},
 #endif
-  if (is(IPPROTO_IPV6, IPV6_V6ONLY)) return "IPV6_V6ONLY";
-  return std::to_string(level) + "/" + std::to_string(name);
+      {IPPROTO_IPV6, IPV6_V6ONLY, "IPV6_V6ONLY"},
+  };
+  std::string text = std::to_string(level) + "/" + std::to_string(name);
+  for (const Known& each : known)
+    if (each.level == level && each.name == name) text = each.words;
+  int number = 0;
+  std::memcpy(&number, value, std::min(size, sizeof number));
+  const bool error = level == SOL_SOCKET && name == SO_ERROR && number != 0;
+  return text + ", " + (error ? error_name(number) : std::to_string(number));
 }
 
 inline std::string socket_kind(int family, int type) {
@@ -1537,8 +1556,7 @@ inline int setsockopt(int fd, int level, int name, const void* value,
                       std::size_t size) {
   return NETLITE_TRACED(
       ::setsockopt(fd, level, name, value, static_cast<socklen_t>(size)),
-      "setsockopt", fd, fd, ", ", trace::option(level, name), ", ",
-      size < sizeof(int) ? -1 : *static_cast<const int*>(value));
+      "setsockopt", fd, fd, ", ", trace::option(level, name, value, size));
 }
 inline int setsockopt(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof value);
@@ -1547,9 +1565,8 @@ inline int getsockopt(int fd, int level, int name, void* value,
                       std::size_t size) {
   auto length = static_cast<socklen_t>(size);
   return NETLITE_TRACED(::getsockopt(fd, level, name, value, &length),
-                        "getsockopt", fd, fd, ", ", trace::option(level, name),
-                        ", ",
-                        size < sizeof(int) ? -1 : *static_cast<int*>(value));
+                        "getsockopt", fd, fd, ", ",
+                        trace::option(level, name, value, size));
 }
 
 // TCP's keep-alive probes, tcp(7), in whole seconds; 0 probes: the system's
@@ -2077,6 +2094,12 @@ inline std::string IP::string() const {
   return zone_.empty() ? out : out + "%" + zone_;
 }
 
+inline Prefix::Prefix(IP ip, int bits) {
+  if (bits < 0 || bits > static_cast<int>(ip.size()) * 8) return;
+  ip_ = std::move(ip);
+  bits_ = bits;
+}
+
 inline IP Prefix::masked() const {
   unsigned char bytes[16] = {};
   for (int bit = 0; bit < bits_; ++bit)
@@ -2433,13 +2456,13 @@ inline const Addr& favourite(const std::vector<Addr>& addrs,
 
 inline Result<Prefix> parse_prefix(std::string_view text) {
   const std::size_t slash = text.find('/');
-  const auto [ip, err] = parse_ip(text.substr(0, slash));
+  auto [ip, err] = parse_ip(text.substr(0, slash));
   const int bits = slash == text.npos
                        ? -1
                        : internal::parse_digits(text.substr(slash + 1), 129);
   if (err || !ip.zone().empty() || bits < 0 || bits > (ip.is4() ? 32 : 128))
     return {{}, internal::parse_error(invalid_prefix, text)};
-  return {Prefix(ip, bits)};
+  return {Prefix(std::move(ip), bits)};
 }
 
 inline namespace NETLITE_BUILD {
