@@ -4075,6 +4075,7 @@ struct Serving {
       --running;
       changed.notify_all();
     }
+    if (options.max_connections == 0) return;
     // The accept loop may be waiting for room.
     Socket* s = Access::socket(listener);
     const std::lock_guard<std::mutex> lock(s->guard);
@@ -4098,8 +4099,9 @@ struct Serving {
 
   // The next connection, when there is room for it.
   Result<Conn> next() {
+    const Socket* s = Access::socket(listener);
     while (options.max_connections && running >= options.max_connections &&
-           !Access::socket(listener)->is_closed())
+           !s->is_closed() && !s->reading.due().passed())
       rest(Time::max());
     return accept(listener, Mode::wait);
   }

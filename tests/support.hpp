@@ -5,13 +5,19 @@
 #include <dirent.h>
 #include <doctest/doctest.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <chrono>
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <map>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "netlite.hpp"
@@ -97,6 +103,13 @@ struct Directory {
   }
 };
 
+// True in the world that tests/world/run makes; with `kind` only in one of
+// that kind, "privileged" or "unprivileged".
+inline bool in_world(std::string_view kind = "") {
+  const char* world = std::getenv("NETLITE_WORLD");
+  return world && (kind.empty() || world == kind);
+}
+
 // How long something took. Tests assert that nothing is early; "late" is
 // only ever a generous bound, for test machines are busy.
 class Stopwatch {
@@ -127,21 +140,113 @@ class Thread {
   std::thread thread_;
 };
 
-// Waits until another thread of this process sleeps in a system call (state S
-// in /proc), so that a test may say "while it is blocked" without a sleep of
-// its own. `tid` is that thread's gettid(2).
+// Does another thread of this process sleep in a system call (state S in
+// /proc)? `tid` is that thread's gettid(2).
+inline bool asleep(int tid) {
+  std::ifstream file("/proc/self/task/" + std::to_string(tid) + "/stat");
+  std::string line;
+  std::getline(file, line);
+  const auto after_name = line.rfind(')');
+  return after_name != std::string::npos && line[after_name + 2] == 'S';
+}
+
+// Waits until it does, so that a test may say "while it is blocked" without a
+// sleep of its own.
 inline void wait_until_asleep(int tid) {
-  const std::string stat = "/proc/self/task/" + std::to_string(tid) + "/stat";
   for (int seen = 0; seen < 3;) {
-    std::ifstream file(stat);
-    std::string line;
-    std::getline(file, line);
-    const auto after_name = line.rfind(')');
-    const bool asleep =
-        after_name != std::string::npos && line[after_name + 2] == 'S';
-    seen = asleep ? seen + 1 : 0;
+    seen = asleep(tid) ? seen + 1 : 0;
     std::this_thread::yield();
   }
+}
+
+// A call in a thread of its own. Once constructed, that thread sleeps in the
+// call - or has come back from it.
+template <class F>
+class Blocked {
+ public:
+  explicit Blocked(F call)
+      : thread_([this, call = std::move(call)]() mutable {
+          tid_ = ::gettid();
+          result_ = call();
+          done_ = true;
+        }) {
+    for (int seen = 0; seen < 3 && !done_;) {
+      seen = tid_ && asleep(tid_) ? seen + 1 : 0;
+      std::this_thread::yield();
+    }
+  }
+  ~Blocked() {
+    if (thread_.joinable()) thread_.join();
+  }
+  Blocked(const Blocked&) = delete;
+  Blocked& operator=(const Blocked&) = delete;
+
+  bool done() const { return done_; }
+  // What the call gave, once it has come back.
+  std::invoke_result_t<F&> get() {
+    thread_.join();
+    return std::move(result_);
+  }
+
+ private:
+  std::atomic<int> tid_{0};
+  std::atomic<bool> done_{false};
+  std::invoke_result_t<F&> result_{};
+  std::thread thread_;
+};
+
+// Interrupts the thread that made it, every two milliseconds, with a signal
+// whose handler was installed without SA_RESTART.
+class Pester {
+ public:
+  Pester() {
+    struct sigaction action {};
+    action.sa_handler = [](int) {};
+    ::sigaction(SIGUSR1, &action, &before_);
+    thread_ = std::thread([this, target = ::pthread_self()] {
+      for (; !stop_; ++count_) {
+        ::pthread_kill(target, SIGUSR1);
+        std::this_thread::sleep_for(2ms);
+      }
+    });
+  }
+  ~Pester() {
+    stop_ = true;
+    thread_.join();
+    ::sigaction(SIGUSR1, &before_, nullptr);
+  }
+  Pester(const Pester&) = delete;
+  Pester& operator=(const Pester&) = delete;
+  int count() const { return count_; }
+
+ private:
+  struct sigaction before_ {};
+  std::atomic<bool> stop_{false};
+  std::atomic<int> count_{0};
+  std::thread thread_;
+};
+
+// The CPU time that this process has used.
+inline std::chrono::milliseconds cpu_time() {
+  return std::chrono::milliseconds(std::clock() / (CLOCKS_PER_SEC / 1000));
+}
+
+// Runs f in a child process; gives the code it returned, or minus the signal
+// that ended it. f must not use doctest: what it checks it says by the code.
+template <class F>
+int in_child(F f) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(60);
+    try {
+      ::_exit(f());
+    } catch (...) {
+      ::_exit(99);
+    }
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
 // A listener on 127.0.0.1 and both ends of a connection to it.
@@ -157,6 +262,59 @@ struct Connected {
     server = net::must(net::accept(listener));
   }
 };
+
+// Ends the program when a test hangs: doctest then names the test. One that
+// is known to take longer than a minute says so with `* doctest::timeout(s)`.
+class Watchdog : public doctest::IReporter {
+ public:
+  explicit Watchdog(const doctest::ContextOptions&) {}
+
+ private:
+  using Clock = std::chrono::steady_clock;
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  static constexpr int slower = 4;
+#else
+  static constexpr int slower = 1;
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  static constexpr int slower = 4;
+#else
+  static constexpr int slower = 1;
+#endif
+
+  void test_run_start() override {
+    std::thread([] {
+      while (Clock::now().time_since_epoch() < Clock::duration(limit_))
+        std::this_thread::sleep_for(500ms);
+      std::fputs("The watchdog has waited long enough.\n", stderr);
+      std::abort();
+    }).detach();
+  }
+  void test_case_start(const doctest::TestCaseData& test) override {
+    const std::chrono::duration<double> most(
+        slower * (test.m_timeout > 0 ? test.m_timeout : 60));
+    limit_ = (Clock::now().time_since_epoch() +
+              std::chrono::duration_cast<Clock::duration>(most))
+                 .count();
+  }
+  void test_case_end(const doctest::CurrentTestCaseStats&) override {
+    limit_ = Clock::duration::max().count();
+  }
+  void test_run_end(const doctest::TestRunStats&) override {}
+  void report_query(const doctest::QueryData&) override {}
+  void test_case_reenter(const doctest::TestCaseData&) override {}
+  void test_case_exception(const doctest::TestCaseException&) override {}
+  void subcase_start(const doctest::SubcaseSignature&) override {}
+  void subcase_end() override {}
+  void log_assert(const doctest::AssertData&) override {}
+  void log_message(const doctest::MessageData&) override {}
+  void test_case_skipped(const doctest::TestCaseData&) override {}
+
+  // Static: the thread may outlive the reporter.
+  static inline std::atomic<Clock::rep> limit_{Clock::duration::max().count()};
+};
+REGISTER_LISTENER("watchdog", 1, Watchdog);
 
 }  // namespace support
 
