@@ -110,6 +110,16 @@ inline bool in_world(std::string_view kind = "") {
   return world && (kind.empty() || world == kind);
 }
 
+// How much slower everything is with a sanitizer, about.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int slowness = 4;
+#elif defined(__has_feature)
+constexpr int slowness =
+    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ? 4 : 1;
+#else
+constexpr int slowness = 1;
+#endif
+
 // How long something took. Tests assert that nothing is early; "late" is
 // only ever a generous bound, for test machines are busy.
 class Stopwatch {
@@ -263,37 +273,28 @@ struct Connected {
   }
 };
 
-// Ends the program when a test hangs: doctest then names the test. One that
-// is known to take longer than a minute says so with `* doctest::timeout(s)`.
+// Ends the program when a test hangs, and names the test. One that is known
+// to take longer than a minute says so with `* doctest::timeout(seconds)`.
 class Watchdog : public doctest::IReporter {
  public:
   explicit Watchdog(const doctest::ContextOptions&) {}
 
  private:
   using Clock = std::chrono::steady_clock;
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-  static constexpr int slower = 4;
-#else
-  static constexpr int slower = 1;
-#endif
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  static constexpr int slower = 4;
-#else
-  static constexpr int slower = 1;
-#endif
 
   void test_run_start() override {
     std::thread([] {
       while (Clock::now().time_since_epoch() < Clock::duration(limit_))
         std::this_thread::sleep_for(500ms);
-      std::fputs("The watchdog has waited long enough.\n", stderr);
-      std::abort();
+      std::printf("\nNo end in sight: TEST CASE: %s\n", name_.load());
+      std::fflush(nullptr);
+      std::_Exit(1);
     }).detach();
   }
   void test_case_start(const doctest::TestCaseData& test) override {
+    name_ = test.m_name;
     const std::chrono::duration<double> most(
-        slower * (test.m_timeout > 0 ? test.m_timeout : 60));
+        slowness * (test.m_timeout > 0 ? test.m_timeout : 60));
     limit_ = (Clock::now().time_since_epoch() +
               std::chrono::duration_cast<Clock::duration>(most))
                  .count();
@@ -313,6 +314,7 @@ class Watchdog : public doctest::IReporter {
 
   // Static: the thread may outlive the reporter.
   static inline std::atomic<Clock::rep> limit_{Clock::duration::max().count()};
+  static inline std::atomic<const char*> name_{""};
 };
 REGISTER_LISTENER("watchdog", 1, Watchdog);
 
