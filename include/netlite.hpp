@@ -3248,8 +3248,11 @@ class Dialer {
     if (error) return fail(lane, {error, std::system_category()}, "connect");
     Addr local = local_of(fd.get(), network_);
     Addr remote = lane.current();
+    // 0.0.0.0 became 127.0.0.1, a zone its number, a symbolic link its file.
+    const IP& ip = remote.ip();
     sys::Address address;
-    if (sys::getpeername(fd.get(), address) == 0)
+    if ((!ip || ip.is_unspecified() || !ip.zone().empty()) &&
+        sys::getpeername(fd.get(), address) == 0)
       remote = from_kernel(network_, address);
     // TCP lets two connects meet in the middle, even one with itself: who
     // dials a free local port may be given that very port for this end.
@@ -3648,7 +3651,9 @@ inline Result<Conn> accept(const Listener& listener, Mode mode) {
   Descriptor fd(static_cast<int>(got.n));
   if (!sys::accepted_inherits && use->network.base == "tcp")
     set_tcp_defaults(fd.get(), {}, true);
-  Addr local = local_of(fd.get(), use->network);
+  // Only a listener on any address has to ask which one the client chose.
+  const bool any = use->local.ip().is_unspecified();
+  Addr local = any ? local_of(fd.get(), use->network) : use->local;
   return {make_handle<Conn>(std::move(fd), use->network, std::move(local),
                             from_kernel(use->network, peer))};
 }

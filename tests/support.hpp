@@ -2,8 +2,10 @@
 #ifndef NETLITE_TESTS_SUPPORT_HPP
 #define NETLITE_TESTS_SUPPORT_HPP
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <doctest/doctest.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -135,6 +137,22 @@ class Stopwatch {
 };
 constexpr auto generous = 20s;
 
+// A test that hangs becomes one that fails: the program ends, and says where.
+// Made for TEST_CASE_FIXTURE(support::TimeLimit, "...").
+struct TimeLimit {
+  TimeLimit() {
+    std::signal(SIGALRM, [](int) {
+      const char* test = doctest::getContextOptions()->currentTest->m_name;
+      const std::string line = std::string("hangs: ") + test + "\n";
+      ::_exit(::write(STDERR_FILENO, line.data(), line.size()) < 0 ? 2 : 1);
+    });
+    ::alarm(60u * slowness);
+  }
+  TimeLimit(const TimeLimit&) = delete;
+  TimeLimit& operator=(const TimeLimit&) = delete;
+  ~TimeLimit() { ::alarm(0); }
+};
+
 // A thread that is joined at the end of its scope.
 class Thread {
  public:
@@ -148,6 +166,30 @@ class Thread {
 
  private:
   std::thread thread_;
+};
+
+// An address that refuses: it is bound, so that nobody else gets it, and
+// nobody listens there.
+class Refusing {
+ public:
+  Refusing() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in name{};
+    name.sin_family = AF_INET;
+    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    auto* any = reinterpret_cast<sockaddr*>(&name);
+    socklen_t size = sizeof name;
+    REQUIRE(::bind(fd_, any, size) == 0);
+    REQUIRE(::getsockname(fd_, any, &size) == 0);
+    address = "127.0.0.1:" + std::to_string(ntohs(name.sin_port));
+  }
+  ~Refusing() { ::close(fd_); }
+  Refusing(const Refusing&) = delete;
+  Refusing& operator=(const Refusing&) = delete;
+
+  std::string address;
+
+ private:
+  int fd_;
 };
 
 // Does another thread of this process sleep in a system call (state S in
@@ -258,6 +300,63 @@ int in_child(F f) {
   ::waitpid(child, &status, 0);
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
+
+// How many descriptors this process has open, without those that the header
+// keeps for the next call that blocks.
+inline std::size_t descriptors() {
+  std::size_t open = 0;
+  for (int fd = 0; fd < 4096; ++fd) open += ::fcntl(fd, F_GETFD) != -1;
+  return open - net::internal::wakeup_descriptors();
+}
+
+// Another program, on the other end of a connection that is its standard input
+// and output.
+class Program {
+ public:
+  // Can it be run here?
+  static bool installed(const std::string& name) {
+    const char* path = std::getenv("PATH");
+    for (const std::string& directory : split(path ? path : "", ':'))
+      if (::access((directory + "/" + name).c_str(), X_OK) == 0) return true;
+    MESSAGE("skipped: " << name << " is not installed");
+    return false;
+  }
+
+  explicit Program(const std::vector<std::string>& command) {
+    std::vector<char*> words;
+    for (const std::string& word : command)
+      words.push_back(const_cast<char*>(word.c_str()));
+    words.push_back(nullptr);
+    int ends[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::dup2(ends[1], 0);
+      ::dup2(ends[1], 1);
+      ::execvp(words[0], words.data());
+      ::_exit(127);
+    }
+    ::close(ends[1]);
+    ends_ = net::Reader(net::must(net::conn_from(ends[0])));
+    net::set_deadline(ends_.conn(), generous);
+  }
+  ~Program() {
+    net::close(ends_.conn());
+    if (pid_ < 0) return;
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  void say(const std::string& text) { net::must(net::write(ends_.conn(), text)); }
+  // The next line that it prints; what is left when it has ended.
+  std::string line() { return net::read_line(ends_).value; }
+
+ private:
+  pid_t pid_ = -1;
+  net::Reader ends_{net::Conn()};
+};
 
 // A listener on 127.0.0.1 and both ends of a connection to it.
 struct Connected {
