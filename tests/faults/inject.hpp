@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+// Makes BSD calls fail. A program that includes this defines the libc's
+// symbols itself, and the header's calls come here; the real ones are a
+// dlsym(3) away. To be included once a program, without _FORTIFY_SOURCE.
+//
+//   const inject::Faults faults({{"accept4", 1, ECONNABORTED}});
+//   net::accept(listener);  // its second accept4 fails once
+//   CHECK(inject::count("accept4") == 3);
+//
+// Nothing is counted and nothing fails outside the scope of a Faults, nor in
+// a thread that lives inside the scope of an Exempt.
+#ifndef NETLITE_TESTS_FAULTS_INJECT_HPP
+#define NETLITE_TESTS_FAULTS_INJECT_HPP
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdarg>
+#include <cstddef>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace inject {
+
+// Instead of an error: the call moves one byte at most.
+constexpr int cut = 1 << 20;
+// As `times`: from there on the call always fails.
+constexpr int always = 1 << 30;
+
+struct Fault {
+  std::string call;
+  int first = 0;  // the occurrence that it begins with; they count from 0
+  int error = 0;  // an errno, an EAI_... for getaddrinfo and kin, or `cut`
+  int times = 1;
+};
+
+struct State {
+  std::mutex mutex;
+  bool active = false;
+  std::vector<Fault> faults{};
+  std::map<std::string, int> counts{};
+  // Names that getaddrinfo knows without asking anybody.
+  std::map<std::string, std::vector<std::string>> hosts{
+      {"one.test", {"127.0.0.1"}},
+      {"two.test", {"127.0.0.2", "127.0.0.1"}},
+      {"both.test", {"::1", "127.0.0.1"}}};
+
+  static State& get() {
+    static State& state = *new State;
+    return state;
+  }
+};
+
+inline int count(const std::string& call) {
+  State& state = State::get();
+  const std::lock_guard<std::mutex> lock(state.mutex);
+  const auto found = state.counts.find(call);
+  return found == state.counts.end() ? 0 : found->second;
+}
+
+class Faults {
+ public:
+  explicit Faults(std::vector<Fault> faults = {}) {
+    State& state = State::get();
+    const std::lock_guard<std::mutex> lock(state.mutex);
+    state.faults = std::move(faults);
+    state.counts.clear();
+    state.active = true;
+  }
+  Faults(const Faults&) = delete;
+  Faults& operator=(const Faults&) = delete;
+  ~Faults() {
+    State& state = State::get();
+    const std::lock_guard<std::mutex> lock(state.mutex);
+    state.active = false;
+  }
+};
+
+inline thread_local bool exempt = false;
+struct Exempt {
+  Exempt() { exempt = true; }
+  Exempt(const Exempt&) = delete;
+  Exempt& operator=(const Exempt&) = delete;
+  ~Exempt() { exempt = false; }
+};
+
+// Counts a call; what is to become of it: 0 or a fault's `error`.
+inline int struck(const char* call) {
+  if (exempt) return 0;
+  State& state = State::get();
+  const std::lock_guard<std::mutex> lock(state.mutex);
+  if (!state.active) return 0;
+  const int now = state.counts[call]++;
+  for (const Fault& each : state.faults)
+    if (each.call == call && now >= each.first && now - each.first < each.times)
+      return each.error;
+  return 0;
+}
+
+}  // namespace inject
+
+#ifndef __THROW
+#define __THROW
+#endif
+
+// With 64-bit file offsets, glibc's headers give some calls another symbol.
+#ifdef __USE_FILE_OFFSET64
+#define INJECT_FILE_CALL(name) name "64"
+#else
+#define INJECT_FILE_CALL(name) name
+#endif
+
+#define INJECT_NEXT(name, symbol) \
+  static const auto next =        \
+      reinterpret_cast<decltype(&::name)>(::dlsym(RTLD_NEXT, symbol))
+
+// A call that gives -1 and errno (or `failed`), and does nothing then.
+#define INJECT(result, name, symbol, parameters, arguments, failed) \
+  extern "C" result name parameters {                               \
+    INJECT_NEXT(name, symbol);                                      \
+    const int error = inject::struck(#name);                        \
+    if (error == 0) return next arguments;                          \
+    errno = error;                                                  \
+    return failed;                                                  \
+  }
+#define INJECT_CALL(name, parameters, arguments) \
+  INJECT(int, name, #name, parameters, arguments, -1)
+
+INJECT_CALL(socket, (int a, int b, int c)__THROW, (a, b, c))
+INJECT_CALL(socketpair, (int a, int b, int c, int d[2])__THROW, (a, b, c, d))
+INJECT_CALL(bind, (int a, const sockaddr* b, socklen_t c)__THROW, (a, b, c))
+INJECT_CALL(listen, (int a, int b)__THROW, (a, b))
+INJECT_CALL(accept, (int a, sockaddr* b, socklen_t* c), (a, b, c))
+INJECT_CALL(accept4, (int a, sockaddr* b, socklen_t* c, int d), (a, b, c, d))
+INJECT_CALL(shutdown, (int a, int b)__THROW, (a, b))
+INJECT_CALL(getsockname, (int a, sockaddr* b, socklen_t* c)__THROW, (a, b, c))
+INJECT_CALL(getpeername, (int a, sockaddr* b, socklen_t* c)__THROW, (a, b, c))
+INJECT_CALL(setsockopt,
+            (int a, int b, int c, const void* d, socklen_t e)__THROW,
+            (a, b, c, d, e))
+INJECT_CALL(getsockopt, (int a, int b, int c, void* d, socklen_t* e)__THROW,
+            (a, b, c, d, e))
+INJECT_CALL(poll, (pollfd * a, nfds_t b, int c), (a, b, c))
+INJECT_CALL(eventfd, (unsigned a, int b)__THROW, (a, b))
+INJECT_CALL(pipe, (int a[2])__THROW, (a))
+INJECT_CALL(epoll_create1, (int a)__THROW, (a))
+INJECT_CALL(epoll_ctl, (int a, int b, int c, epoll_event* d)__THROW,
+            (a, b, c, d))
+INJECT_CALL(epoll_wait, (int a, epoll_event* b, int c, int d), (a, b, c, d))
+INJECT(int, lstat, INJECT_FILE_CALL("lstat"),
+       (const char* a, struct stat* b)__THROW, (a, b), -1)
+INJECT_CALL(chmod, (const char* a, mode_t b)__THROW, (a, b))
+INJECT_CALL(fchmod, (int a, mode_t b)__THROW, (a, b))
+INJECT_CALL(unlink, (const char* a)__THROW, (a))
+INJECT(char*, getcwd, "getcwd", (char* a, size_t b)__THROW, (a, b), nullptr)
+INJECT_CALL(getifaddrs, (ifaddrs * *a) __THROW, (a))
+INJECT(unsigned, if_nametoindex, "if_nametoindex", (const char* a)__THROW, (a),
+       0)
+INJECT(char*, if_indextoname, "if_indextoname", (unsigned a, char* b)__THROW,
+       (a, b), nullptr)
+INJECT(int, pthread_create, "pthread_create",
+       (pthread_t * a, const pthread_attr_t* b, void* (*c)(void*), void* d)
+           __THROW,
+       (a, b, c, d), error)
+
+// Calls that move bytes may be cut short.
+#define INJECT_MOVE(name, parameters, shorten, arguments) \
+  extern "C" ssize_t name parameters {                    \
+    INJECT_NEXT(name, #name);                             \
+    const int error = inject::struck(#name);              \
+    if (error != 0 && error != inject::cut) {             \
+      errno = error;                                      \
+      return -1;                                          \
+    }                                                     \
+    if (error == inject::cut) shorten;                    \
+    return next arguments;                                \
+  }
+
+INJECT_MOVE(recv, (int a, void* b, size_t c, int d), c = 1, (a, b, c, d))
+INJECT_MOVE(send, (int a, const void* b, size_t c, int d), c = 1, (a, b, c, d))
+INJECT_MOVE(read, (int a, void* b, size_t c), c = 1, (a, b, c))
+INJECT_MOVE(write, (int a, const void* b, size_t c), c = 1, (a, b, c))
+
+extern "C" ssize_t sendmsg(int a, const msghdr* b, int c) {
+  INJECT_NEXT(sendmsg, "sendmsg");
+  const int error = inject::struck("sendmsg");
+  if (error == 0) return next(a, b, c);
+  if (error != inject::cut) return errno = error, -1;
+  const iovec* piece = b->msg_iov;
+  while (piece->iov_len == 0) ++piece;
+  iovec first_byte{piece->iov_base, 1};
+  msghdr head = *b;
+  head.msg_iov = &first_byte;
+  head.msg_iovlen = 1;
+  return next(a, &head, c);
+}
+
+extern "C" ssize_t recvmsg(int a, msghdr* b, int c) {
+  INJECT_NEXT(recvmsg, "recvmsg");
+  const int error = inject::struck("recvmsg");
+  if (error == 0) return next(a, b, c);
+  errno = error;
+  return -1;
+}
+
+// A connect that was interrupted goes on by itself.
+extern "C" int connect(int a, const sockaddr* b, socklen_t c) {
+  INJECT_NEXT(connect, "connect");
+  const int error = inject::struck("connect");
+  if (error == 0) return next(a, b, c);
+  const bool begins = error == EINTR || error == EINPROGRESS;
+  if (begins && next(a, b, c) < 0 && errno != EINPROGRESS) return -1;
+  errno = error;
+  return -1;
+}
+
+// A close that fails has released the descriptor all the same.
+extern "C" int close(int a) {
+  INJECT_NEXT(close, "close");
+  const int error = inject::struck("close");
+  if (const int result = next(a); error == 0) return result;
+  errno = error;
+  return -1;
+}
+
+extern "C" int open(const char* a, int b, ...) {
+  INJECT_NEXT(open, INJECT_FILE_CALL("open"));
+  va_list more;
+  va_start(more, b);
+  const auto mode = b & O_CREAT ? va_arg(more, mode_t) : 0;
+  va_end(more);
+  const int error = inject::struck("open");
+  if (error == 0) return next(a, b, mode);
+  errno = error;
+  return -1;
+}
+
+// Whatever a command takes, it fits a pointer.
+extern "C" int fcntl(int a, int b, ...) {
+  INJECT_NEXT(fcntl, INJECT_FILE_CALL("fcntl"));
+  va_list more;
+  va_start(more, b);
+  void* const argument = va_arg(more, void*);
+  va_end(more);
+  const int error = inject::struck("fcntl");
+  if (error == 0) return next(a, b, argument);
+  errno = error;
+  return -1;
+}
+
+// The resolver tells by what it returns, and by errno where that is EAI_SYSTEM.
+extern "C" int getaddrinfo(const char* a, const char* b, const addrinfo* c,
+                           addrinfo** d) {
+  INJECT_NEXT(getaddrinfo, "getaddrinfo");
+  if (const int error = inject::struck("getaddrinfo")) {
+    errno = EIO;
+    return error;
+  }
+  const auto& hosts = inject::State::get().hosts;
+  const auto host = hosts.find(a ? a : "");
+  if (host == hosts.end()) return next(a, b, c, d);
+  for (const std::string& ip : host->second) {
+    if (const int error = next(ip.c_str(), b, c, d)) return error;
+    while (*d) d = &(*d)->ai_next;
+  }
+  return 0;
+}
+
+extern "C" int getnameinfo(const sockaddr* a, socklen_t b, char* c, socklen_t d,
+                           char* e, socklen_t f, int g) {
+  INJECT_NEXT(getnameinfo, "getnameinfo");
+  const int error = inject::struck("getnameinfo");
+  errno = EIO;
+  return error ? error : next(a, b, c, d, e, f, g);
+}
+
+#endif  // NETLITE_TESTS_FAULTS_INJECT_HPP

@@ -1,0 +1,40 @@
+// The mistake: two descriptors, and the wrong one is closed.
+#include "netlite.hpp"
+
+#include <iostream>
+#include <string>
+
+namespace net = netlite;
+
+int fail(const net::Error& err) {
+  std::cerr << err << std::endl;
+  return 1;
+}
+
+void serve(const net::Conn& conn) {
+  char buffer[1024];
+  auto [n, read_err] = net::read(conn, buffer);
+  if (read_err) {
+    std::cerr << read_err << std::endl;
+    return;
+  }
+  std::string answer = "Thanks! Got your message:" + std::string(buffer, n);
+  auto [sent, write_err] = net::write(conn, answer);
+  if (write_err) std::cerr << write_err << std::endl;
+}
+
+int main(int argc, char** argv) {
+  const char* address = argc > 1 ? argv[1] : "localhost:9988";
+  auto [listener, listen_err] = net::listen("tcp", address);
+  if (listen_err) return fail(listen_err);
+
+  // [mistake]
+  for (;;) {
+    std::cout << "Waiting for a client ..." << std::endl;
+    auto [conn, accept_err] = net::accept(listener);
+    if (accept_err) return fail(accept_err);
+    serve(conn);
+    net::close(listener);
+  }
+  // [mistake]
+}

@@ -1,0 +1,376 @@
+// The judge of an exercise. It runs the learner's code in a process of its
+// own, so that it survives whatever happens there, plays the peer, and says
+// what it saw.
+//
+//   #include EXERCISE                       // the learner's file
+//   #include "../judge.hpp"
+//
+//   int main() {
+//     return judge::run(__FILE__, [] {
+//       judge::Learner learner([] { return greet("127.0.0.1:1"); });
+//       const auto outcome = learner.wait("Nobody listens on port 1.");
+//       if (outcome.code == 0) judge::wrong("...", "... ?");
+//     });
+//   }
+//
+// Exit codes: 0 passed, 1 the answer is wrong, 77 skipped, 99 the judge itself
+// is broken. HINT=1 (2, 3) adds that hint, from the step's page.
+#ifndef NETLITE_TUTORIALS_JUDGE_HPP
+#define NETLITE_TUTORIALS_JUDGE_HPP
+
+#include "peers.hpp"
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <iostream>
+#include <string>
+#include <type_traits>
+
+namespace judge {
+
+using peers::counted;
+using peers::quoted;
+
+// -- Verdicts ---------------------------------------------------------------
+
+enum Code { passed = 0, is_wrong = 1, skipped = 77, broken = 99 };
+
+struct Verdict {
+  Code code;
+  std::string text;
+};
+
+/// The answer is wrong: what happened, what that means, and one question.
+[[noreturn]] inline void wrong(const std::string& story,
+                               const std::string& question) {
+  throw Verdict{is_wrong, story + "\n" + question};
+}
+
+/// This machine lacks something; says what.
+[[noreturn]] inline void skip(const std::string& why) {
+  throw Verdict{skipped, why};
+}
+
+// -- The trace of the learner -----------------------------------------------
+
+// Every call of the learner goes to a file that has no name any more.
+class Trace {
+ public:
+  static Trace& get() {
+    static Trace trace;
+    return trace;
+  }
+
+  // The last calls of a process, one a line.
+  std::string calls_of(pid_t pid) const {
+    std::string all;
+    char buffer[4096];
+    ssize_t n;
+    for (off_t at = 0; (n = ::pread(fd_, buffer, sizeof buffer, at)) > 0;
+         at += n)
+      all.append(buffer, static_cast<std::size_t>(n));
+
+    constexpr std::size_t shown = 12;
+    std::vector<std::string> calls;
+    for (std::size_t at = 0; at < all.size();) {
+      const std::size_t end = std::min(all.find('\n', at), all.size());
+      const std::string call = words(all.substr(at, end - at), pid);
+      if (!call.empty()) calls.push_back(call);
+      at = end + 1;
+    }
+    const std::size_t first = calls.size() > shown ? calls.size() - shown : 0;
+    std::string text;
+    for (std::size_t i = first; i < calls.size(); ++i)
+      text += "  " + calls[i] + "\n";
+    return text;
+  }
+
+ private:
+  Trace() {
+    const char* folder = std::getenv("TMPDIR");
+    std::string name = std::string(folder ? folder : "/tmp") + "/judge-XXXXXX";
+    const int fd = ::mkstemp(name.data());
+    if (fd < 0) return;
+    ::unlink(name.c_str());
+    // A high number: the learner's first descriptor shall be number 3.
+    fd_ = ::fcntl(fd, F_DUPFD, 200);
+    ::close(fd);
+    const std::string path = "/dev/fd/" + std::to_string(fd_);
+    ::setenv("NETLITE_TRACE", path.c_str(), 1);
+  }
+
+  // `recv(3, "hel", 1024) = 3`, if the process made that call and it is part
+  // of the story. The columns: start, end, program, process, thread,
+  // descriptor, call, arguments, result, error.
+  static std::string words(const std::string& line, pid_t pid) {
+    std::vector<std::string> fields(1);
+    for (const char c : line)
+      if (c == '\t')
+        fields.emplace_back();
+      else
+        fields.back() += c;
+    if (fields.size() != 10 || fields[3] != std::to_string(pid)) return {};
+    const std::string& call = fields[6];
+    if (call.compare(0, 3, "set") == 0 || call.compare(0, 3, "get") == 0)
+      return {};
+    const std::string error = fields[9] == "-" ? "" : " " + fields[9];
+    return call + "(" + fields[7] + ") = " + fields[8] + error;
+  }
+
+  int fd_ = -1;
+};
+
+// -- The learner ------------------------------------------------------------
+
+/// What became of the learner's code.
+struct Outcome {
+  int code = 0;           // what its function returned, or the exit code
+  std::string value{};    // what its function returned, as text
+  std::string printed{};  // all that it printed
+};
+
+/// A Learner is a process that runs the learner's code. Its function gives an
+/// int, for functions that give an exit code, or a text.
+class Learner {
+ public:
+  template <class F>
+  explicit Learner(F f) {
+    int printed[2];
+    int value[2];
+    if (::pipe(printed) != 0 || ::pipe(value) != 0) peers::fail("pipe");
+    std::fflush(nullptr);
+    pid_ = ::fork();
+    if (pid_ < 0) peers::fail("fork");
+    if (pid_ == 0) {
+      ::dup2(printed[1], STDOUT_FILENO);
+      ::dup2(printed[1], STDERR_FILENO);
+      for (const int fd : {printed[0], printed[1], value[0]}) ::close(fd);
+      be_careful();
+      std::exit(call(f, value[1]));
+    }
+    ::close(printed[1]);
+    ::close(value[1]);
+    printed_ = peers::Descriptor(printed[0]);
+    value_ = peers::Descriptor(value[0]);
+  }
+  Learner(const Learner&) = delete;
+  Learner& operator=(const Learner&) = delete;
+  ~Learner() { end(); }
+
+  /// Readable, or hung up, when the learner's function is over.
+  int over() const { return value_.get(); }
+
+  /// The next line that it prints; what there is, when it ends before.
+  std::string line(const std::string& story) {
+    const auto deadline = peers::Clock::now() + peers::patience;
+    std::size_t end;
+    while ((end = outcome_.printed.find('\n', seen_)) == std::string::npos) {
+      if (!read(printed_, outcome_.printed, deadline, story)) break;
+    }
+    const std::string text = outcome_.printed.substr(seen_, end - seen_);
+    seen_ = end == std::string::npos ? outcome_.printed.size() : end + 1;
+    return text;
+  }
+
+  /// Waits for its end. A crash or a hang is a wrong answer; `story` says what
+  /// happened so far.
+  Outcome wait(const std::string& story) {
+    const auto deadline = peers::Clock::now() + peers::patience;
+    while (read(printed_, outcome_.printed, deadline, story)) {
+    }
+    while (read(value_, outcome_.value, deadline, story)) {
+    }
+    int status = 0;
+    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    }
+    ended_ = true;
+    if (WIFSIGNALED(status)) crashed(story, WTERMSIG(status));
+    outcome_.code = WEXITSTATUS(status);
+    return outcome_;
+  }
+
+  /// Its calls, as a paragraph.
+  std::string calls() const {
+    const std::string calls = Trace::get().calls_of(pid_);
+    return calls.empty() ? "" : "\nThe calls that your code made:\n" + calls;
+  }
+
+ private:
+  template <class F>
+  static int call(F& f, int value) {
+    if constexpr (std::is_same_v<decltype(f()), int>) {
+      return f();
+    } else {
+      const std::string text = f();
+      std::size_t at = 0;
+      while (at < text.size()) {
+        const ssize_t n = ::write(value, text.data() + at, text.size() - at);
+        if (n < 0) std::abort();
+        at += static_cast<std::size_t>(n);
+      }
+      return 0;
+    }
+  }
+
+  // A loop that eats memory shall not eat the machine's; and if the judge is
+  // killed, its learner goes with it.
+  static void be_careful() {
+#ifdef __linux__
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
+    const rlimit no_core{0, 0};
+    ::setrlimit(RLIMIT_CORE, &no_core);
+#ifndef NETLITE_SANITIZED
+    const rlimit memory{rlim_t(1) << 30, rlim_t(1) << 30};
+    ::setrlimit(RLIMIT_AS, &memory);
+#endif
+  }
+
+  // Reads some; false at the end.
+  bool read(const peers::Descriptor& fd, std::string& text,
+            peers::Clock::time_point deadline, const std::string& story) {
+    if (!peers::wait_for(fd.get(), POLLIN, deadline)) hung(story);
+    char buffer[16384];
+    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+    if (n <= 0) return false;
+    text.append(buffer, static_cast<std::size_t>(n));
+    constexpr std::size_t enough = 1 << 24;
+    if (text.size() > enough) {
+      end();
+      wrong(story + "\nYour code gave more than 16 MiB, and went on.",
+            "Which loop never ends?");
+    }
+    return true;
+  }
+
+  [[noreturn]] void hung(const std::string& story) {
+    end();
+    wrong(story + "\nYour code did not come back within " +
+              counted(std::size_t(peers::patience.count()), "second") + "." +
+              calls(),
+          "What is it waiting for, and who would have to give that?");
+  }
+
+  [[noreturn]] void crashed(const std::string& story, int signal) const {
+    std::string text = story + "\nYour code crashed: signal " +
+                       std::to_string(signal) + ", " + ::strsignal(signal) +
+                       ".";
+    if (!outcome_.printed.empty())
+      text += "\nIt had printed:\n" + outcome_.printed;
+    wrong(text + calls(), "Which of your lines ran last?");
+  }
+
+  void end() {
+    if (std::exchange(ended_, true)) return;
+    ::kill(pid_, SIGKILL);
+    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+
+  pid_t pid_ = -1;
+  bool ended_ = false;
+  peers::Descriptor printed_{};
+  peers::Descriptor value_{};
+  std::size_t seen_ = 0;
+  Outcome outcome_{};
+};
+
+/// What became of a learner's function that was given a connection.
+struct Talk {
+  Outcome outcome;
+  std::string story;  // what the peer did
+  std::string calls;  // what the learner did
+};
+
+/// Gives the learner's function a connected descriptor - for net::conn_from -
+/// and plays a script to it.
+template <class F>
+Talk talk(const peers::Script& script, F f) {
+  const auto listener = peers::socket_on_free_port(peers::Doing::listening);
+  const std::uint16_t port = peers::port_of(listener.get(), ::getsockname);
+  auto [their_wire, error] = peers::Wire::dial(port);
+  if (error != 0) throw std::system_error(error, std::system_category());
+  peers::Wire wire = peers::Wire::accept(listener);
+
+  Learner learner([&, theirs = their_wire.fd()] {
+    wire.close();
+    return f(theirs);
+  });
+  wire.set_over(learner.over());
+  std::string story;
+  try {
+    script(wire);
+    wire.close();
+    story = wire.story();
+  } catch (const peers::Waited& waited) {
+    story = wire.story() + "\n" + waited.what();
+  }
+  return {learner.wait(story), story, learner.calls()};
+}
+
+// -- The page ---------------------------------------------------------------
+
+// The folder of a step, from the path of its check.cpp.
+inline std::string folder_of(const std::string& file) {
+  const std::size_t slash = file.rfind('/');
+  return slash == std::string::npos ? "." : file.substr(0, slash);
+}
+
+// A hint of the page: what is folded under "Hint 1".
+inline std::string hint(const std::string& folder, const std::string& number) {
+  std::ifstream page(folder + "/README.md");
+  std::string hint;
+  std::string line;
+  bool inside = false;
+  while (std::getline(page, line)) {
+    if (line.find("</details>") != std::string::npos) inside = false;
+    if (inside && !(line.empty() && hint.empty())) hint += line + "\n";
+    if (line.find("<summary>Hint " + number + "<") != std::string::npos)
+      inside = true;
+  }
+  while (!hint.empty() && hint.back() == '\n') hint.pop_back();
+  return hint.empty() ? "There is no hint " + number + "." : hint;
+}
+
+/// Runs a check, and tells what came of it.
+template <class Check>
+int run(const char* file, Check check) {
+  const std::string folder = folder_of(file);
+  const std::string step = folder.substr(folder.rfind('/') + 1);
+  const std::string number = std::to_string(std::atoi(step.c_str()));
+  try {
+    Trace::get();
+    check();
+  } catch (const Verdict& verdict) {
+    std::cout << step
+              << (verdict.code == skipped ? ": skipped.\n\n" : ": not yet.\n\n")
+              << verdict.text << '\n';
+    if (verdict.code != is_wrong) return verdict.code;
+    const char* level = std::getenv("HINT");
+    if (level && *level)
+      std::cout << "\nHint " << level << ". " << hint(folder, level) << '\n';
+    else
+      std::cout << "\n(A hint: HINT=1 sh tutorials/run " << number
+                << " check)\n";
+    return verdict.code;
+  } catch (const std::exception& failure) {
+    std::cout << step << ": the judge is broken, not you: " << failure.what()
+              << '\n';
+    return broken;
+  }
+  std::cout << step << ": solved.\n";
+  return passed;
+}
+
+}  // namespace judge
+
+#endif  // NETLITE_TUTORIALS_JUDGE_HPP
