@@ -1698,8 +1698,22 @@ inline int getnameinfo(const Address& address, char (&name)[NI_MAXHOST]) {
                         "getnameinfo", -1, address);
 }
 
+// A socket on a port hears every group that any socket of the machine joined,
+// says Linux, ip(7), unless told to hear only the groups that it joined itself.
+inline int hear_joined_only([[maybe_unused]] int fd, int family) {
+#ifdef IP_MULTICAST_ALL
+  if (family == AF_INET) return setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
+#endif
+#ifdef IPV6_MULTICAST_ALL
+  if (family == AF_INET6)
+    return setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
+#endif
+  return family ? 0 : -1;
+}
+
 // if_nametoindex(3); a zone may also be written as a number. 0: no such.
 inline unsigned if_nametoindex(const std::string& name) {
+  if (name.find('\0') != name.npos) return 0;
   const unsigned index = ::if_nametoindex(name.c_str());
   const bool number = !name.empty() && name.size() < 9 &&
                       name.find_first_not_of("0123456789") == name.npos;
@@ -1732,6 +1746,8 @@ inline int peer_credentials(int fd, Credentials& out) {
   ucred peer{};
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, sizeof peer) < 0)
     return -1;
+  // What Linux says where nobody is: process 0 of user -1.
+  if (peer.uid == static_cast<uid_t>(-1)) return errno = ENOTCONN, -1;
   out = {peer.pid, peer.uid, peer.gid};
   return 0;
 #else
@@ -2283,6 +2299,10 @@ inline std::error_code to_kernel(const Addr& addr, int family,
     std::memcpy(bytes + 12, ip.data(), 4);
   }
   if (!ip.zone().empty()) out.v6.sin6_scope_id = sys::if_nametoindex(ip.zone());
+  // An unknown zone must not become any zone.
+  if (!ip.zone().empty() && out.v6.sin6_scope_id == 0 &&
+      (ip.is_link_local_unicast() || ip.is_link_local_multicast()))
+    return {EINVAL, std::system_category()};
   out.size = sizeof out.v6;
   return {};
 }
@@ -2496,15 +2516,20 @@ inline Result<int> lookup_port(std::string_view network,
   hints.ai_socktype = known->type;
   addrinfo* found = nullptr;
   // The C library skips blanks in front of a number: no name begins with one.
-  if (name.find('\0') == name.npos && name[0] > ' ' &&
-      sys::getaddrinfo(nullptr, name.c_str(), hints, &found) == 0) {
+  int code = EAI_SERVICE;
+  if (name.find('\0') == name.npos && name[0] > ' ')
+    code = sys::getaddrinfo(nullptr, name.c_str(), hints, &found);
+  if (code == 0) {
     sockaddr_in address;
     std::memcpy(&address, found->ai_addr, sizeof address);
     ::freeaddrinfo(found);
     return {ntohs(address.sin_port)};
   }
-  return fail(unknown_port,
-              std::string(known->base) + "/" + std::string(service));
+  const std::string what =
+      std::string(known->base) + "/" + std::string(service);
+  if (code == EAI_SERVICE || code == EAI_NONAME)
+    return fail(unknown_port, what);
+  return {0, internal::lookup_error(internal::resolver_error(code), what)};
 }
 
 inline Result<Addr> resolve(std::string_view network, std::string_view address,
@@ -2747,10 +2772,9 @@ struct Access {
 // The story of a failure on a socket. `call` names the BSD call for what the
 // kernel said; netlite's own conditions speak for themselves.
 inline Error failure(const char* op, const Socket* socket, std::error_code code,
-                     const char* call = "") {
+                     const char* call = "", bool both_ends = true) {
   if (!socket) return {code, {op, ""}};
   if (code.category() == category()) call = "";
-  const bool both_ends = std::string_view(op) != "set";
   return {code,
           {op, std::string(socket->network.name), socket->local,
            both_ends ? socket->remote : Addr(), call}};
@@ -3010,8 +3034,7 @@ inline void step_over(std::size_t n, iovec*& pieces, std::size_t& count) {
   pieces->iov_len -= n;
 }
 
-// Sends pieces once, to an address if there is one. At most 1,024 at a time:
-// more is not portable (IOV_MAX).
+// Sends pieces once, to an address if there is one.
 inline ssize_t send_pieces(int fd, iovec* pieces, std::size_t count,
                            sys::Address* to) {
   if (count == 1 && !to)
@@ -3022,8 +3045,7 @@ inline ssize_t send_pieces(int fd, iovec* pieces, std::size_t count,
     message.msg_namelen = to->size;
   }
   message.msg_iov = pieces;
-  message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(
-      std::min(count, std::size_t{1024}));
+  message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
   return sys::sendmsg(fd, message);
 }
 
@@ -3039,7 +3061,10 @@ inline Result<std::size_t> write(const Use& use, iovec* pieces,
     const Outcome sent = attempt(*use, use->writing, POLLOUT, mode, [&] {
       // An empty message is a message; an empty write to a stream is nothing.
       if (use->is_stream() && left == 0) return ssize_t{0};
-      return send_pieces(use->fd, pieces, count, to);
+      // More than 1,024 pieces at a time are not portable (IOV_MAX). A stream
+      // can take them in turn; of a message the kernel says EMSGSIZE.
+      const std::size_t most = use->is_stream() ? 1024 : count;
+      return send_pieces(use->fd, pieces, std::min(count, most), to);
     });
     if (sent.why) return {written, use.failure("write", sent.why, "write")};
     const auto n = static_cast<std::size_t>(sent.n);
@@ -3063,18 +3088,33 @@ inline Result<std::size_t> write(const Conn& conn, Bytes bytes, Mode mode) {
 
 // Makes a call that does not block, on the descriptor.
 template <class Call>
-Error control(const Handle& handle, const char* op, const char* name,
-              Call call) {
+Error control(const Handle& handle, const char* op, const char* name, Call call,
+              bool both_ends = true) {
   const Use use(handle);
-  if (!use) return use.failure(op);
-  if (call(use->fd) < 0) return use.failure(op, sys::last_error(), name);
+  const auto fail = [&](std::error_code why) {
+    return failure(op, Access::socket(handle), why, name, both_ends);
+  };
+  if (!use) return fail(make_error_code(closed));
+  if (call(use->fd) < 0) return fail(sys::last_error());
   return {};
+}
+
+// The kernel takes a negative size for a huge one.
+inline Error set_buffer(const Handle& handle, int name, int bytes) {
+  const auto set = [&](int fd) {
+    errno = EINVAL;
+    return bytes < 0 ? -1 : sys::setsockopt(fd, SOL_SOCKET, name, bytes);
+  };
+  return control(handle, "set", "setsockopt", set, false);
 }
 
 inline Error move_deadlines(const Handle& handle, Deadline deadline,
                             bool reading, bool writing) {
   const Use use(handle);
-  if (!use) return use.failure("set");
+  // As in Go, deadlines and buffers are this end's, other options both ends'.
+  if (!use)
+    return failure("set", Access::socket(handle), make_error_code(closed), "",
+                   false);
   const std::lock_guard<std::mutex> lock(use->guard);
   const auto move = [&](Direction& direction) {
     direction.deadline = deadline.when().time_since_epoch().count();
@@ -3125,7 +3165,9 @@ Result<H> adopt(const char* op, int fd, bool listening, bool datagrams) {
   const Network* network = nullptr;
   for (const Network& each : networks)
     if (!network && each.type == type &&
-        (each.family == AF_UNIX) == (local.family() == AF_UNIX))
+        (each.family == local.family() ||
+         (each.family == AF_UNSPEC &&
+          (local.family() == AF_INET || local.family() == AF_INET6))))
       network = &each;
   if (!network || (listens != 0) != listening ||
       (datagrams && type != SOCK_DGRAM))
@@ -3484,10 +3526,10 @@ inline Error set_linger(const Conn& conn, int seconds) {
 }
 
 inline Error set_read_buffer(const Handle& handle, int bytes) {
-  return set_option(handle, SOL_SOCKET, SO_RCVBUF, bytes);
+  return internal::set_buffer(handle, SO_RCVBUF, bytes);
 }
 inline Error set_write_buffer(const Handle& handle, int bytes) {
-  return set_option(handle, SOL_SOCKET, SO_SNDBUF, bytes);
+  return internal::set_buffer(handle, SO_SNDBUF, bytes);
 }
 
 inline int native_handle(const Handle& handle) {
@@ -3547,8 +3589,6 @@ inline int bind_unix(int fd, const sys::Address& address,
     errno = EADDRINUSE;
     if (stale) result = sys::bind(fd, address);
   }
-  if (result == 0 && file && options.mode >= 0)
-    result = sys::chmod(path, options.mode);
   return result;
 }
 
@@ -3607,8 +3647,9 @@ Result<H> bind_to(std::string_view network_name, std::string_view address,
     sys::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
   if (network->base == "udp")
     sys::setsockopt(fd.get(), SOL_SOCKET, SO_BROADCAST, 1);
-  if (options.reuse_port)
-    sys::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
+  if (options.reuse_port &&
+      sys::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1) < 0)
+    return fail(sys::last_error(), "setsockopt");
   if (options.control)
     if (const Error refused = options.control(fd.get()))
       return fail(refused, refused.subject());
@@ -3622,17 +3663,21 @@ Result<H> bind_to(std::string_view network_name, std::string_view address,
   if ((local ? bind_unix(fd.get(), name, addr.path(), network->type, options)
              : sys::bind(fd.get(), name)) < 0)
     return fail(sys::last_error(), "bind");
-  SocketFile file;
-  if (local && !packets) file = made_file(addr.path());
   if (network->base == "tcp")
     set_tcp_defaults(fd.get(), options.keep_alive, true);
-  // The kernel cuts the number to what the system allows.
-  const int backlog = options.backlog > 0 ? options.backlog : INT_MAX;
-  if (!packets && sys::listen(fd.get(), backlog) < 0)
-    return fail(sys::last_error(), "listen");
+  // From here on a failure removes the file that bind made.
   Addr here = local_of(fd.get(), *network);
   H handle = make_handle<H>(std::move(fd), *network, std::move(here));
-  Access::socket(handle)->file = std::move(file);
+  Socket& made = *Access::socket(handle);
+  if (local) made.file = made_file(addr.path());
+  if (!made.file.path.empty() && options.mode >= 0 &&
+      sys::chmod(addr.path(), options.mode) < 0)
+    return fail(sys::last_error(), "chmod");
+  // The kernel cuts the number to what the system allows.
+  const int backlog = options.backlog > 0 ? options.backlog : INT_MAX;
+  if (!packets && sys::listen(made.fd, backlog) < 0)
+    return fail(sys::last_error(), "listen");
+  if (packets) made.file = {};  // a unixgram socket's file stays
   return {std::move(handle)};
 }
 
@@ -3690,6 +3735,7 @@ inline namespace NETLITE_BUILD {
 inline Packet read_from(const Conn& packets, Buffer buffer, Mode mode) {
   const Use use(packets);
   if (!use) return {0, {}, use.failure("read")};
+  if (use->is_stream() && buffer.size() == 0) return {0, use->remote};
   sys::Address from;
   bool cut = false;
   const Outcome got =
@@ -3702,17 +3748,39 @@ inline Packet read_from(const Conn& packets, Buffer buffer, Mode mode) {
   return packet;
 }
 
+// Nil for an open unix socket.
+inline Error unix_only(const Use& use, const char* op) {
+  if (!use) return use.failure(op);
+  if (use->network.family == AF_UNIX) return {};
+  return use.failure(op, make_error_code(unexpected_address_type));
+}
+
+// An interface's index, or an error that names it.
+inline Result<unsigned> find_interface(const Use& use,
+                                       const std::string& name) {
+  if (const unsigned index = sys::if_nametoindex(name)) return {index};
+  return {0, use.failure("set", {ENODEV, std::system_category()},
+                         ("interface " + name).c_str())};
+}
+
 inline Error change_group(const Conn& packets, const IP& group,
                           const std::string& interface, int option) {
-  sys::Address address;
+  const Use use(packets);
+  if (!use) return use.failure("set");
   const int family = group.unmap().is4() ? AF_INET : AF_INET6;
+  if (use->network.family != AF_UNSPEC && use->network.family != family)
+    return use.failure("set", make_error_code(no_suitable_address));
+  sys::Address address;
   to_kernel(Addr("udp", group, 0), family, address);
   group_req request{};
   std::memcpy(&request.gr_group, &address.storage, sizeof address.storage);
-  request.gr_interface = interface.empty() ? 0 : sys::if_nametoindex(interface);
-  if (!interface.empty() && request.gr_interface == 0)
-    return {{ENODEV, std::system_category()},
-            {"set", "", {}, {}, "interface " + interface}};
+  const std::string& name = interface.empty() ? group.zone() : interface;
+  if (!name.empty()) {
+    const auto [index, err] = find_interface(use, name);
+    if (err) return err;
+    request.gr_interface = index;
+  }
+  sys::hear_joined_only(use->fd, family);
   return set_option(packets, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
                     option, request);
 }
@@ -3750,6 +3818,8 @@ inline Result<std::size_t> write_to(const Conn& packets, Bytes bytes,
   };
   if (use->remote) return fail(write_to_connected, "");
   if (!to) return fail(missing_address, "");
+  if (to.network() != use->network.base && use->family() == AF_UNIX)
+    return fail({EAFNOSUPPORT, std::system_category()}, "");
   if (to.network() != use->network.base)
     return fail(unexpected_address_type, "address " + to.string());
   sys::Address address;
@@ -3773,6 +3843,7 @@ inline Error leave_group(const Conn& packets, const IP& group,
 }
 
 inline Error set_multicast_ttl(const Conn& packets, int hops) {
+  if (hops < 0) hops = 256;  // what the kernel refuses; -1 it does not
   return internal::set_multicast(packets, IP_MULTICAST_TTL, hops,
                                  IPV6_MULTICAST_HOPS, hops);
 }
@@ -3783,12 +3854,13 @@ inline Error set_multicast_loopback(const Conn& packets, bool on) {
 }
 inline Error set_multicast_interface(const Conn& packets,
                                      const std::string& name) {
-  const int index = static_cast<int>(sys::if_nametoindex(name));
+  const internal::Use use(packets);
+  if (!use) return use.failure("set");
+  const auto [found, err] = internal::find_interface(use, name);
+  if (err) return err;
+  const int index = static_cast<int>(found);
   ip_mreqn request{};
   request.imr_ifindex = index;
-  if (index == 0)
-    return {{ENODEV, std::system_category()},
-            {"set", "", {}, {}, "interface " + name}};
   return internal::set_multicast(packets, IP_MULTICAST_IF, request,
                                  IPV6_MULTICAST_IF, index);
 }
@@ -3798,9 +3870,7 @@ inline Error set_multicast_interface(const Conn& packets,
 
 inline Error send_descriptor(const Conn& conn, int descriptor) {
   const internal::Use use(conn);
-  if (!use) return use.failure("write");
-  if (use->network.family != AF_UNIX)
-    return use.failure("write", make_error_code(unexpected_address_type));
+  if (const Error err = internal::unix_only(use, "write")) return err;
   char byte = 0;
   iovec piece{&byte, 1};
   alignas(cmsghdr) char room[CMSG_SPACE(sizeof descriptor)] = {};
@@ -3824,7 +3894,7 @@ inline Error send_descriptor(const Conn& conn, int descriptor) {
 
 inline Result<int> receive_descriptor(const Conn& conn) {
   const internal::Use use(conn);
-  if (!use) return {-1, use.failure("read")};
+  if (const Error err = internal::unix_only(use, "read")) return {-1, err};
   int descriptor = -1;
   char byte = 0;
   iovec piece{&byte, 1};
@@ -3840,24 +3910,27 @@ inline Result<int> receive_descriptor(const Conn& conn) {
     return sys::recvmsg(use->fd, message);
   });
   if (got.why) return {-1, use.failure("read", got.why, "recvmsg")};
-  if (got.n == 0) return {-1, eof};
   const cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (!header || header->cmsg_level != SOL_SOCKET ||
-      header->cmsg_type != SCM_RIGHTS)
-    return {-1, use.failure("read", make_error_code(no_descriptor))};
-  std::memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
-  sys::close_on_exec(descriptor);
-  if (message.msg_flags & MSG_CTRUNC)
+  if (header && header->cmsg_level == SOL_SOCKET &&
+      header->cmsg_type == SCM_RIGHTS) {
+    std::memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
+    sys::close_on_exec(descriptor);
+  }
+  // More descriptors or more bytes; or one that our table had no room for.
+  if (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC))
     return {descriptor, use.failure("read", make_error_code(truncated))};
-  return {descriptor};
+  if (descriptor >= 0) return {descriptor};
+  if (got.n == 0 && use->network.type != SOCK_DGRAM) return {-1, eof};
+  return {-1, use.failure("read", make_error_code(no_descriptor))};
 }
 
 inline Result<Credentials> peer_credentials(const Conn& conn) {
+  const internal::Use use(conn);
+  if (const Error err = internal::unix_only(use, "get")) return {{}, err};
   Credentials peer;
-  Error err = internal::control(conn, "get", "getsockopt", [&](int fd) {
-    return sys::peer_credentials(fd, peer);
-  });
-  return {peer, err};
+  if (sys::peer_credentials(use->fd, peer) < 0)
+    return {{}, use.failure("get", sys::last_error(), "getsockopt")};
+  return {peer};
 }
 
 // ---------------------------------------------------------------------------

@@ -171,8 +171,6 @@ inline const Rules rules = {
     same("accept", EAGAIN),
     same("accept4", EAGAIN),
     same("connect", EINPROGRESS),
-    // A wait that failed is a wait that was short.
-    same("poll"),
     // No wake-up: the call looks up now and then by itself.
     same("eventfd"),
     same("pipe"),
