@@ -419,9 +419,10 @@ class Deadline {
   using Clock = std::chrono::steady_clock;
 
   /// At this point in time.
+  constexpr Deadline(Clock::time_point when) : when_(when) {}
+  /// The same, counted in other units.
   template <class Duration>
-  constexpr Deadline(std::chrono::time_point<Clock, Duration> when)
-      : when_(when) {}
+  Deadline(std::chrono::time_point<Clock, Duration> when);
   /// So long from now.
   template <class Rep, class Period>
   Deadline(std::chrono::duration<Rep, Period> from_now);
@@ -967,9 +968,14 @@ class Reader {
   /// Reads from this connection, which others should leave to it.
   explicit Reader(Conn conn) : conn_(std::move(conn)) {}
   /// Takes over what was read ahead; there is no copying of that.
-  Reader(Reader&&) = default;
+  Reader(Reader&& other) noexcept { *this = std::move(other); }
   /// The same.
-  Reader& operator=(Reader&&) = default;
+  Reader& operator=(Reader&& other) noexcept {
+    conn_ = std::exchange(other.conn_, Conn());
+    ahead_ = std::exchange(other.ahead_, std::string());
+    used_ = std::exchange(other.used_, 0);
+    return *this;
+  }
 
   /// The connection.
   const Conn& conn() const { return conn_; }
@@ -1653,6 +1659,7 @@ inline ssize_t wakeup_take(int end) {
 
 // Files: open(2) for reading, read(2), lstat(2), chmod(2), unlink(2)
 inline int open(const std::string& path) {
+  if (path.find('\0') != path.npos) return errno = EINVAL, -1;
   return retry([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); });
 }
 inline ssize_t read(int fd, void* data, std::size_t size) {
@@ -2635,6 +2642,10 @@ inline int poll_time(Time when) {
 
 }  // namespace internal
 
+template <class Duration>
+Deadline::Deadline(std::chrono::time_point<Clock, Duration> when)
+    : when_(internal::saturated(when.time_since_epoch())) {}
+
 template <class Rep, class Period>
 Deadline::Deadline(std::chrono::duration<Rep, Period> from_now)
     : when_(internal::time_after(internal::saturated(from_now))) {}
@@ -2953,7 +2964,9 @@ Outcome attempt(Socket& s, Direction& direction, short events, Mode mode,
     if (direction.due().passed()) return {0, timed_out};
     const ssize_t n = call();
     if (n >= 0) return {n};
-    if (!sys::would_block(errno)) return {0, sys::last_error()};
+    const std::error_code why = sys::last_error();
+    if (!sys::would_block(why.value()))
+      return {0, s.is_closed() ? closed : why};
     if (mode == Mode::once) return {0, would_block};
     // Ready, and yet nothing: another process was faster, or Linux calls a
     // unixgram socket writable whose receiver's queue is full. A pause of a
@@ -3958,7 +3971,7 @@ inline Result<std::string> read_until(Reader& reader, char end,
     const auto [n, err] = read(reader.conn(), {&ahead[looked], 4096});
     ahead.resize(looked + n);
     if (err == eof && looked > 0) return {take(looked), unexpected_eof};
-    if (err && n == 0) return {{}, err};
+    if (err) return {{}, err};
   }
 }
 
@@ -4162,7 +4175,7 @@ struct Serving {
   void report(const Error& err) {
     if (!err || !options.on_error) return;
     const std::lock_guard<std::mutex> lock(mutex);
-    options.on_error(err);
+    sys::guarded([&] { options.on_error(err); });
   }
 
   // Rests until a handler has ended, the listener is closed, or `limit`.
@@ -4205,7 +4218,9 @@ Error go(Group& group, F f, Args... args) {
   const int error =
       internal::start([state, f = std::move(f),
                        args = std::make_tuple(std::move(args)...)]() mutable {
-        state->end(internal::run_task(std::move(f), std::move(args)));
+        // In two steps: what the task owns goes before its end is told.
+        const Error err = internal::run_task(std::move(f), std::move(args));
+        state->end(err);
       });
   if (error == 0) return {};
   state->end({});
@@ -4239,8 +4254,9 @@ Error serve(const Listener& listener, Handler handler,
     const std::size_t place = serving->begin(conn);
     const int error =
         internal::start([serving, handler, place, conn = conn]() mutable {
-          serving->end(place, internal::run_task(
-                                  handler, std::make_tuple(std::move(conn))));
+          const Error ended =
+              internal::run_task(handler, std::make_tuple(std::move(conn)));
+          serving->end(place, ended);
         });
     if (error)
       serving->end(

@@ -114,8 +114,7 @@ class Server {
 
   net::Conn dial() const {
     const net::Addr& at = net::addr(listener);
-    net::Conn conn =
-        net::must(net::dial(at.network(), at.string()));
+    net::Conn conn = net::must(net::dial(at.network(), at.string()));
     net::set_deadline(conn, support::generous);
     return conn;
   }
@@ -237,8 +236,7 @@ TEST_CASE_FIXTURE(TimeLimit, "go copies its arguments, or moves them") {
       },
       text, "!");
   net::go(
-      group,
-      [&](std::unique_ptr<std::string> moved) { seen_moved = *moved; },
+      group, [&](std::unique_ptr<std::string> moved) { seen_moved = *moved; },
       std::make_unique<std::string>("moved"));
   net::go(
       group,
@@ -255,7 +253,8 @@ TEST_CASE_FIXTURE(TimeLimit, "go copies its arguments, or moves them") {
   CHECK(seen_ref == "changed7");
 }
 
-TEST_CASE_FIXTURE(TimeLimit, "a task may be a function or a member of an object") {
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a task may be a function or a member of an object") {
   struct Counter {
     std::atomic<int> count{0};
     void add(int n) { count += n; }
@@ -265,7 +264,8 @@ TEST_CASE_FIXTURE(TimeLimit, "a task may be a function or a member of an object"
   Counter counter;
   net::Group group;
   net::go(group, &Counter::add, &counter, 5);
-  net::go(group, +[](int n) { called += n; }, 3);
+  net::go(
+      group, +[](int n) { called += n; }, 3);
   net::must(net::wait(group));
   CHECK(counter.count == 5);
   CHECK(called == 3);
@@ -304,7 +304,8 @@ TEST_CASE_FIXTURE(TimeLimit, "wait returns the first error, and only once") {
   CHECK(net::wait(group) == std::errc::io_error);
 }
 
-TEST_CASE_FIXTURE(TimeLimit, "an error keeps its story on the way out of a task") {
+TEST_CASE_FIXTURE(TimeLimit,
+                  "an error keeps its story on the way out of a task") {
   net::Group group;
   net::go(group, [] { return net::dial("tcp", "no port").error; });
   const net::Error err = net::wait(group);
@@ -347,7 +348,8 @@ TEST_CASE_FIXTURE(TimeLimit, "a Group waits for its tasks before it goes") {
   CHECK(ran == 20);
 }
 
-TEST_CASE_FIXTURE(TimeLimit, "wait without a task returns at once, to everybody") {
+TEST_CASE_FIXTURE(TimeLimit,
+                  "wait without a task returns at once, to everybody") {
   net::Group group;
   CHECK_FALSE(net::wait(group));
   Gate gate;
@@ -408,7 +410,8 @@ TEST_CASE_FIXTURE(TimeLimit, "a handle that was given to a task goes with it") {
   net::Group group;
   for (int i = 0; i < 100; ++i) {
     auto [near, far, err] = net::pipe();
-    net::go(group, [](const net::Conn&) {}, std::move(near));
+    net::go(
+        group, [](const net::Conn&) {}, std::move(near));
     net::must(net::wait(group));
     char byte;
     CHECK(net::try_read(far, {&byte, 1}).error == net::eof);
@@ -418,7 +421,8 @@ TEST_CASE_FIXTURE(TimeLimit, "a handle that was given to a task goes with it") {
 // ---------------------------------------------------------------------------
 // serve
 
-TEST_CASE_FIXTURE(TimeLimit, "serve serves 50 clients at once, each exactly once") {
+TEST_CASE_FIXTURE(TimeLimit,
+                  "serve serves 50 clients at once, each exactly once") {
   Crowd crowd;
   std::atomic<int> served{0};
   Server server([&](const net::Conn& conn) {
@@ -478,7 +482,8 @@ TEST_CASE_FIXTURE(TimeLimit, "a connection is closed when its handler ends") {
   CHECK(net::must(net::read(client, {&byte, 1})) == 1);
 }
 
-TEST_CASE_FIXTURE(TimeLimit, "max_connections: never more inside, and all served") {
+TEST_CASE_FIXTURE(TimeLimit,
+                  "max_connections: never more inside, and all served") {
   constexpr int limit = 8, count = 64;
   Crowd crowd;
   net::ServeOptions options;
@@ -520,11 +525,12 @@ TEST_CASE_FIXTURE(TimeLimit, "a full server rests") {
 
 TEST_CASE_FIXTURE(TimeLimit, "handlers have a time of grace to finish in") {
   Gate gate;
-  std::atomic<bool> finished{false};
+  std::atomic<bool> begun{false}, finished{false};
   net::ServeOptions options;
   options.grace = support::generous;
   Server server(
       [&](const net::Conn& conn) {
+        begun = true;
         gate.pass();
         echo_byte(conn);
         finished = true;
@@ -532,6 +538,7 @@ TEST_CASE_FIXTURE(TimeLimit, "handlers have a time of grace to finish in") {
       options);
   const net::Conn client = server.dial();
   net::must(net::write(client, "x"));
+  wait_until([&] { return begun.load(); });
   net::close(server.listener);
   CHECK_FALSE(server.done());
   gate.open();
@@ -579,8 +586,7 @@ TEST_CASE_FIXTURE(TimeLimit, "a grace without end does not overflow") {
 
 TEST_CASE_FIXTURE(TimeLimit, "serve ends when the listener is closed") {
   SUBCASE("before it begins") {
-    const net::Listener listener =
-        net::must(net::listen("tcp", "127.0.0.1:0"));
+    const net::Listener listener = net::must(net::listen("tcp", "127.0.0.1:0"));
     net::close(listener);
     CHECK_FALSE(net::serve(listener, echo_byte));
   }
@@ -641,7 +647,8 @@ TEST_CASE_FIXTURE(TimeLimit, "serve may be stopped before it has begun") {
   }
 }
 
-TEST_CASE_FIXTURE(TimeLimit, "a handler's exception costs its own client only") {
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a handler's exception costs its own client only") {
   std::atomic<int> count{0};
   Server server([&](const net::Conn& conn) {
     if (++count % 2 == 0) throw std::runtime_error("out of tea");
@@ -659,7 +666,8 @@ TEST_CASE_FIXTURE(TimeLimit, "a handler's exception costs its own client only") 
   }
 }
 
-TEST_CASE_FIXTURE(TimeLimit, "on_error hears the error that a handler returns") {
+TEST_CASE_FIXTURE(TimeLimit,
+                  "on_error hears the error that a handler returns") {
   Server server([](const net::Conn& conn) {
     char byte;
     return net::read(conn, {&byte, 1}).error;
@@ -693,7 +701,8 @@ TEST_CASE_FIXTURE(TimeLimit, "an exception from on_error ends nothing") {
   CHECK_FALSE(serving.get());
 }
 
-TEST_CASE_FIXTURE(TimeLimit, "clients that reset at once do not end the server") {
+TEST_CASE_FIXTURE(TimeLimit,
+                  "clients that reset at once do not end the server") {
   Server server(echo_byte);
   for (int i = 0; i < 100; ++i) {
     const net::Conn client = server.dial();
@@ -721,7 +730,8 @@ TEST_CASE_FIXTURE(TimeLimit, "a deadline on the listener ends serve") {
   CHECK_FALSE(again.get());
 }
 
-TEST_CASE_FIXTURE(TimeLimit, "a deadline waits for the handlers, also when full") {
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a deadline waits for the handlers, also when full") {
   for (const std::size_t limit : {std::size_t{0}, std::size_t{1}}) {
     CAPTURE(limit);
     Gate inside, gate;
@@ -747,7 +757,8 @@ TEST_CASE_FIXTURE(TimeLimit, "a deadline waits for the handlers, also when full"
   }
 }
 
-TEST_CASE_FIXTURE(TimeLimit, "a full descriptor table costs no core, and no client") {
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a full descriptor table costs no core, and no client") {
   Server server(echo_byte);
   net::Conn client;
   {
@@ -797,7 +808,8 @@ TEST_CASE_FIXTURE(TimeLimit, "two servers share one listener") {
   CHECK(served == 200);
 }
 
-TEST_CASE_FIXTURE(TimeLimit, "a full server does not keep others from accepting") {
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a full server does not keep others from accepting") {
   net::ServeOptions options;
   options.max_connections = 1;
   Server full(echo_byte, options);

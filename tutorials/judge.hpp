@@ -52,7 +52,7 @@ struct Verdict {
 /// The answer is wrong: what happened, what that means, and one question.
 [[noreturn]] inline void wrong(const std::string& story,
                                const std::string& question) {
-  throw Verdict{is_wrong, story + "\n" + question};
+  throw Verdict{is_wrong, story + "\n\n" + question};
 }
 
 /// This machine lacks something; says what.
@@ -229,6 +229,9 @@ class Learner {
 #endif
     const rlimit no_core{0, 0};
     ::setrlimit(RLIMIT_CORE, &no_core);
+    const rlimit file{rlim_t(1) << 24, rlim_t(1) << 24};  // of the trace
+    ::setrlimit(RLIMIT_FSIZE, &file);
+    std::signal(SIGXFSZ, SIG_IGN);
 #ifndef NETLITE_SANITIZED
     const rlimit memory{rlim_t(1) << 30, rlim_t(1) << 30};
     ::setrlimit(RLIMIT_AS, &memory);
