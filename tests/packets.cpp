@@ -82,7 +82,7 @@ net::IP ip(const std::string& text) { return net::must(net::parse_ip(text)); }
 // https://github.com/PowerDNS/pdns/pull/2939
 // https://github.com/oven-sh/bun/pull/28827
 TEST_CASE("a datagram that is longer than the buffer is cut, and that is told" *
-          description("behaviour 43, bug case 53")) {
+          description("behaviour 43; bug-case 53")) {
   const net::PacketConn a = server();
   const net::Conn b = client_of(a);
 
@@ -204,7 +204,7 @@ TEST_CASE("a gathered write is one datagram") {
 // https://github.com/logstash-plugins/logstash-input-udp/issues/45
 // https://github.com/bloomberg/concord-bft/pull/547 (vmware/concord-bft#547)
 TEST_CASE("a datagram that is too long is refused and not split" *
-          description("behaviour 51, bug case 56")) {
+          description("behaviour 51; bug-case 56")) {
   for (const std::string network : {"udp4", "udp6"}) {
     if (network == "udp6" && !has_ipv6()) continue;
     CAPTURE(network);
@@ -295,7 +295,7 @@ TEST_CASE("write needs a socket that was dialled" *
 // https://github.com/c-ares/c-ares/pull/821
 // https://github.com/ikskuh/zig-network/issues/66
 TEST_CASE("a refusal is told once, and traffic goes on" *
-          description("behaviour 46, bug case 55")) {
+          description("behaviour 46; bug-case 55")) {
   const net::Addr address = nobody();
   const net::Conn conn = bounded(net::dial("udp", address.string()));
   const std::string ends =
@@ -325,7 +325,7 @@ TEST_CASE("a refusal is told once, and traffic goes on" *
 }
 
 TEST_CASE("a server does not hear of clients that have gone" *
-          description("behaviour 47, bug case 55")) {
+          description("behaviour 47; bug-case 55")) {
   const net::PacketConn a = server();
   net::Conn gone = client_of(a);
   net::must(net::write(gone, "hello, and good-bye"));
@@ -351,7 +351,7 @@ TEST_CASE("a server does not hear of clients that have gone" *
 // https://github.com/widgrensit/asobi/pull/519
 // https://github.com/cpp-netlib/cpp-netlib/issues/16
 TEST_CASE("a second server on the same port is refused" *
-          description("bug case 58")) {
+          description("bug-case 58")) {
   const net::PacketConn a = server();
   const std::string address = net::local_addr(a).string();
   const auto second = net::listen_packet("udp", address);

@@ -35,6 +35,14 @@
 #include <string>
 #include <type_traits>
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define NETLITE_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define NETLITE_SANITIZED 1
+#endif
+#endif
+
 namespace judge {
 
 using peers::counted;
@@ -48,6 +56,12 @@ struct Verdict {
   Code code;
   std::string text;
 };
+
+// Text without the end of its last line.
+inline std::string without_end(std::string text) {
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
+}
 
 /// The answer is wrong: what happened, what that means, and one question.
 [[noreturn]] inline void wrong(const std::string& story,
@@ -90,7 +104,7 @@ class Trace {
     const std::size_t first = calls.size() > shown ? calls.size() - shown : 0;
     std::string text;
     for (std::size_t i = first; i < calls.size(); ++i)
-      text += "  " + calls[i] + "\n";
+      text += "\n  " + calls[i];
     return text;
   }
 
@@ -101,9 +115,7 @@ class Trace {
     const int fd = ::mkstemp(name.data());
     if (fd < 0) return;
     ::unlink(name.c_str());
-    // A high number: the learner's first descriptor shall be number 3.
-    fd_ = ::fcntl(fd, F_DUPFD, 200);
-    ::close(fd);
+    fd_ = peers::out_of_the_way(fd);
     const std::string path = "/dev/fd/" + std::to_string(fd_);
     ::setenv("NETLITE_TRACE", path.c_str(), 1);
   }
@@ -120,7 +132,9 @@ class Trace {
         fields.back() += c;
     if (fields.size() != 10 || fields[3] != std::to_string(pid)) return {};
     const std::string& call = fields[6];
-    if (call.compare(0, 3, "set") == 0 || call.compare(0, 3, "get") == 0)
+    const bool is_story = fields[7].find("SO_ERROR") != std::string::npos;
+    if (!is_story &&
+        (call.compare(0, 3, "set") == 0 || call.compare(0, 3, "get") == 0))
       return {};
     const std::string error = fields[9] == "-" ? "" : " " + fields[9];
     return call + "(" + fields[7] + ") = " + fields[8] + error;
@@ -147,6 +161,8 @@ class Learner {
     int printed[2];
     int value[2];
     if (::pipe(printed) != 0 || ::pipe(value) != 0) peers::fail("pipe");
+    for (int* fd : {&printed[0], &printed[1], &value[0], &value[1]})
+      *fd = peers::out_of_the_way(*fd);
     std::fflush(nullptr);
     pid_ = ::fork();
     if (pid_ < 0) peers::fail("fork");
@@ -201,12 +217,13 @@ class Learner {
   /// Its calls, as a paragraph.
   std::string calls() const {
     const std::string calls = Trace::get().calls_of(pid_);
-    return calls.empty() ? "" : "\nThe calls that your code made:\n" + calls;
+    return calls.empty() ? "" : "\nThe calls that your code made:" + calls;
   }
 
  private:
+  // What it throws ends its process, as it would end the learner's program.
   template <class F>
-  static int call(F& f, int value) {
+  static int call(F& f, int value) noexcept {
     if constexpr (std::is_same_v<decltype(f()), int>) {
       return f();
     } else {
@@ -232,7 +249,7 @@ class Learner {
     const rlimit file{rlim_t(1) << 24, rlim_t(1) << 24};  // of the trace
     ::setrlimit(RLIMIT_FSIZE, &file);
     std::signal(SIGXFSZ, SIG_IGN);
-#ifndef NETLITE_SANITIZED
+#ifndef NETLITE_SANITIZED  // sanitizers reserve more than any machine has
     const rlimit memory{rlim_t(1) << 30, rlim_t(1) << 30};
     ::setrlimit(RLIMIT_AS, &memory);
 #endif
@@ -257,10 +274,15 @@ class Learner {
 
   [[noreturn]] void hung(const std::string& story) {
     end();
+    const std::string its_calls = calls();
+    const std::size_t last = its_calls.rfind("\n  ");
+    const bool waits = last == std::string::npos ||
+                       its_calls.find("EAGAIN", last) != std::string::npos;
     wrong(story + "\nYour code did not come back within " +
               counted(std::size_t(peers::patience.count()), "second") + "." +
-              calls(),
-          "What is it waiting for, and who would have to give that?");
+              its_calls,
+          waits ? "What is it waiting for, and who would have to give that?"
+                : "It does not wait for anybody. Which loop never ends?");
   }
 
   [[noreturn]] void crashed(const std::string& story, int signal) const {
@@ -268,7 +290,7 @@ class Learner {
                        std::to_string(signal) + ", " + ::strsignal(signal) +
                        ".";
     if (!outcome_.printed.empty())
-      text += "\nIt had printed:\n" + outcome_.printed;
+      text += "\nIt had printed:\n" + without_end(outcome_.printed);
     wrong(text + calls(), "Which of your lines ran last?");
   }
 
@@ -300,13 +322,16 @@ template <class F>
 Talk talk(const peers::Script& script, F f) {
   const auto listener = peers::socket_on_free_port(peers::Doing::listening);
   const std::uint16_t port = peers::port_of(listener.get(), ::getsockname);
-  auto [their_wire, error] = peers::Wire::dial(port);
-  if (error != 0) throw std::system_error(error, std::system_category());
+  auto theirs = peers::Wire::dial(port);
+  if (theirs.second != 0)
+    throw std::system_error(theirs.second, std::system_category(), "connect");
   peers::Wire wire = peers::Wire::accept(listener);
 
-  Learner learner([&, theirs = their_wire.fd()] {
+  Learner learner([&] {
     wire.close();
-    return f(theirs);
+    const int descriptor = ::dup(theirs.first.fd());
+    theirs.first.close();
+    return f(descriptor);
   });
   wire.set_over(learner.over());
   std::string story;
@@ -340,8 +365,7 @@ inline std::string hint(const std::string& folder, const std::string& number) {
     if (line.find("<summary>Hint " + number + "<") != std::string::npos)
       inside = true;
   }
-  while (!hint.empty() && hint.back() == '\n') hint.pop_back();
-  return hint.empty() ? "There is no hint " + number + "." : hint;
+  return hint.empty() ? "There is no hint " + number + "." : without_end(hint);
 }
 
 /// Runs a check, and tells what came of it.
@@ -362,8 +386,7 @@ int run(const char* file, Check check) {
     if (level && *level)
       std::cout << "\nHint " << level << ". " << hint(folder, level) << '\n';
     else
-      std::cout << "\n(A hint: HINT=1 sh tutorials/run " << number
-                << " check)\n";
+      std::cout << "\n(For a hint: sh tutorials/run " << number << " hint)\n";
     return verdict.code;
   } catch (const std::exception& failure) {
     std::cout << step << ": the judge is broken, not you: " << failure.what()

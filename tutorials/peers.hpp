@@ -103,6 +103,15 @@ class Descriptor {
   int fd_;
 };
 
+/// The same under a high number: the first descriptor of the code that is
+/// judged shall be number 3, as on every page.
+inline int out_of_the_way(int fd) {
+  const int high = ::fcntl(fd, F_DUPFD, 100);
+  if (high < 0) return fd;
+  ::close(fd);
+  return high;
+}
+
 /// 127.0.0.1 with a port.
 inline sockaddr_in loopback(std::uint16_t port) {
   sockaddr_in address{};
@@ -124,7 +133,7 @@ inline std::uint16_t port_of(int fd, decltype(::getsockname)* which) {
 /// only keeps the port, so that whoever dials it is refused.
 enum class Doing { listening, nothing };
 inline Descriptor socket_on_free_port(Doing doing) {
-  Descriptor fd(::socket(AF_INET, SOCK_STREAM, 0));
+  Descriptor fd(out_of_the_way(::socket(AF_INET, SOCK_STREAM, 0)));
   const sockaddr_in address = loopback(0);
   if (fd.get() < 0) fail("socket");
   ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC);
@@ -173,7 +182,7 @@ class Wire {
   static Wire accept(const Descriptor& listener) {
     if (!wait_for(listener.get(), POLLIN, Clock::now() + patience))
       throw Waited("The peer waited for you to dial it, in vain.");
-    Descriptor fd(::accept(listener.get(), nullptr, nullptr));
+    Descriptor fd(out_of_the_way(::accept(listener.get(), nullptr, nullptr)));
     if (fd.get() < 0) fail("accept");
     return Wire(std::move(fd));
   }
@@ -181,7 +190,7 @@ class Wire {
   /// A connection to a port of 127.0.0.1; gives an errno as well, such as
   /// ECONNREFUSED.
   static std::pair<Wire, int> dial(std::uint16_t port) {
-    Descriptor fd(::socket(AF_INET, SOCK_STREAM, 0));
+    Descriptor fd(out_of_the_way(::socket(AF_INET, SOCK_STREAM, 0)));
     const sockaddr_in address = loopback(port);
     if (fd.get() < 0) fail("socket");
     const bool connected =

@@ -178,7 +178,8 @@ class Stage {
 
   // Returns an exit code: that of the program that failed, if any.
   int play() {
-    colour_ = ::isatty(STDOUT_FILENO) && !std::getenv("NO_COLOR");
+    const char* no_colour = std::getenv("NO_COLOR");
+    colour_ = ::isatty(STDOUT_FILENO) && !(no_colour && *no_colour);
     for (const Actor& actor : actors)
       width_ = std::max(width_, static_cast<int>(actor.name.size()));
 
@@ -283,21 +284,22 @@ class Stage {
     }
   }
 
-  void hear(std::size_t i) {
+  // Reads what there is; false when there is nothing.
+  bool hear(std::size_t i) {
     Actor& actor = actors[i];
     char buffer[4096];
     const ssize_t n = ::read(actor.from, buffer, sizeof buffer);
-    if (n < 0) return;
+    if (n < 0) return false;
     if (n == 0) {
       ::close(actor.from);
       actor.from = -1;
-      return;
+      return false;
     }
     heard_ = now();
     actor.unread.append(buffer, static_cast<std::size_t>(n));
     for (;;) {
       const std::size_t end = actor.unread.find('\n');
-      if (end == std::string::npos) break;
+      if (end == std::string::npos) return true;
       take(i, actor.unread.substr(0, end));
       actor.unread.erase(0, end + 1);
     }
@@ -323,8 +325,7 @@ class Stage {
     Actor& actor = actors[i];
     int status = 0;
     if (::waitpid(actor.pid, &status, WNOHANG) != actor.pid) return;
-    for (std::size_t before = 1; before != actor.unread.size() + held_.size();)
-      before = actor.unread.size() + held_.size(), hear(i);
+    while (hear(i)) continue;
     if (!actor.unread.empty()) take(i, std::exchange(actor.unread, {}));
     actor.where = Actor::gone;
     heard_ = now();
@@ -399,16 +400,15 @@ class Stage {
   void advise() const {
     if (taken_) {
       std::fprintf(stderr,
-                   "run: that port is taken: something listens there already. "
-                   "End it, or choose\nanother port: %s\n",
+                   "run: that port is taken; end what listens there, or: %s\n",
                    alone ? ("sh tutorials/run " + step + " " + actors[0].name +
                             " localhost:9989")
                                .c_str()
                          : ("PORT=9989 sh tutorials/run " + step).c_str());
     } else if (alone && refused_) {
       std::fprintf(stderr,
-                   "run: nobody listens there. Start the server first, in "
-                   "another terminal:\nsh tutorials/run %s server\n",
+                   "run: nobody listens there; first start, in another "
+                   "terminal: sh tutorials/run %s server\n",
                    step.c_str());
     }
   }

@@ -17,6 +17,7 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/epoll.h>
@@ -29,6 +30,8 @@
 #include <cerrno>
 #include <cstdarg>
 #include <cstddef>
+#include <cstdio>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <string>
@@ -54,11 +57,12 @@ struct State {
   bool active = false;
   std::vector<Fault> faults{};
   std::map<std::string, int> counts{};
-  // Names that getaddrinfo knows without asking anybody.
+  // Names that the resolver knows without asking anybody.
   std::map<std::string, std::vector<std::string>> hosts{
       {"one.test", {"127.0.0.1"}},
       {"two.test", {"127.0.0.2", "127.0.0.1"}},
       {"both.test", {"::1", "127.0.0.1"}}};
+  std::map<std::string, std::string> services{{"test", "7"}};
 
   static State& get() {
     static State& state = *new State;
@@ -271,6 +275,9 @@ extern "C" int getaddrinfo(const char* a, const char* b, const addrinfo* c,
     errno = EIO;
     return error;
   }
+  const auto& services = inject::State::get().services;
+  const auto service = services.find(b ? b : "");
+  if (service != services.end()) b = service->second.c_str();
   const auto& hosts = inject::State::get().hosts;
   const auto host = hosts.find(a ? a : "");
   if (host == hosts.end()) return next(a, b, c, d);
@@ -284,9 +291,15 @@ extern "C" int getaddrinfo(const char* a, const char* b, const addrinfo* c,
 extern "C" int getnameinfo(const sockaddr* a, socklen_t b, char* c, socklen_t d,
                            char* e, socklen_t f, int g) {
   INJECT_NEXT(getnameinfo, "getnameinfo");
-  const int error = inject::struck("getnameinfo");
-  errno = EIO;
-  return error ? error : next(a, b, c, d, e, f, g);
+  if (const int error = inject::struck("getnameinfo")) {
+    errno = EIO;
+    return error;
+  }
+  sockaddr_in in{};
+  std::memcpy(&in, a, std::min(size_t{b}, sizeof in));
+  if (!c || in.sin_family != AF_INET || in.sin_addr.s_addr != htonl(0x7f000001))
+    return next(a, b, c, d, e, f, g);
+  return std::snprintf(c, d, "one.test") < 0 ? EAI_SYSTEM : 0;
 }
 
 #endif  // NETLITE_TESTS_FAULTS_INJECT_HPP

@@ -6,8 +6,8 @@
 
 namespace net = netlite;
 
-// Greets the server at `address` and prints its answer. Returns the exit code
-// for `main`: 0 when all went well, 1 when something did not.
+// Greets the server at `address` and prints its answer. Returns the
+// exit code for `main`: 0 when all went well, 1 when something did not.
 inline int greet(const std::string& address) {
   auto [conn, dial_err] = net::dial("tcp", address);
   // TODO: nobody may listen there. Then print the error, and return 1.

@@ -1,4 +1,4 @@
-// The server: it waits for a client, reads its message, and says thanks.
+// The server: it waits for a client, reads, and says thanks.
 #include "netlite.hpp"
 
 #include <iostream>

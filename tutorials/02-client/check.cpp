@@ -69,7 +69,8 @@ int main() {
     cut_at({});
     for (std::size_t cut = 1; cut < text.size(); ++cut) cut_at({cut});
     cut_at({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11});
-    for (const std::size_t limit : {1, 63, 64, 65, 10000}) more_than(limit);
+    for (const std::size_t limit : {1u, 63u, 64u, 65u, 10000u})
+      more_than(limit);
     reset();
   });
 }

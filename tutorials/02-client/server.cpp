@@ -1,4 +1,4 @@
-// A server that answers in two pieces, with a moment of thought between.
+// A server that answers in two pieces, and thinks in between.
 #include "netlite.hpp"
 
 #include <chrono>
@@ -29,7 +29,8 @@ int main(int argc, char** argv) {
   std::cout << "Received: " << message << std::endl;
 
   // [pieces]
-  auto [sent, write_err] = net::write(conn, "Thanks! Got your message:");
+  std::string thanks = "Thanks! Got your message:";
+  auto [sent, write_err] = net::write(conn, thanks);
   if (write_err) return fail(write_err);
   std::this_thread::sleep_for(std::chrono::milliseconds(500));
   auto [more, again_err] = net::write(conn, message);

@@ -18,7 +18,8 @@ void serve(const net::Conn& conn) {
     std::cerr << read_err << std::endl;
     return;
   }
-  std::string answer = "Thanks! Got your message:" + std::string(buffer, n);
+  std::string message(buffer, n);
+  std::string answer = "Thanks! Got your message:" + message;
   auto [sent, write_err] = net::write(conn, answer);
   if (write_err) std::cerr << write_err << std::endl;
 }

@@ -76,12 +76,15 @@ int main() {
   return judge::run(__FILE__, [] {
     judge::Learner learner([] { return serve_three("127.0.0.1:0"); });
     const std::string story = "The judge called serve_three(\"127.0.0.1:0\").";
-    const std::string line = learner.line(story);
+    const std::string line = learner.line(
+        story + "\nIt waits for your server to say where it listens. (Words " +
+        "stay in a buffer until\nyour code says std::endl.)");
     const std::uint16_t port = port_in(line);
     if (port == 0)
-      judge::wrong(story + "\nYour server said " + judge::quoted(line) +
-                       ". Nobody can dial port 0: it means \"choose one\".",
-                   "Which port did the system choose, and who knows it?");
+      judge::wrong(
+          story + "\nYour server said " + judge::quoted(line) +
+              ".\nNobody can dial port 0: it means \"choose one for me\".",
+          "Which port did the system choose, and who knows it?");
     for (int client = 0; client < 3; ++client) serves(learner, port, client);
     ends_after_three(learner, port);
   });

@@ -11,19 +11,21 @@ inline void serve(const net::Conn& conn) {
   char buffer[1024];
   auto [n, read_err] = net::read(conn, buffer);
   if (read_err) return;
-  std::string answer = "Thanks! Got your message:" + std::string(buffer, n);
+  std::string message(buffer, n);
+  std::string answer = "Thanks! Got your message:" + message;
   auto [sent, write_err] = net::write(conn, answer);
 }
 
-// Listens on `address`, says where, serves exactly three clients, one after
-// the other, and returns 0. When a call fails, it says so and returns 1.
+// Listens on `address`, says where, serves exactly three clients, one
+// after the other, and returns 0. When listening or accepting fails, it
+// says so and returns 1.
 inline int serve_three(const std::string& address) {
   auto [listener, listen_err] = net::listen("tcp", address);
   if (listen_err) {
     std::cerr << listen_err << std::endl;
     return 1;
   }
-  // TODO: say the address that the listener really has, and serve three.
+  // TODO: say the address that the listener has; serve three clients.
   std::cout << "Listening on " << address << std::endl;
   auto [conn, accept_err] = net::accept(listener);
   if (accept_err) {

@@ -1,4 +1,4 @@
-// A client that connects, says nothing, and waits for the server to speak.
+// A client that connects, says nothing, and waits for the server.
 #include "netlite.hpp"
 
 #include <iostream>

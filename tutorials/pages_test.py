@@ -1,0 +1,580 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Compares what the course's pages say with what is the case.
+
+    pages_test.py structure STEP    the step has all its parts, in their form
+    pages_test.py listings STEP     each listing equals its source
+    pages_test.py transcripts STEP  each transcript equals a real run
+    pages_test.py calls STEP        it uses only calls that were introduced
+    pages_test.py links PAGE        each link leads somewhere
+    pages_test.py go STEP           its lines of Go compile
+    pages_test.py strace STEP       the trace tells what strace(1) tells
+    pages_test.py readme            README.md's programs and lines compile
+    pages_test.py update STEP       writes listings and transcripts anew
+
+A comment before a fenced block says where the block comes from:
+
+    <!-- listing: client.cpp dial -->            the region [dial] of a file
+    <!-- listing: client.cpp -->                 all of it
+    <!-- transcript: sh tutorials/run 1 -->      what that command prints
+    <!-- transcript: sh tutorials/run 1 broken, exit 1 -->
+    <!-- parting: run client, broken broken -->  where two runs part
+
+A line "..." in a block stands for any lines. Exit codes: 0 as it should be,
+1 a page is wrong, 77 skipped.
+"""
+import difflib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+COURSE = os.path.join(TOP, 'tutorials')
+HEADINGS = ['Run it', 'What you saw', 'The one idea', 'The code', 'Break it',
+            'Why', 'Your turn', 'Remember', 'Go deeper']
+BLOCK = re.compile(r'<!-- (?P<kind>listing|transcript|parting): (?P<what>.*?)'
+                   r' -->\n```\w*\n(?P<text>.*?)```\n', re.S)
+
+problems = []
+updating = False
+
+
+def problem(text):
+    problems.append(text)
+
+
+def skip(why):
+    print('skipped:', why)
+    sys.exit(77)
+
+
+def read(*path):
+    with open(os.path.join(COURSE, *path), encoding='utf-8') as file:
+        return file.read()
+
+
+def steps():
+    return sorted(name for name in os.listdir(COURSE)
+                  if re.match(r'\d\d-', name))
+
+
+def sources(step):
+    return sorted(name for name in os.listdir(os.path.join(COURSE, step))
+                  if name.endswith(('.cpp', '.hpp')))
+
+
+# -- Running ------------------------------------------------------------------
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])
+
+
+def run(command, timeout=240):
+    """What a command prints, its exit code, and the port that stood for 9988;
+    again where another program was faster to take the port."""
+    for _ in range(5):
+        port = '9988' if updating else free_port()
+        done = subprocess.run(
+            command, shell=True, cwd=TOP, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            timeout=timeout, env=dict(os.environ, PORT=port))
+        if 'port is taken' not in done.stderr:
+            break
+    if done.stderr:
+        print(done.stderr, file=sys.stderr)
+    return done.stdout.replace(port, '9988'), done.returncode
+
+
+# -- Comparing ----------------------------------------------------------------
+
+def tries_again(line):
+    """Whether a call had to wait, and how often it asked, is up to chance."""
+    return re.search(r'= -1 EAGAIN|\bpoll\(', line)
+
+
+def plain(line):
+    """A line without what differs from run to run."""
+    line = re.sub(r'(127\.0\.0\.1|\[::1\]|localhost):(?!9988\b)[1-9]\d*',
+                  r'\1:PORT', line)
+    line = re.sub(r'  waited \d+ ms$', '', line)
+    line = re.sub(r'\blisten\((\d+), \d+\)', r'listen(\1, N)', line)
+    return re.sub(r'\s+', ' ', line).strip()
+
+
+def by_actor(text):
+    """The lines of each program in their order; how those of two programs
+    interleave is up to chance, too."""
+    lines = {}
+    for line in text.splitlines():
+        if tries_again(line):
+            continue
+        actor = re.match(r'(\w+) +[>*] |(\w+)     ', line)
+        who = (actor.group(1) or actor.group(2)) if actor else ''
+        if line.strip() != '...':
+            lines.setdefault(who, []).append(plain(line))
+    return lines
+
+
+def is_part(part, whole):
+    rest = iter(whole)
+    return all(line in rest for line in part)
+
+
+def equal(shown, real):
+    shown_lines, real_lines = by_actor(shown), by_actor(real)
+    if re.search(r'^\.\.\.$', shown, re.M):
+        return all(is_part(lines, real_lines.get(who, []))
+                   for who, lines in shown_lines.items())
+    return shown_lines == real_lines
+
+
+def report(what, shown, real):
+    problem(f'{what} is not so. The page (-), and what is (+):\n' + ''.join(
+        difflib.unified_diff(
+            [plain(line) + '\n' for line in shown.splitlines()
+             if not tries_again(line)],
+            [plain(line) + '\n' for line in real.splitlines()
+             if not tries_again(line)], n=2)))
+
+
+# -- Blocks -------------------------------------------------------------------
+
+def listing(step, what):
+    """A file, or the lines between two comments [region], moved to the left."""
+    name, _, region = what.partition(' ')
+    lines = read(step, name).splitlines()
+    marks = [i for i, line in enumerate(lines)
+             if re.fullmatch(r'\s*// \[(\w+)\]', line)]
+    if region:
+        mine = [i for i in marks if lines[i].strip() == f'// [{region}]']
+        if len(mine) != 2:
+            problem(f'{step}/{name} has no region [{region}]')
+            return ''
+        lines = lines[mine[0] + 1:mine[1]]
+        indent = min(len(line) - len(line.lstrip())
+                     for line in lines if line.strip())
+        lines = [line[indent:] for line in lines]
+    else:
+        lines = [line for i, line in enumerate(lines) if i not in marks]
+    return '\n'.join(lines) + '\n'
+
+
+def transcript(step, what):
+    command, _, code = what.partition(', exit ')
+    text, real_code = run(command)
+    if real_code != int(code or 0):
+        problem(f'{command}: exit code {real_code}, the page says {code or 0}')
+    return text
+
+
+def calls_of(step, play, actor):
+    """The calls of a program that tell its story."""
+    number = str(int(step[:2]))
+    word = '' if play == 'run' else ' ' + play
+    text, _ = run(f'sh tutorials/run {number}{word}')
+    lines = [line[len(actor):].strip() for line in text.splitlines()
+             if re.match(actor + '     ', line)]
+    story = [line for line in lines if not tries_again(line) and
+             ('SO_ERROR' in line or not re.match(r'[gs]et\w+\(', line))]
+    if not story:
+        problem(f'{step}: no {actor} in the play {play}')
+    return [re.sub(r' +', ' ', re.sub(r'  .*', '', line)) for line in story]
+
+
+def parting(step, what):
+    """Two stories: what they have in common, and what comes then."""
+    (play, actor), (other_play, other) = [
+        part.split() for part in what.split(', ')]
+    good = calls_of(step, play, actor)
+    broken = calls_of(step, other_play, other)
+    common = 0
+    while (common < min(len(good), len(broken)) and
+           plain(good[common]) == plain(broken[common])):
+        common += 1
+    text = ''.join(f'both    {line}\n' for line in good[:common])
+    for who, calls in (('good', good), ('broken', broken)):
+        mark = '<- here they part'
+        for line in calls[common:common + 4]:
+            text += f'{who:<8}{line:<48}{mark}'.rstrip() + '\n'
+            mark = ''
+        if len(calls) > common + 4:
+            text += f'{who:<8}...\n'
+    return text
+
+
+def real(step, block):
+    return {'listing': listing, 'transcript': transcript,
+            'parting': parting}[block['kind']](step, block['what'])
+
+
+def blocks(step, kinds):
+    return [block for block in BLOCK.finditer(read(step, 'README.md'))
+            if block['kind'] in kinds]
+
+
+# -- The tests ----------------------------------------------------------------
+
+def test_listings(step):
+    found = blocks(step, ['listing'])
+    for block in found:
+        text = listing(step, block['what'])
+        if text != block['text']:
+            report(f'listing {block["what"]}', block['text'], text)
+    if not any(' ' not in block['what'] for block in found):
+        problem('the page does not show a whole program')
+    marked = len(re.findall(r'<!-- (?:listing|transcript|parting):',
+                            read(step, 'README.md')))
+    if marked != len(blocks(step, ['listing', 'transcript', 'parting'])):
+        problem('a comment that names a block has none after it')
+
+
+def test_transcripts(step):
+    if 'NETLITE_PORTABLE' in os.environ.get('NETLITE_FLAGS', ''):
+        skip('the portable half makes other calls than the pages show')
+    found = blocks(step, ['transcript', 'parting'])
+    for needed in ('run %d', 'run %d broken', 'run %d check'):
+        command = 'sh tutorials/' + needed % int(step[:2])
+        if not any(block['what'].split(',')[0] == command for block in found):
+            problem(f'the page does not show: {command}')
+    for block in found:
+        # On a busy machine, two writes may meet in one read: once more.
+        for last in (False, False, True):
+            before = len(problems)
+            text = real(step, block)
+            if len(problems) == before and equal(block['text'], text):
+                break
+            if last:
+                report(f'{block["kind"]} {block["what"]}', block['text'], text)
+            else:
+                del problems[before:]
+
+
+def code_of(step):
+    return [name for name in sources(step) if name != 'check.cpp']
+
+
+def test_structure(step):
+    files = os.listdir(os.path.join(COURSE, step))
+    for name in ('README.md', 'broken.cpp', 'cast', 'check.cpp',
+                 'exercise.hpp', 'solution.hpp'):
+        if name not in files:
+            problem(f'{step}/{name} is missing')
+    if problems:
+        return
+    page = read(step, 'README.md')
+    check_page(page)
+    check_exercise(read(step, 'exercise.hpp'), read(step, 'solution.hpp'))
+    for name in code_of(step):
+        lines = read(step, name).splitlines()
+        for line in lines:
+            if len(line) > 72:
+                problem(f'{name}: wider than 72 columns: {line}')
+        if len(lines) > 60:
+            problem(f'{name}: {len(lines)} lines, more than 60')
+
+
+def check_page(page):
+    headings = re.findall(r'^## (.*)$', page, re.M)
+    wanted = [f'{i}. {name}' for i, name in enumerate(HEADINGS, 1)]
+    if headings != wanted:
+        problem(f'the headings are {headings}, and should be {wanted}')
+        return
+    parts = re.split(r'^## .*$', page, flags=re.M)
+    if len(re.findall(r'\*\*\w[^*]*\*\*', parts[3])) != 1:
+        problem('part 3 shall have one new word, in bold')
+    for number in (1, 2, 3):
+        if f'<summary>Hint {number}</summary>' not in parts[7]:
+            problem(f'part 7 has no hint {number}')
+    if len(re.findall(r'^- ', parts[8], re.M)) != 3:
+        problem('part 8 shall have three lines to remember')
+    if parts[8].count('<details>') != 2:
+        problem('part 8 shall have two questions with folded answers')
+    prose = re.sub(r'```.*?```|<!--.*?-->|<[^>]*>', '', page, flags=re.S)
+    words = len(prose.split())
+    if not 600 <= words <= 900:
+        problem(f'the page has {words} words, and should have 600 to 900')
+
+
+def check_exercise(exercise, solution):
+    """They differ in one place, and there the exercise says what to do."""
+    if exercise.count('TODO') != 1 or 'TODO' in solution:
+        problem('exercise.hpp has one TODO, solution.hpp none')
+    changes = [op for op in difflib.SequenceMatcher(
+        None, exercise.splitlines(), solution.splitlines(),
+        autojunk=False).get_opcodes() if op[0] != 'equal']
+    if not changes:
+        problem('exercise.hpp and solution.hpp are the same')
+        return
+    lines = exercise.splitlines()
+    start = next((i for i, line in enumerate(lines) if 'TODO' in line), 0)
+    # Its place goes on to an empty line, or to the end of the function.
+    end = next((i for i in range(start, len(lines))
+                if lines[i] in ('', '}')), len(lines))
+    for _, first, last, other_first, other_last in changes:
+        if first < start or last > end:
+            problem('exercise.hpp and solution.hpp differ elsewhere than at '
+                    'the TODO:\n' + '\n'.join(
+                        lines[first:last] +
+                        solution.splitlines()[other_first:other_last]))
+
+
+def introduced(step):
+    line = re.search(r'New: (.*?)\*$', read(step, 'README.md'), re.M | re.S)
+    if not line:
+        problem(f'{step}: the page does not say what is new')
+        return set()
+    return set(re.findall(r'`(\w+)`', line.group(1)))
+
+
+def test_calls(step):
+    known = set()
+    for earlier in steps():
+        if earlier <= step:
+            known |= introduced(earlier)
+    code = ''.join(read(step, name) for name in code_of(step))
+    used = set(re.findall(r'\bnet::(\w+)', code))
+    for name in sorted(used - known):
+        problem(f'net::{name} is used, and no page up to here introduced it')
+    for name in sorted(introduced(step) - used):
+        problem(f'net::{name} is said to be new, and is not used')
+    needs = re.search(r'^\*Needs: (.*?)\. New:', read(step, 'README.md'),
+                      re.M | re.S)
+    if not needs:
+        problem('the page does not say what it needs')
+    elif any(other >= step for other in
+             re.findall(r'\.\./(\d\d-[\w-]+)/', needs.group(1))):
+        problem('the page needs a later step')
+
+
+def slug(heading):
+    text = re.sub(r'[^\w\- ]', '', heading.strip().lower())
+    return text.replace(' ', '-')
+
+
+def test_links(page):
+    path = os.path.join(TOP, page)
+    with open(path, encoding='utf-8') as file:
+        text = re.sub(r'```.*?```|`[^`]*`', '', file.read(), flags=re.S)
+    for target in re.findall(r'\]\(([^)\s]+)\)', text):
+        if re.match(r'https://[\w.-]+/\S*$|https://[\w.-]+$', target):
+            continue
+        name, _, anchor = target.partition('#')
+        file = os.path.normpath(os.path.join(os.path.dirname(path), name)) \
+            if name else path
+        if not os.path.exists(file):
+            problem(f'{page}: the link {target} leads nowhere')
+        elif anchor:
+            with open(file, encoding='utf-8') as other:
+                headings = re.findall(r'^#+ (.*)$', other.read(), re.M)
+            if anchor not in map(slug, headings):
+                problem(f'{page}: {target} names no heading')
+
+
+GO = '''package main
+import ("io"; "net")
+var _ = io.EOF
+func serve(net.Conn) {}
+func main() {}
+'''
+
+
+def test_go(step):
+    go = shutil.which('go') or skip('go is not installed')
+    text = GO
+    fragments = re.findall(r'```go\n(.*?)```', read(step, 'README.md'), re.S)
+    for i, fragment in enumerate(fragments):
+        used = ''.join(f'_ = {name}\n' for names in
+                       re.findall(r'^([\w, ]+) :=', fragment, re.M)
+                       for name in names.split(', '))
+        text += (f'func page{i}(conn net.Conn, listener net.Listener) error {{\n'
+                 f'{fragment}{used}return nil\n}}\n')
+    if not fragments:
+        problem('the page does not say how Go does it')
+    with tempfile.TemporaryDirectory() as folder:
+        with open(folder + '/main.go', 'w', encoding='utf-8') as file:
+            file.write(text)
+        done = subprocess.run(
+            [go, 'build', '-o', '/dev/null', 'main.go'], cwd=folder,
+            stderr=subprocess.PIPE, text=True,
+            env=dict(os.environ, GO111MODULE='off', HOME=folder,
+                     GOCACHE=os.environ.get('GOCACHE', folder + '/cache')))
+        if done.returncode != 0:
+            problem('the Go on the page does not compile:\n' + done.stderr)
+
+
+# -- strace -------------------------------------------------------------------
+
+NAMES = {'sendto': 'send', 'recvfrom': 'recv', 'accept4': 'accept'}
+TRACED = ('socket,bind,listen,accept,accept4,connect,shutdown,getsockname,'
+          'getpeername,setsockopt,getsockopt,sendto,recvfrom,sendmsg,recvmsg,'
+          'poll,close')
+
+
+def from_strace(path):
+    """Calls on sockets, as (name, descriptor, result)."""
+    calls, sockets = [], set()
+    with open(path, encoding='utf-8', errors='replace') as file:
+        for line in file:
+            match = re.match(r'(?:\d+ +)?(\w+)\((?:\[\{fd=)?(\w+).*\) += '
+                             r'(-?\d+)(?: (E\w+))?', line)
+            if not match:
+                continue
+            name, fd, result, error = match.groups()
+            if name == 'socket':
+                fd = result
+            if name in ('socket', 'accept', 'accept4') and result != '-1':
+                sockets.add(result)
+            if fd in sockets:
+                calls.append((NAMES.get(name, name), fd, error or result))
+            if name == 'close':
+                sockets.discard(fd)
+    return calls
+
+
+def test_strace(step):
+    strace = shutil.which('strace') or skip('strace is not installed')
+    built = os.environ['NETLITE_BUILT']
+    if 'sanitize' in os.environ.get('NETLITE_FLAGS', ''):
+        skip('sanitizers and strace do not go together')
+    if subprocess.run([strace, '-qq', '-o', '/dev/null', 'true'],
+                      stderr=subprocess.DEVNULL).returncode != 0:
+        skip('strace may not trace here')
+
+    line = re.search(r'^run: (.*)$', read(step, 'cast'), re.M).group(1)
+    actors = [actor.split() for actor in
+              line.replace('PORT', free_port()).split(', ')]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [os.path.join(built, 'stage'), '--trace', folder + '/trace']
+        for i, (program, *arguments) in enumerate(actors):
+            path = os.path.normpath(os.path.join(step, program))
+            command += [f'actor{i}x', strace, '-qq', '-o', f'{folder}/{i}',
+                        '-e', 'trace=' + TRACED,
+                        os.path.join(built, path.replace('/', '-')),
+                        *arguments, '--']
+        subprocess.run(command, cwd=COURSE, timeout=60,
+                       stdout=subprocess.DEVNULL)
+        with open(folder + '/trace', encoding='utf-8') as file:
+            lines = [line.rstrip('\n').split('\t') for line in file]
+        for i, (program, *_) in enumerate(actors):
+            mine = [cells for cells in lines if cells[2] == f'actor{i}x']
+            if any(cells[6] == 'getaddrinfo' for cells in mine):
+                continue  # the resolver has sockets of its own
+            told = [(cells[6], cells[5],
+                     cells[9] if cells[9] != '-' else cells[8])
+                    for cells in mine]
+            seen = from_strace(f'{folder}/{i}')
+            if told != seen or not told:
+                problem(f'{program}: the trace (-), and strace (+):\n' +
+                        '\n'.join(difflib.unified_diff(
+                            [' '.join(call) for call in told],
+                            [' '.join(call) for call in seen], n=1)))
+
+
+# -- README.md ----------------------------------------------------------------
+
+def compile_cpp(text, *flags):
+    with tempfile.TemporaryDirectory() as folder:
+        source = os.path.join(folder, 'main.cpp')
+        with open(source, 'w', encoding='utf-8') as file:
+            file.write(text)
+        shutil.copy(os.path.join(TOP, 'include/netlite.hpp'), folder)
+        done = subprocess.run(
+            [*os.environ.get('CXX', 'c++').split(), *flags, 'main.cpp', '-o',
+             'main'], cwd=folder, stderr=subprocess.PIPE, text=True)
+        if done.returncode != 0:
+            problem('README.md has something that does not compile:\n' +
+                    done.stderr[:2000])
+            return None
+        if '-fsyntax-only' in flags:
+            return None
+        ran = subprocess.run(['./main'], cwd=folder, timeout=30, text=True,
+                             stdout=subprocess.PIPE)
+        if ran.returncode != 0:
+            problem(f'the program of README.md ended with {ran.returncode}')
+        return ran.stdout
+
+
+def test_readme(_=None):
+    with open(os.path.join(TOP, 'README.md'), encoding='utf-8') as file:
+        page = file.read()
+
+    # The first program, built by the line under it, prints what it shows.
+    first = re.search(r'```cpp\n(.*?)```.*?```sh\n(g\+\+.*?)\n(.*?)```.*?'
+                      r'```text\n(.*?)```', page, re.S)
+    line = re.fullmatch(r'g\+\+ (.*) main.cpp -o main && ./main',
+                        first.group(2))
+    printed = compile_cpp(first.group(1), *line.group(1).split())
+    if printed is not None and printed != first.group(4):
+        report('the first program', first.group(4), printed)
+
+    # The lines of the table, each in a block of its own.
+    rows = re.findall(r'^\| `(.+?)` \| `(.+?)` \|$', page, re.M)
+    if len(rows) < 10:
+        problem('README.md has no table of Go and C++')
+    # What declares its names hides the table's; the comments hide nothing.
+    lines = ''.join('  {\n    %s;\n  }\n' % re.sub(' *;? *(//.*)?$', '', cpp)
+                    for _, cpp in rows)
+    compile_cpp(TABLE % lines, '-std=c++17', '-fsyntax-only')
+
+    for name, text in re.findall(
+            r'<!-- file: (\S+) -->\n```\w*\n(.*?)```', page, re.S):
+        with open(os.path.join(TOP, name), encoding='utf-8') as file:
+            real_lines = [line.strip() for line in file]
+        for line in text.splitlines():
+            if line.strip() not in real_lines:
+                problem(f'README.md: {name} has no line {line.strip()!r}')
+
+
+TABLE = '''#include "netlite.hpp"
+#include <iostream>
+namespace net = netlite;
+using namespace std::chrono_literals;
+void handle(net::Conn conn);
+void table(net::Conn conn, net::Conn from, net::Conn to, net::Listener listener,
+           net::PacketConn packets, net::Addr address, net::Error err,
+           char (&buffer)[64], std::string head, std::string body) {
+%s}
+'''
+
+
+# -- Updating -----------------------------------------------------------------
+
+def update(step):
+    global updating
+    updating = True
+
+    def renewed(block):
+        if re.search(r'^\.\.\.$', block['text'], re.M):
+            print('not renewed, for its "...":', block['what'])
+            return block.group(0)
+        fence = 'cpp' if block['kind'] == 'listing' else 'text'
+        return (f'<!-- {block["kind"]}: {block["what"]} -->\n```{fence}\n'
+                f'{real(step, block)}```\n')
+
+    page = BLOCK.sub(renewed, read(step, 'README.md'))
+    with open(os.path.join(COURSE, step, 'README.md'), 'w',
+              encoding='utf-8') as file:
+        file.write(page)
+
+
+def main():
+    tests = {'structure': test_structure, 'listings': test_listings,
+             'transcripts': test_transcripts, 'calls': test_calls,
+             'links': test_links, 'go': test_go, 'strace': test_strace,
+             'readme': test_readme, 'update': update}
+    if len(sys.argv) < 2 or sys.argv[1] not in tests:
+        sys.exit(__doc__)
+    tests[sys.argv[1]](*sys.argv[2:])
+    for text in problems:
+        print(text)
+    sys.exit(1 if problems else 0)
+
+
+if __name__ == '__main__':
+    main()

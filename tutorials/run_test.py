@@ -1,0 +1,321 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Plays a newcomer with a fresh copy of the project: the first commands, every
+kind of mistake, and what must hold on any machine. Each mistake is answered by
+one clear line and an exit code that is not 0.
+
+CXX is the compiler; run_test.py leaves nothing behind.
+"""
+import os
+import pty
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+GREETING = 'Thanks! Got your message:Hello Server! Greetings.'
+LONG = 240  # seconds; nothing here takes as long, on the slowest machine
+
+home = tempfile.mkdtemp(prefix='netlite run ')  # a space, as on many machines
+project = os.path.join(home, 'a project')
+run_file = os.path.join(project, 'tutorials', 'run')
+failed = []
+
+
+def environment(**changes):
+    keep = {name: value for name, value in os.environ.items()
+            if name in ('PATH', 'CXX', 'LANG', 'TERM')}
+    return {**keep, 'HOME': home, 'PORT': str(free_port()), **changes}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+def run(*arguments, **changes):
+    return subprocess.run(
+        ['sh', run_file, *arguments], stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        timeout=LONG, env=environment(**changes))
+
+
+def start(*arguments, **changes):
+    """A run in a session of its own, as a terminal would start it."""
+    return subprocess.Popen(
+        ['sh', run_file, *arguments], stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True, env=environment(**changes))
+
+
+def expect(what, true, *seen):
+    if not true:
+        failed.append(what)
+        print('FAILED:', what)
+        for text in seen:
+            print(text)
+
+
+def words(done):
+    """What it said on stderr, without the news about building."""
+    return [line for line in done.stderr.splitlines()
+            if not line.startswith('run: building ')]
+
+
+def expect_line(what, done, pattern, lines=1):
+    expect(what, done.returncode != 0 and len(words(done)) == lines and
+           re.search(pattern, done.stderr), done.returncode, done.stdout,
+           done.stderr)
+
+
+def exercise(step):
+    return os.path.join(project, 'tutorials', step, 'exercise.hpp')
+
+
+def solve(step):
+    shutil.copy(exercise(step).replace('exercise', 'solution'), exercise(step))
+
+
+def port_of(process):
+    """The port that a server says; what else it says is read away."""
+    for line in process.stdout:
+        match = re.search(r'Listening on .*:(\d+)', line)
+        if match:
+            return match.group(1)
+    return '0'
+
+
+# -- The tests ----------------------------------------------------------------
+
+def the_first_command_shows_the_greeting():
+    done = run('1')
+    expect('run 1 succeeds', done.returncode == 0, done.stdout, done.stderr)
+    for line in ('server > The server is running.', 'server > Waiting',
+                 'server > Received: Hello Server! Greetings.',
+                 'client > Received: ' + GREETING):
+        expect('run 1 says: ' + line, line in done.stdout, done.stdout)
+    for name, calls in (('server', 'socket bind listen accept recv send close'),
+                        ('client', 'socket connect send recv close')):
+        for call in calls.split():
+            expect(f'run 1 shows that the {name} calls {call}',
+                   f'{name}     {call}(' in done.stdout, done.stdout)
+    for chain in (('listen(', 'connect(', 'accept(3, 127', '1024) = 24'),
+                  ('send(3', '1024) = 24', 'send(5', '1024) = 49')):
+        places = [done.stdout.find(call) for call in chain]
+        expect('causes stand before their effects', places == sorted(places),
+               done.stdout)
+    expect('no colours where there is no terminal', '\033' not in done.stdout)
+    again = run('1')
+    expect('what is built once is not built again',
+           again.returncode == 0 and 'building' not in again.stderr)
+
+
+def the_newcomers_path():
+    done = run('2', 'check')
+    expect('the starter fails, and the peer explains',
+           done.returncode == 1 and '"hel" "lo, " "world"' in done.stdout and
+           'What does `read` give' in done.stdout, done.stdout, done.stderr)
+    done = run('2', 'check', HINT='2')
+    expect('HINT=2 adds the second hint', 'Hint 2. `while' in done.stdout,
+           done.stdout)
+    done = run('2', 'hint')
+    expect('run 2 hint gives the first', 'as many reads' in done.stdout)
+    done = run('2', 'solution')
+    expect('run 2 solution shows one', 'while (text.size()' in done.stdout)
+
+    done = run('list')
+    expect('at first, nothing is solved', 'solved 0 of' in done.stdout)
+    solve('02-client')
+    done = run('2', 'check')
+    expect('the solution passes', done.returncode == 0 and
+           '02-client: solved.' in done.stdout, done.stdout, done.stderr)
+    done = run('list')
+    expect('run list knows it', re.search(r'02-client .* solved$', done.stdout,
+                                          re.M), done.stdout)
+    done = run('next')
+    expect('run next stops at the first that is open',
+           done.returncode == 1 and '01-hello: not yet' in done.stdout)
+    solve('01-hello')
+    done = run('next')
+    expect('run next goes on', done.returncode == 1 and
+           '01-hello: solved.' in done.stdout and
+           '03-server: not yet' in done.stdout, done.stdout)
+
+
+def what_a_learner_may_do_to_the_file():
+    name = exercise('02-client')
+    with open(name, encoding='utf-8') as file:
+        good = file.read()
+
+    def judged(text):
+        with open(name, 'w', encoding='utf-8') as out:
+            out.write(text)
+        return run('2', 'check')
+
+    done = judged(good.replace('while', 'wile'))
+    expect('a file that does not compile is told so', done.returncode == 1 and
+           'does not compile' in done.stdout and 'wile' in done.stdout,
+           done.stdout)
+    done = judged(good.replace('while (text.size() < limit) {',
+                               'text.data()[1 << 30] = 1; for (;;) {'))
+    expect('a crash is told', done.returncode == 1 and
+           'Your code crashed: signal' in done.stdout, done.stdout)
+    done = judged(good.replace('if (err == net::eof) break;', ''
+                               ).replace('if (err) return', 'if (false) return'))
+    expect('a loop without end is told', done.returncode == 1 and
+           'Which loop never ends?' in done.stdout, done.stdout)
+    done = judged(good.replace('text.append(buffer, n);',
+                               'for (;;) text.append(buffer, n + 64);'))
+    expect('a loop that eats memory is told', done.returncode == 1 and
+           'bad_alloc' in done.stdout, done.stdout)
+    os.remove(name)
+    expect_line('a deleted exercise', run('2', 'check'),
+                r'exercise\.hpp is gone')
+    with open(name, 'w', encoding='utf-8') as file:
+        file.write(good)
+
+
+def mistakes_on_the_command_line():
+    expect_line('a step that there is not', run('42'), r'there is no step 42')
+    expect_line('step 0', run('0'), r'there is no step 0')
+    expect_line('a word instead of a step', run('foo'), r"what is 'foo'\?")
+    expect_line('a word that a step does not know', run('1', 'foo'),
+                r"step 1 has no 'foo'; it has: broken check client")
+    expect_line('a word with strange letters', run('1', '*/..'),
+                r"step 1 has no '\*/\.\.'")
+    expect_line('a hint that there is not', run('1', 'hint', '9'), 'no hint 9')
+    expect_line('a hint without a number', run('1', 'hint', 'x'), 'a number')
+    shutil.rmtree(os.path.join(project, 'tutorials', 'site'),
+                  ignore_errors=True)
+    expect_line('pictures without what draws them', run('1', 'picture'),
+                'no tutorials/site/picture')
+    done = run()
+    expect('help comes without a word', done.returncode == 0 and
+           'sh tutorials/run 1' in done.stdout)
+    with open(os.path.join(project, 'tutorials', '01-hello', 'client.cpp'),
+              'a', encoding='utf-8') as file:
+        file.write('}\n')
+    done = run('1')
+    expect('a program that does not compile', done.returncode != 0 and
+           'could not build tutorials/01-hello/client.cpp' in done.stderr,
+           done.stderr)
+    shutil.copy(os.path.join(TOP, 'tutorials/01-hello/client.cpp'),
+                os.path.join(project, 'tutorials/01-hello/client.cpp'))
+
+
+def two_terminals():
+    server = start('1', 'server', '127.0.0.1:0')
+    port = port_of(server)
+    done = run('1', PORT=port)
+    expect_line('a taken port', done, f'port is taken.*PORT=9989')
+    expect('without a server, no client', 'client' not in done.stdout)
+    expect_line('a second server', run('1', 'server', '127.0.0.1:' + port),
+                'port is taken.*localhost:9989')
+    done = run('1', 'client', '127.0.0.1:' + port)
+    expect('the client greets from another terminal', GREETING in done.stdout,
+           done.stdout, done.stderr)
+    rest = server.communicate(timeout=LONG)[0]
+    expect('the server has answered, and is done', server.returncode == 0 and
+           'Received: Hello' in rest, rest)
+    expect_line('a missing server', run('1', 'client', '127.0.0.1:' + port),
+                'nobody listens there; first start')
+
+
+def nothing_is_left_behind():
+    for how in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        server = start('3', 'server', '127.0.0.1:0')
+        port = port_of(server)
+        if how == signal.SIGINT:
+            os.killpg(server.pid, how)  # what a terminal does on Ctrl-C
+        else:
+            server.send_signal(how)
+        rest = server.communicate(timeout=LONG)[0]
+        expect(f'{how.name} ends it with its exit code',
+               server.returncode == 128 + how, server.returncode, rest)
+        with socket.socket() as probe:
+            expect(f'{how.name} leaves no server behind',
+                   probe.connect_ex(('127.0.0.1', int(port))) != 0)
+
+
+def a_play_that_hangs_comes_to_an_end():
+    began = time.monotonic()
+    done = run('3', 'silent')
+    expect('everybody waits, and run says so', done.returncode == 1 and
+           done.stdout.count('waits for ever; run ends it') == 3, done.stdout)
+    expect('and does not wait long', time.monotonic() - began < LONG / 2)
+
+
+def on_a_terminal():
+    primary, secondary = pty.openpty()
+    for changes, coloured in (({'TERM': 'xterm'}, True),
+                              ({'TERM': 'xterm', 'NO_COLOR': '1'}, False)):
+        subprocess.run(['sh', run_file, '1', 'broken'], stdout=secondary,
+                       stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                       env=environment(**changes), timeout=LONG)
+        text = os.read(primary, 65536).decode()
+        expect(f'colours on a terminal: {coloured}',
+               ('\033[' in text) == coloured, text)
+
+
+def on_a_small_machine():
+    # A home and a checkout where nothing can be written.
+    tmp = os.path.join(home, 'tmp')
+    os.mkdir(tmp)
+    done = run('1', 'broken', HOME='/dev/null', TMPDIR=tmp)
+    expect('without a home it builds in TMPDIR', done.returncode == 0 and
+           os.listdir(tmp) == [f'netlite-{os.getuid()}'], done.stderr)
+    expect_line('nowhere to write', run('1', HOME='/dev/null',
+                                        TMPDIR='/dev/null'),
+                'cannot write to .*XDG_CACHE_HOME')
+
+    # A machine with the usual commands, but no compiler.
+    tools = os.path.join(home, 'tools')
+    os.mkdir(tools)
+    for name in ('sh id sed tr cat cksum mkdir find basename dirname head rm '
+                 'mv printf grep sort awk').split():
+        os.symlink(shutil.which(name), os.path.join(tools, name))
+    bare = {'PATH': tools, 'CXX': '', 'HOME': tmp}
+    expect_line('no compiler, and no way to get one', run('1', **bare),
+                r'please install a C\+\+17 compiler')
+    with open(tools + '/apt-get', 'w', encoding='utf-8') as file:
+        file.write('#!/bin/sh\necho "apt-get $*" >&2\ncase $1 in install)\n'
+                   f'  ln -s "{shutil.which("c++")}" "{tools}/c++" ;; esac\n')
+    os.chmod(tools + '/apt-get', 0o755)
+    with open(tools + '/sudo', 'w', encoding='utf-8') as file:
+        file.write('#!/bin/sh\nexec "$@"\n')
+    os.chmod(tools + '/sudo', 0o755)
+    done = run('1', 'broken', **bare)
+    lines = done.stderr.splitlines()
+    said = [i for i, line in enumerate(lines) if 'installing one' in line]
+    did = [i for i, line in enumerate(lines) if line.startswith('apt-get inst')]
+    expect('it says that it installs a compiler, and then does',
+           said and did and said[0] < did[0], done.stderr)
+
+
+def main():
+    os.mkdir(project)
+    for name in ('include', 'tutorials'):
+        shutil.copytree(os.path.join(TOP, name), os.path.join(project, name))
+    try:
+        the_first_command_shows_the_greeting()
+        the_newcomers_path()
+        what_a_learner_may_do_to_the_file()
+        two_terminals()
+        nothing_is_left_behind()
+        a_play_that_hangs_comes_to_an_end()
+        on_a_terminal()
+        on_a_small_machine()
+        mistakes_on_the_command_line()
+    finally:
+        shutil.rmtree(home)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == '__main__':
+    main()
