@@ -2023,11 +2023,14 @@ inline Error no_network(const char* op, std::string_view name) {
 inline std::string without_leading_zeros(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    const std::string_view group = text.substr(i, text.substr(i).find(':'));
-    std::size_t zeros = 0;
-    if ((i == 0 || text[i - 1] == ':') && group.find('.') == group.npos)
-      while (zeros + 1 < group.size() && group[zeros] == '0') ++zeros;
-    out += text[i += zeros];
+    if (i == 0 || text[i - 1] == ':') {
+      const std::string_view group = text.substr(i, text.substr(i).find(':'));
+      const bool tail = group.find('.') != group.npos;
+      std::size_t zeros = 0;
+      while (!tail && zeros + 1 < group.size() && group[zeros] == '0') ++zeros;
+      i += zeros;
+    }
+    out += text[i];
   }
   return out;
 }
@@ -2700,16 +2703,18 @@ inline std::size_t wakeup_descriptors() {
 // A thread that sleeps in `wait`.
 struct Sleeper {
   Wakeup wakeup;
+  Sleeper* next = nullptr;
   Time until{};
   bool kicked = false;
 };
 
-// Reading or writing: each has its queue, its deadline, its sleeper.
+// Reading or writing: each has its queue, its deadline, its sleepers - one of
+// the queue, and servers that rest.
 struct Direction {
   std::mutex turn;  // held for a whole read or write
   std::atomic<Time::rep> deadline{Time::max().time_since_epoch().count()};
-  Sleeper* sleeper = nullptr;  // the next two under the socket's guard
-  bool nudged = false;         // a kick that met nobody asleep, and was kept
+  Sleeper* sleepers = nullptr;           // a list, under the socket's guard
+  std::atomic<std::uint32_t> nudges{0};  // counts what may end a rest
 
   Deadline due() const { return Time(Time::duration(deadline)); }
 };
@@ -2734,6 +2739,7 @@ struct Socket {
   const Addr local;
   const Addr remote;
   SocketFile file;
+  std::chrono::nanoseconds keep_alive{0};  // of what a listener accepts
 
   std::mutex guard;  // for the sleepers, and for deadlines as they change
   Direction reading;
@@ -2903,19 +2909,27 @@ inline Wakeup my_wakeup() {
   return mine.wakeup;
 }
 
+// What a BSD call gave: a count or descriptor, or why not.
+struct Outcome {
+  ssize_t n = 0;
+  std::error_code why{};
+};
+
 // The one place where calls wait: until the socket is ready for `events`, or
 // the deadline or `limit` has come, or a kick. It may return for no reason:
-// the caller looks again at everything. True when the socket was ready.
-inline bool wait(Socket& s, Direction& direction, short events,
-                 Time limit = Time::max()) {
+// the caller looks again at everything. 1 when the socket was ready, else 0.
+// `seen` is how many nudges the caller knew of when it decided to wait.
+inline Outcome wait(Socket& s, Direction& direction, short events,
+                    Time limit = Time::max(),
+                    const std::uint32_t* seen = nullptr) {
   Sleeper me{my_wakeup()};
   {
     // Whoever closes marks first and kicks then, under this guard. So either
     // we see the mark here, or they see our name and kick.
     const std::lock_guard<std::mutex> lock(s.guard);
-    if (s.is_closed() || std::exchange(direction.nudged, false)) return false;
+    if (s.is_closed() || (seen && *seen != direction.nudges)) return {};
     me.until = direction.due().when();
-    direction.sleeper = &me;
+    me.next = std::exchange(direction.sleepers, &me);
   }
   pollfd fds[2] = {{s.fd, events, 0}, {-1, POLLIN, 0}};
   int time = poll_time(std::min(me.until, limit));
@@ -2923,10 +2937,14 @@ inline bool wait(Socket& s, Direction& direction, short events,
     fds[1].fd = me.wakeup.take_end;
   else if (time < 0 || time > 10)
     time = 10;  // nothing to be woken by: look up now and then
-  sys::poll(fds, me.wakeup ? 2 : 1, time);
+  Outcome outcome;
+  if (sys::poll(fds, me.wakeup ? 2 : 1, time) < 0 && errno != EINTR)
+    outcome.why = sys::last_error();
   {
     const std::lock_guard<std::mutex> lock(s.guard);
-    direction.sleeper = nullptr;
+    Sleeper** link = &direction.sleepers;
+    while (*link != &me) link = &(*link)->next;
+    *link = me.next;
   }
   if (me.kicked && me.wakeup) {
     sys::wakeup_take(me.wakeup.take_end);
@@ -2935,22 +2953,19 @@ inline bool wait(Socket& s, Direction& direction, short events,
     // take the token. Look elsewhere for a moment instead of spinning.
     sys::poll(fds, 1, 1);
   }
-  return fds[0].revents != 0;
+  outcome.n = fds[0].revents != 0;
+  return outcome;
 }
 
-// Wakes the thread that sleeps on a direction; the guard is held.
-inline void kick(Direction& direction) {
-  Sleeper* sleeper = direction.sleeper;
-  if (!sleeper || sleeper->kicked) return;
-  sleeper->kicked = true;
-  if (sleeper->wakeup) sys::wakeup_send(sleeper->wakeup.send_end);
+// Wakes those who sleep on a direction until later than `when`; the guard is
+// held. (One that moved later needs no kick: the sleeper looks again anyway.)
+inline void kick(Direction& direction, Time when = Time::min()) {
+  for (Sleeper* each = direction.sleepers; each; each = each->next) {
+    if (each->kicked || each->until <= when) continue;
+    each->kicked = true;
+    if (each->wakeup) sys::wakeup_send(each->wakeup.send_end);
+  }
 }
-
-// What a BSD call gave: a count or descriptor, or why not.
-struct Outcome {
-  ssize_t n = 0;
-  std::error_code why{};
-};
 
 enum class Mode { wait, once };  // a try_ call looks once
 
@@ -2971,11 +2986,11 @@ Outcome attempt(Socket& s, Direction& direction, short events, Mode mode,
     // Ready, and yet nothing: another process was faster, or Linux calls a
     // unixgram socket writable whose receiver's queue is full. A pause of a
     // millisecond keeps that from spinning.
-    const bool vain = std::exchange(ready, false);
-    if (vain)
-      wait(s, direction, 0, time_after(std::chrono::milliseconds(1)));
-    else
-      ready = wait(s, direction, events);
+    const Outcome waited =
+        ready ? wait(s, direction, 0, time_after(std::chrono::milliseconds(1)))
+              : wait(s, direction, events);
+    if (waited.why) return waited;
+    ready = waited.n != 0 && !ready;
   }
 }
 
@@ -3131,9 +3146,7 @@ inline Error move_deadlines(const Handle& handle, Deadline deadline,
   const std::lock_guard<std::mutex> lock(use->guard);
   const auto move = [&](Direction& direction) {
     direction.deadline = deadline.when().time_since_epoch().count();
-    // One that moved later needs no kick: the sleeper looks again anyway.
-    if (direction.sleeper && deadline.when() < direction.sleeper->until)
-      kick(direction);
+    kick(direction, deadline.when());
   };
   if (reading) move(use->reading);
   if (writing) move(use->writing);
@@ -3345,9 +3358,13 @@ class Dialer {
       lanes[count++] = &lane;
       until = std::min(until, lane.until);
     }
-    sys::poll(fds, count, poll_time(until));
+    const bool failed =
+        sys::poll(fds, count, poll_time(until)) < 0 && errno != EINTR;
+    const int why = errno;
     for (std::size_t i = 0; i < count; ++i) {
-      if (fds[i].revents != 0) {
+      if (failed) {
+        finish(*lanes[i], why);
+      } else if (fds[i].revents != 0) {
         int error = 0;
         if (sys::getsockopt(fds[i].fd, SOL_SOCKET, SO_ERROR, &error,
                             sizeof error) < 0)
@@ -3682,6 +3699,7 @@ Result<H> bind_to(std::string_view network_name, std::string_view address,
   Addr here = local_of(fd.get(), *network);
   H handle = make_handle<H>(std::move(fd), *network, std::move(here));
   Socket& made = *Access::socket(handle);
+  made.keep_alive = options.keep_alive;
   if (local) made.file = made_file(addr.path());
   if (!made.file.path.empty() && options.mode >= 0 &&
       sys::chmod(addr.path(), options.mode) < 0)
@@ -3708,7 +3726,7 @@ inline Result<Conn> accept(const Listener& listener, Mode mode) {
 
   Descriptor fd(static_cast<int>(got.n));
   if (!sys::accepted_inherits && use->network.base == "tcp")
-    set_tcp_defaults(fd.get(), {}, true);
+    set_tcp_defaults(fd.get(), use->keep_alive, true);
   // Only a listener on any address has to ask which one the client chose.
   const bool any = use->local.ip().is_unspecified();
   Addr local = any ? local_of(fd.get(), use->network) : use->local;
@@ -4114,18 +4132,33 @@ inline Error wait(Group& group) {
 namespace internal {
 inline namespace NETLITE_BUILD {
 
-// Calls f(args...); the error that it returned, or an exception as one.
+// A function and its arguments, to be called once.
 template <class F, class Args>
-Error run_task(F f, Args args) {
+struct Task {
+  F f;
+  Args args;
+};
+template <class F, class... Args>
+auto make_task(F f, Args... args) {
+  using All = decltype(std::make_tuple(std::move(args)...));
+  return std::make_shared<Task<F, All>>(
+      Task<F, All>{std::move(f), std::make_tuple(std::move(args)...)});
+}
+
+// Calls it; the error that it returned, or an exception as one. What it owns
+// is gone before its end is told.
+template <class F, class Args>
+Error run_task(std::shared_ptr<Task<F, Args>> task) {
   Error err;
   const std::string what = sys::guarded([&] {
-    if constexpr (std::is_convertible_v<decltype(std::apply(std::move(f),
-                                                            std::move(args))),
+    if constexpr (std::is_convertible_v<decltype(std::apply(
+                                            task->f, std::move(task->args))),
                                         Error>)
-      err = std::apply(std::move(f), std::move(args));
+      err = std::apply(task->f, std::move(task->args));
     else
-      std::apply(std::move(f), std::move(args));
+      std::apply(task->f, std::move(task->args));
   });
+  task.reset();
   return what.empty() ? err : task_error(what);
 }
 
@@ -4168,7 +4201,7 @@ struct Serving {
     // The accept loop may be waiting for room.
     Socket* s = Access::socket(listener);
     const std::lock_guard<std::mutex> lock(s->guard);
-    s->reading.nudged = true;
+    ++s->reading.nudges;
     kick(s->reading);
   }
 
@@ -4178,20 +4211,23 @@ struct Serving {
     sys::guarded([&] { options.on_error(err); });
   }
 
-  // Rests until a handler has ended, the listener is closed, or `limit`.
-  void rest(Time limit) {
+  // Rests until there are more nudges than were seen - a handler has ended -
+  // or the listener is closed, or `limit`. Others may accept meanwhile.
+  void rest(std::uint32_t seen, Time limit) {
     const Use use(listener);
-    if (!use) return;
-    const std::lock_guard<std::mutex> turn(use->reading.turn);
-    wait(*use, use->reading, 0, limit);
+    if (use) wait(*use, use->reading, 0, limit, &seen);
   }
 
   // The next connection, when there is room for it.
   Result<Conn> next() {
     const Socket* s = Access::socket(listener);
-    while (options.max_connections && running >= options.max_connections &&
-           !s->is_closed() && !s->reading.due().passed())
-      rest(Time::max());
+    for (;;) {
+      const std::uint32_t seen = s->reading.nudges;
+      const bool full =
+          options.max_connections && running >= options.max_connections;
+      if (!full || s->is_closed() || s->reading.due().passed()) break;
+      rest(seen, Time::max());
+    }
     return accept(listener, Mode::wait);
   }
 
@@ -4216,11 +4252,9 @@ Error go(Group& group, F f, Args... args) {
   const auto state = internal::Access::state(group);
   state->begin();
   const int error =
-      internal::start([state, f = std::move(f),
-                       args = std::make_tuple(std::move(args)...)]() mutable {
-        // In two steps: what the task owns goes before its end is told.
-        const Error err = internal::run_task(std::move(f), std::move(args));
-        state->end(err);
+      internal::start([state, task = internal::make_task(
+                                  std::move(f), std::move(args)...)]() mutable {
+        state->end(internal::run_task(std::move(task)));
       });
   if (error == 0) return {};
   state->end({});
@@ -4246,17 +4280,16 @@ Error serve(const Listener& listener, Handler handler,
       // Out of descriptors or memory: the client stays queued. Trying again
       // at once would keep a core busy until somebody frees some.
       serving->report(err);
-      serving->rest(internal::time_after(pause));
+      serving->rest(internal::Access::socket(listener)->reading.nudges,
+                    internal::time_after(pause));
       pause = std::min(pause * 2, std::chrono::milliseconds(1000));
       continue;
     }
     pause = std::chrono::milliseconds(5);
     const std::size_t place = serving->begin(conn);
-    const int error =
-        internal::start([serving, handler, place, conn = conn]() mutable {
-          const Error ended =
-              internal::run_task(handler, std::make_tuple(std::move(conn)));
-          serving->end(place, ended);
+    const int error = internal::start(
+        [serving, place, task = internal::make_task(handler, conn)]() mutable {
+          serving->end(place, internal::run_task(std::move(task)));
         });
     if (error)
       serving->end(

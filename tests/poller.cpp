@@ -1,0 +1,819 @@
+// SPDX-License-Identifier: MIT
+// Poller and the try_ calls: one thread, many connections.
+
+#include "netlite.hpp"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <ctime>
+#include <fstream>
+#include <map>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "support.hpp"
+
+namespace {
+
+using net::hung_up;
+using net::readable;
+using net::writable;
+using support::Blocked;
+using support::Connected;
+using support::Stopwatch;
+using support::Thread;
+using support::TimeLimit;
+
+net::Poller make_poller() { return net::must(net::make_poller()); }
+
+// The events that come, at the latest after a generous time.
+std::vector<net::Event> events(const net::Poller& poller) {
+  return net::must(net::wait(poller, support::generous));
+}
+
+// The one event that comes.
+net::Event event(const net::Poller& poller) {
+  const std::vector<net::Event> all = events(poller);
+  REQUIRE(all.size() == 1);
+  return all[0];
+}
+
+// True when nothing is ready.
+bool quiet(const net::Poller& poller) {
+  return net::wait(poller, 10ms).error == net::timed_out;
+}
+
+char read_byte(const net::Conn& conn) {
+  char byte = '?';
+  (void)net::must(net::try_read(conn, {&byte, 1}));
+  return byte;
+}
+
+// Writes until there is no more room; the count.
+std::size_t fill(const net::Conn& conn) {
+  const std::string zeros(65536, '\0');
+  for (std::size_t total = 0;;) {
+    const auto [n, err] = net::try_write(conn, zeros);
+    total += n;
+    if (err == net::would_block) return total;
+    REQUIRE_FALSE(err);
+  }
+}
+
+// Ends a connection so that the peer's next call sees ECONNRESET.
+void reset(const net::Conn& conn) {
+  net::set_linger(conn, 0);
+  net::close(conn);
+}
+
+// May this process have so many descriptors? Asks for them, if need be.
+bool room_for(rlim_t descriptors) {
+  rlimit limit;
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur >= descriptors) return true;
+  limit.rlim_cur = descriptors;
+  limit.rlim_max = std::max(limit.rlim_max, descriptors);
+  return ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
+std::string threads() {
+  std::ifstream file("/proc/self/status");
+  std::string line;
+  while (std::getline(file, line) && line.find("Threads:") != 0) continue;
+  return line;
+}
+
+// Handles that are watched for reading, each with its index as the key.
+struct Idlers {
+  net::Poller poller = make_poller();
+  std::vector<net::Pipe> pipes{};
+
+  explicit Idlers(std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      pipes.push_back(net::pipe());
+      net::must(pipes.back().error);
+      net::must(net::watch(poller, pipes.back().first, readable, i));
+    }
+  }
+};
+
+// The processor time that this thread has used, in nanoseconds.
+std::int64_t thread_time() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return std::int64_t{now.tv_sec} * 1000000000 + now.tv_nsec;
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------
+// Readiness
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a connection is told again as long as it is ready") {
+  const Connected ends;
+  const net::Poller poller = make_poller();
+  net::must(net::watch(poller, ends.server, readable, 7));
+  CHECK(quiet(poller));
+  net::must(net::write(ends.client, "ab"));
+  for (const char expected : {'a', 'b'}) {
+    for (int i = 0; i < 3; ++i) {
+      const net::Event told = event(poller);
+      CHECK(told.handle == ends.server);
+      CHECK(told.ready == readable);
+      CHECK(told.key == 7);
+    }
+    CHECK(read_byte(ends.server) == expected);
+  }
+  CHECK(quiet(poller));
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a connection is writable while there is room") {
+  const Connected ends;
+  const net::Poller poller = make_poller();
+  net::must(net::watch(poller, ends.client, writable));
+  CHECK(event(poller).ready == writable);
+  const std::size_t size = fill(ends.client);
+  CHECK(quiet(poller));
+  std::string room(size, '\0');
+  CHECK(net::must(net::read_full(ends.server, room)) == size);
+  CHECK(event(poller).ready == writable);
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a listener is readable when somebody waits") {
+  for (const char* network : {"tcp", "unix"}) {
+    const std::string address = network[0] == 't' ? "127.0.0.1:0" : "";
+    const net::Listener listener = net::must(net::listen(network, address));
+    const net::Poller poller = make_poller();
+    net::must(net::watch(poller, listener, readable));
+    CHECK(net::try_accept(listener).error == net::would_block);
+    CHECK(quiet(poller));
+    const net::Conn client =
+        net::must(net::dial(network, net::addr(listener).string()));
+    const net::Event told = event(poller);
+    CHECK(told.handle == listener);
+    CHECK(told.ready == readable);
+    const net::Conn server = net::must(net::try_accept(listener));
+    CHECK(net::remote_addr(server) == net::local_addr(client));
+    CHECK(quiet(poller));
+  }
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a packet connection is readable for each datagram") {
+  const net::PacketConn packets =
+      net::must(net::listen_packet("udp", "127.0.0.1:0"));
+  const net::Addr& here = net::local_addr(packets);
+  const net::Poller poller = make_poller();
+  net::must(net::watch(poller, packets, readable));
+  char room[4];
+  CHECK(net::try_read_from(packets, room).error == net::would_block);
+  CHECK(quiet(poller));
+  for (const char* datagram : {"", "four", "longer"})
+    net::must(net::write_to(packets, datagram, here));
+
+  CHECK(event(poller).ready == readable);
+  CHECK(net::try_read_from(packets, room).size == 0);
+  CHECK(event(poller).ready == readable);
+  auto [n, from, err] = net::try_read_from(packets, room);
+  CHECK(n == 4);
+  CHECK(from == here);
+  CHECK_FALSE(err);
+  CHECK(event(poller).ready == readable);
+  CHECK(net::try_read_from(packets, room).error == net::truncated);
+  CHECK(quiet(poller));
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "only what was asked for is told") {
+  const Connected ends;
+  const net::Poller poller = make_poller();
+  net::must(net::write(ends.client, "!"));
+  net::must(net::watch(poller, ends.server, writable));
+  CHECK(event(poller).ready == writable);
+  net::must(net::watch(poller, ends.server, readable));
+  CHECK(event(poller).ready == readable);
+  net::must(net::watch(poller, ends.server, readable | writable));
+  CHECK(event(poller).ready == (readable | writable));
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "watching again changes interest and key") {
+  const Connected ends;
+  const net::Poller poller = make_poller();
+  net::must(net::write(ends.client, "!"));
+  net::must(net::watch(poller, ends.server, readable, 1));
+  net::must(net::watch(poller, ends.server, writable, UINT64_MAX));
+  const net::Event told = event(poller);  // one, not two
+  CHECK(told.ready == writable);
+  CHECK(told.key == UINT64_MAX);
+  net::must(net::watch(poller, ends.server, readable));
+  CHECK(event(poller).key == 0);
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "the end of the peer's stream is readable") {
+  const Connected ends;
+  const net::Poller poller = make_poller();
+  net::must(net::watch(poller, ends.server, readable));
+  net::must(net::write(ends.client, "!"));
+  net::close(ends.client);
+  CHECK((event(poller).ready & readable) != 0);
+  CHECK(read_byte(ends.server) == '!');  // what came before is there
+  CHECK((event(poller).ready & readable) != 0);
+  char byte;
+  CHECK(net::try_read(ends.server, {&byte, 1}).error == net::eof);
+  // Over is it when both directions are.
+  CHECK((event(poller).ready & hung_up) == 0);
+  net::close_write(ends.server);
+  CHECK(event(poller).ready == (readable | hung_up));
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "hung_up comes to everybody, and reading tells why") {
+  const std::pair<unsigned, const char*> watched[] = {
+      {readable, "tcp"},  {writable, "tcp"},  {hung_up, "tcp"},
+      {readable, "unix"}, {writable, "unix"}, {hung_up, "unix"}};
+  for (const auto& [interest, network] : watched) {
+    CAPTURE(interest);
+    CAPTURE(network);
+    const bool tcp = network[0] == 't';
+    const Connected ends(network, tcp ? "127.0.0.1:0" : "");
+    const net::Poller poller = make_poller();
+    fill(ends.server);  // so that it is not writable
+    net::must(net::watch(poller, ends.server, interest));
+    CHECK(quiet(poller));
+    tcp ? reset(ends.client) : (void)net::close(ends.client);
+    CHECK((event(poller).ready & hung_up) != 0);
+    char byte;
+    CHECK(net::try_read(ends.server, {&byte, 1}).error ==
+          std::errc::connection_reset);
+  }
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "who asks for hung_up alone hears of nothing else") {
+  const Connected ends("unix", "");
+  const net::Poller poller = make_poller();
+  net::must(net::watch(poller, ends.server, hung_up, 5));
+  net::must(net::write(ends.client, "!"));
+  CHECK(quiet(poller));
+  net::close(ends.client);
+  CHECK((event(poller).ready & hung_up) != 0);
+  net::must(net::watch(poller, ends.server, hung_up, 6));
+  CHECK(event(poller).key == 6);
+  net::must(net::unwatch(poller, ends.server));
+  CHECK(quiet(poller));
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "all of many are told, though not all at once") {
+  REQUIRE(room_for(2000));
+  const Idlers many(600);
+  for (const net::Pipe& pipe : many.pipes)
+    net::must(net::write(pipe.second, "!"));
+  std::set<std::uint64_t> told;
+  while (told.size() < many.pipes.size())
+    for (const net::Event& each : events(many.poller)) {
+      CHECK(each.handle == many.pipes[each.key].first);
+      CHECK(read_byte(many.pipes[each.key].first) == '!');
+      CHECK(told.insert(each.key).second);
+    }
+  CHECK(quiet(many.poller));
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "two pollers may watch one connection") {
+  const Connected ends;
+  const net::Poller one = make_poller(), two = make_poller();
+  net::must(net::watch(one, ends.server, readable, 1));
+  net::must(net::watch(two, ends.server, readable | writable, 2));
+  net::must(net::write(ends.client, "!"));
+  CHECK(event(one).key == 1);
+  CHECK(event(two).key == 2);
+  net::must(net::unwatch(one, ends.server));
+  CHECK(quiet(one));
+  CHECK(event(two).ready == (readable | writable));
+  net::close(ends.server);
+  CHECK(quiet(two));
+}
+
+// ---------------------------------------------------------------------------
+// The end of watching
+
+TEST_CASE_FIXTURE(TimeLimit, "unwatch ends it") {
+  const Connected ends;
+  const net::Poller poller = make_poller();
+  net::must(net::write(ends.client, "!"));
+  net::must(net::watch(poller, ends.server, readable));
+  net::must(net::unwatch(poller, ends.server));
+  CHECK(quiet(poller));
+  CHECK_FALSE(net::unwatch(poller, ends.server));  // again: nothing to do
+  CHECK_FALSE(net::unwatch(poller, ends.client));
+  net::must(net::watch(poller, ends.server, readable));
+  CHECK(event(poller).ready == readable);
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "close ends it") {
+  const Connected ends;
+  const net::Poller poller = make_poller();
+  net::must(net::watch(poller, ends.server, readable | writable));
+  net::close(ends.server);
+  CHECK(quiet(poller));
+  CHECK(net::watch(poller, ends.server, readable) == net::closed);
+  CHECK(net::unwatch(poller, ends.server) == net::closed);
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "close by another thread ends it, and the peer sees it") {
+  const Connected ends;
+  const net::Poller poller = make_poller();
+  net::must(net::watch(poller, ends.server, readable));
+  Blocked waiting([&] { return net::wait(poller); });
+  net::close(ends.server);
+  net::set_deadline(ends.client, support::generous);
+  char byte;
+  CHECK(net::read(ends.client, {&byte, 1}).error == net::eof);
+  CHECK_FALSE(waiting.done());  // there is nothing to tell
+  net::must(net::wake(poller));
+  CHECK(net::must(waiting.get()).empty());
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a poller keeps what it watches open, until it goes") {
+  Connected ends;
+  net::Poller poller = make_poller();
+  net::must(net::watch(poller, ends.server, readable));
+  ends.server = net::Conn();  // not the last handle
+  char byte;
+  CHECK(net::try_read(ends.client, {&byte, 1}).error == net::would_block);
+  net::must(net::write(ends.client, "!"));
+  {
+    const net::Event told = event(poller);
+    net::Conn server;
+    static_cast<net::Handle&>(server) = told.handle;
+    CHECK(read_byte(server) == '!');
+  }
+  poller = net::Poller();
+  CHECK(net::read(ends.client, {&byte, 1}).error == net::eof);
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a new connection with an old number is not confused") {
+  const Connected old;
+  const net::Poller poller = make_poller();
+  net::must(net::watch(poller, old.server, readable, 1));
+  const int number = net::native_handle(old.server);
+  net::close(old.server);
+
+  const net::Pipe fresh = net::pipe();
+  REQUIRE(net::native_handle(fresh.first) == number);
+  net::must(net::write(fresh.second, "!"));
+  CHECK(quiet(poller));  // nobody watches this one
+  CHECK(net::unwatch(poller, old.server) == net::closed);
+  net::must(net::watch(poller, fresh.first, readable, 2));
+  CHECK(net::unwatch(poller, old.server) == net::closed);
+  const net::Event told = event(poller);
+  CHECK(told.handle == fresh.first);
+  CHECK(told.key == 2);
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a duplicate that outlives close is not told of") {
+  const Connected old;
+  const net::Poller poller = make_poller();
+  net::must(net::watch(poller, old.server, readable, 1));
+  const int number = net::native_handle(old.server);
+  const int copy = net::must(net::duplicate(old.server));
+  net::close(old.server);
+  net::must(net::write(old.client, "!"));  // somebody might read the copy
+
+  const auto before = support::cpu_time();
+  CHECK(net::wait(poller, 300ms).error == net::timed_out);
+  CHECK(support::cpu_time() - before < 100ms);
+
+  const net::Pipe fresh = net::pipe();
+  REQUIRE(net::native_handle(fresh.first) == number);
+  net::must(net::watch(poller, fresh.first, readable, 2));
+  CHECK(quiet(poller));
+  net::must(net::write(fresh.second, "?"));
+  CHECK(event(poller).key == 2);
+  ::close(copy);
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "events belong to their connection, come what may") {
+  // Numbers are used again and again, while another thread waits.
+  const net::Poller poller = make_poller();
+  std::atomic<bool> over{false};
+  std::atomic<int> told{0};
+  int wrong = 0;
+  {
+    const Thread waiting([&] {
+      while (!over)
+        for (const net::Event& each : net::wait(poller).value) {
+          net::Conn conn;
+          static_cast<net::Handle&>(conn) = each.handle;
+          std::uint64_t key = 0;
+          const auto [n, err] = net::try_read(conn, {&key, sizeof key});
+          if (!err && (n != sizeof key || key != each.key)) ++wrong;
+          if (!err) ++told;
+        }
+    });
+    for (std::uint64_t key = 1; key <= 2000; ++key) {
+      const net::Pipe pipe = net::pipe();
+      (void)net::write(pipe.second, {&key, sizeof key});
+      net::watch(poller, pipe.first, readable, key);
+      if (key % 4 == 0)
+        while (told < static_cast<int>(key / 4)) std::this_thread::yield();
+      net::close(pipe.first);
+    }
+    over = true;
+    net::wake(poller);
+  }
+  CHECK(wrong == 0);
+  CHECK(told >= 500);
+}
+
+// ---------------------------------------------------------------------------
+// Waking and waiting
+
+TEST_CASE_FIXTURE(TimeLimit, "wake ends the wait under way") {
+  const net::Poller poller = make_poller();
+  Blocked waiting([&] { return net::wait(poller); });
+  CHECK_FALSE(waiting.done());
+  net::must(net::wake(poller));
+  const auto [none, err] = waiting.get();
+  CHECK(none.empty());
+  CHECK_FALSE(err);
+  CHECK(quiet(poller));  // and no other
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "wake before wait is kept for it, once") {
+  const net::Poller poller = make_poller();
+  for (int i = 0; i < 3; ++i) net::must(net::wake(poller));
+  CHECK(events(poller).empty());
+  CHECK(quiet(poller));
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a wait that has events to tell takes the wake along") {
+  const Connected ends;
+  const net::Poller poller = make_poller();
+  net::must(net::watch(poller, ends.server, readable));
+  for (int i = 0; i < 3; ++i) {
+    net::must(net::write(ends.client, "!"));
+    net::must(net::wake(poller));
+    CHECK(event(poller).handle == ends.server);
+    CHECK(read_byte(ends.server) == '!');
+    // Now there is nothing left, and the next wake wakes again.
+    Blocked waiting([&] { return net::wait(poller, support::generous); });
+    const Stopwatch watch;
+    net::must(net::wake(poller));
+    const auto [none, err] = waiting.get();
+    CHECK(none.empty());
+    CHECK_FALSE(err);
+    CHECK(watch.elapsed() < support::generous - 1s);
+  }
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "no wake is lost, from however many threads") {
+  const net::Poller poller = make_poller();
+  constexpr int count = 8, rounds = 500;
+  // Each thread wakes for the next round only when the last was answered.
+  std::atomic<int> answered[count] = {}, asked[count] = {};
+  std::vector<Thread> threads;
+  for (int i = 0; i < count; ++i)
+    threads.emplace_back([&, i] {
+      for (int round = 1; round <= rounds; ++round) {
+        asked[i] = round;
+        net::wake(poller);
+        while (answered[i] < round) std::this_thread::yield();
+      }
+    });
+  int done = 0;
+  while (done < count) {
+    net::must(net::wait(poller, support::generous));
+    done = 0;
+    for (int i = 0; i < count; ++i) {
+      answered[i] = asked[i].load();
+      done += answered[i] == rounds;
+    }
+  }
+  CHECK(done == count);
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "wait keeps its deadline, and is never early") {
+  const net::Poller poller = make_poller();
+  const Connected ends;
+  net::must(net::watch(poller, ends.server, readable));
+  for (const auto time : {1ms, 20ms, 50ms}) {
+    const Stopwatch watch;
+    const auto [none, err] = net::wait(poller, time);
+    CHECK(watch.elapsed() >= time - 1ms);
+    CHECK(err == net::timed_out);
+    CHECK(err.message() == "wait: i/o timeout");
+    CHECK(none.empty());
+  }
+  // Not even when signals interrupt it.
+  const support::Pester pester;
+  const Stopwatch watch;
+  CHECK(net::wait(poller, 100ms).error == net::timed_out);
+  CHECK(watch.elapsed() >= 99ms);
+  CHECK(pester.count() > 0);
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a deadline that has passed makes wait look once") {
+  const net::Poller poller = make_poller();
+  const Connected ends;
+  net::must(net::watch(poller, ends.server, readable));
+  CHECK(net::wait(poller, 0ms).error == net::timed_out);
+  CHECK(net::wait(poller, -1h).error == net::timed_out);
+  net::must(net::write(ends.client, "!"));
+  CHECK(event(poller).ready == readable);  // it has arrived
+  CHECK(net::must(net::wait(poller, 0ms)).size() == 1);
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a wait sees what other threads watch and unwatch") {
+  const Connected ends;
+  const net::Poller poller = make_poller();
+  net::must(net::write(ends.client, "!"));
+  {
+    Blocked waiting([&] { return net::wait(poller); });
+    net::must(net::watch(poller, ends.server, readable, 9));
+    const std::vector<net::Event> told = net::must(waiting.get());
+    REQUIRE(told.size() == 1);
+    CHECK(told[0].key == 9);
+  }
+  CHECK(read_byte(ends.server) == '!');
+  Blocked waiting([&] { return net::wait(poller); });
+  net::must(net::unwatch(poller, ends.server));
+  net::must(net::write(ends.client, "?"));
+  net::must(net::wake(poller));
+  CHECK(net::must(waiting.get()).empty());
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a poller that is none says closed") {
+  const Connected ends;
+  net::Poller empty;
+  CHECK(net::watch(empty, ends.server, readable) == net::closed);
+  CHECK(net::unwatch(empty, ends.server) == net::closed);
+  CHECK(net::wait(empty).error == net::closed);
+  CHECK(net::wake(empty) == net::closed);
+
+  net::Poller poller = make_poller();
+  CHECK(net::watch(poller, net::Conn(), readable) == net::closed);
+  const net::Poller same = poller;
+  empty = std::move(poller);
+  CHECK(net::wake(poller) == net::closed);
+  net::must(net::wake(empty));
+  CHECK(events(same).empty());  // copies are one poller
+}
+
+// ---------------------------------------------------------------------------
+// The try_ calls
+
+TEST_CASE_FIXTURE(TimeLimit, "try_read gives what is there, or would_block") {
+  const Connected ends;
+  char room[4];
+  const net::Error err = net::try_read(ends.server, room).error;
+  CHECK(err == net::would_block);
+  CHECK(err == std::errc::operation_would_block);
+  CHECK(err.temporary());
+  CHECK_FALSE(err.timeout());
+  net::must(net::write(ends.client, "12345"));
+  CHECK(net::must(net::read_full(ends.server, {room, 1})) == 1);
+  CHECK(net::must(net::try_read(ends.server, room)) == 4);
+  CHECK(net::must(net::try_read(ends.server, {room, 0})) == 0);
+  CHECK(net::try_read(ends.server, room).error == net::would_block);
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "try_write counts what it wrote, every byte of it") {
+  for (const char* network : {"tcp", "unix"}) {
+    const Connected ends(network, network[0] == 't' ? "127.0.0.1:0" : "");
+    const std::size_t size = fill(ends.client);
+    CHECK(size > 0);
+    CHECK(net::must(net::try_write(ends.client, "")) == 0);
+    net::close(ends.client);
+    CHECK(net::must(net::read_all(ends.server, size)).size() == size);
+    CHECK(net::must(net::read_all(ends.server, 0)).empty());
+  }
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a try_ call does not wait for a call that does") {
+  const Connected ends;
+  const net::PacketConn packets =
+      net::must(net::listen_packet("udp", "127.0.0.1:0"));
+  char mine[1], theirs[1];
+  fill(ends.client);
+  {
+    Blocked reading([&] { return net::read(ends.client, theirs); });
+    Blocked writing([&] { return net::write(ends.client, "!"); });
+    Blocked accepting([&] { return net::accept(ends.listener); });
+    Blocked hearing([&] { return net::read_from(packets, theirs).error; });
+    CHECK(net::try_read(ends.client, mine).error == net::would_block);
+    CHECK(net::try_write(ends.client, "?").error == net::would_block);
+    CHECK(net::try_accept(ends.listener).error == net::would_block);
+    CHECK(net::try_read_from(packets, mine).error == net::would_block);
+    net::close(ends.client);
+    net::close(ends.listener);
+    net::close(packets);
+    CHECK(reading.get().error == net::closed);
+    CHECK(writing.get().error == net::closed);
+    CHECK(accepting.get().error == net::closed);
+    CHECK(hearing.get() == net::closed);
+  }
+  CHECK(net::try_read(ends.client, mine).error == net::closed);
+  CHECK(net::try_write(ends.client, "?").error == net::closed);
+  CHECK(net::try_accept(ends.listener).error == net::closed);
+  CHECK(net::try_read_from(packets, mine).error == net::closed);
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a try_ call obeys a deadline that has passed") {
+  const Connected ends;
+  char room[1];
+  net::must(net::write(ends.client, "!"));
+  net::set_deadline(ends.server, 0s);
+  net::set_deadline(ends.listener, 0s);
+  CHECK(net::try_read(ends.server, room).error == net::timed_out);
+  CHECK(net::try_write(ends.server, "!").error == net::timed_out);
+  CHECK(net::try_accept(ends.listener).error == net::timed_out);
+  net::set_deadline(ends.server, net::no_deadline);
+  CHECK(read_byte(ends.server) == '!');
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a try_ call on no connection says closed") {
+  char room[1];
+  CHECK(net::try_read(net::Conn(), room).error == net::closed);
+  CHECK(net::try_write(net::Conn(), "!").error == net::closed);
+  CHECK(net::try_accept(net::Listener()).error == net::closed);
+  CHECK(net::try_read_from(net::Conn(), room).error == net::closed);
+}
+
+// ---------------------------------------------------------------------------
+// Many
+
+namespace {
+
+// An echo server without threads: what it cannot write at once it keeps, for
+// each connection by itself.
+class EchoServer {
+ public:
+  EchoServer(const net::Poller& poller, std::uint64_t key)
+      : poller_(poller), key_(key) {
+    net::must(net::watch(poller_, listener_, readable, key_));
+  }
+  std::string address() const { return net::addr(listener_).string(); }
+  std::size_t most_kept() const { return most_kept_; }
+
+  // True when the event was the server's.
+  bool handle(const net::Event& event) {
+    if (event.key == key_) return accept(), true;
+    const auto found = clients_.find(event.key);
+    if (found == clients_.end()) return false;
+    serve(event.key, found->second);
+    return true;
+  }
+
+ private:
+  struct Client {
+    net::Conn conn{};
+    std::string kept{};
+    bool ended = false;
+  };
+
+  void accept() {
+    for (;;) {
+      auto [conn, err] = net::try_accept(listener_);
+      if (err == net::would_block) return;
+      net::must(err);
+      net::must(net::watch(poller_, conn, readable, ++key_of_client_));
+      clients_[key_of_client_].conn = conn;
+    }
+  }
+  void serve(std::uint64_t key, Client& client) {
+    char room[16384];
+    const auto [n, err] = net::try_read(client.conn, room);
+    client.kept.append(room, n);
+    most_kept_ = std::max(most_kept_, client.kept.size());
+    client.ended |= err == net::eof;
+    client.kept.erase(0, net::try_write(client.conn, client.kept).value);
+    const unsigned interest =
+        (client.ended ? 0u : readable) | (client.kept.empty() ? 0u : writable);
+    if (interest != 0)
+      net::must(net::watch(poller_, client.conn, interest, key));
+    else
+      clients_.erase((net::close(client.conn), key));
+  }
+
+  net::Poller poller_;
+  std::uint64_t key_;
+  std::uint64_t key_of_client_ = std::uint64_t{1} << 32;
+  net::Listener listener_ = net::must(net::listen("tcp", "127.0.0.1:0"));
+  std::map<std::uint64_t, Client> clients_{};
+  std::size_t most_kept_ = 0;
+};
+
+// A client that sends its bytes and reads them back; the slow one does not
+// read before it is told to.
+struct EchoClient {
+  net::Conn conn;
+  std::string bytes;
+  bool reads;
+  std::size_t sent = 0;
+  std::string got{};
+
+  unsigned interest() const {
+    return (reads ? readable : 0u) | (sent < bytes.size() ? writable : 0u);
+  }
+  // True when all has come back, and then the end.
+  bool go_on() {
+    if (sent < bytes.size()) {
+      sent += net::try_write(conn, std::string_view(bytes).substr(sent)).value;
+      if (sent == bytes.size()) net::close_write(conn);
+    }
+    char room[16384];
+    if (!reads) return false;
+    const auto [n, err] = net::try_read(conn, room);
+    got.append(room, n);
+    return err == net::eof;
+  }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "one thread serves 200 clients, one of them slow") {
+  const std::string before = threads();
+  const net::Poller poller = make_poller();
+  constexpr std::size_t count = 200, slow = 17;
+  EchoServer server(poller, count);
+  std::vector<EchoClient> clients;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t size = i == slow ? 16 * 1024 * 1024 : 20000 + 100 * i;
+    std::string bytes;
+    while (bytes.size() < size) bytes += std::to_string(bytes.size() * (i + 1));
+    clients.push_back({net::must(net::dial("tcp", server.address())),
+                       std::move(bytes), i != slow});
+    net::must(net::watch(poller, clients[i].conn, clients[i].interest(), i));
+  }
+  for (std::size_t done = 0; done < count;) {
+    for (const net::Event& each : events(poller)) {
+      if (server.handle(each)) continue;
+      EchoClient& client = clients[each.key];
+      if (client.go_on()) {
+        ++done;
+        net::close(client.conn);
+      } else {
+        net::must(net::watch(poller, client.conn, client.interest(), each.key));
+      }
+    }
+    // The others do not wait for the slow one; it wakes up last.
+    if (done == count - 1 && !clients[slow].reads) {
+      clients[slow].reads = true;
+      net::must(net::watch(poller, clients[slow].conn, clients[slow].interest(),
+                           slow));
+    }
+  }
+  for (const EchoClient& client : clients) CHECK(client.got == client.bytes);
+  CHECK(server.most_kept() > 1024 * 1024);
+  CHECK(threads() == before);
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "10,000 idle connections cost nothing per event") {
+  std::size_t count = 10000;
+  while (!room_for(2 * count + 200)) count /= 2;
+  MESSAGE(count << " idle connections");
+  const Idlers many(count), few(10);
+  const auto cost = [](const Idlers& idlers) {
+    const net::Pipe& busy = idlers.pipes.front();
+    const auto start = thread_time();
+    for (int i = 0; i < 100; ++i) {
+      net::must(net::write(busy.second, "!"));
+      CHECK(event(idlers.poller).handle == busy.first);
+      CHECK(read_byte(busy.first) == '!');
+    }
+    return thread_time() - start;
+  };
+  // In turn, so that whatever else the machine does concerns both.
+  std::int64_t of_many = 0, of_few = 0;
+  for (int i = 0; i < (net::sys::has_epoll ? 10 : 1); ++i) {
+    of_few += cost(few);
+    of_many += cost(many);
+  }
+  // poll(2) looks at each of them; that is why there is epoll.
+  if (net::sys::has_epoll) CHECK(of_many < 10 * of_few);
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a wait sleeps, however much was watched before") {
+  REQUIRE(room_for(3000));
+  const Idlers many(1000);
+  for (std::uint64_t key = 0; key < 5; ++key)
+    for (const net::Pipe& pipe : many.pipes)
+      net::must(net::watch(many.poller, pipe.first, readable, key));
+  const auto before = support::cpu_time();
+  CHECK(net::wait(many.poller, 500ms).error == net::timed_out);
+  CHECK(support::cpu_time() - before < 100ms);
+}
