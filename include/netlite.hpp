@@ -1251,22 +1251,42 @@ inline std::string error_name(int error) {
   return "errno " + std::to_string(error);
 }
 
+// getaddrinfo(3) and getnameinfo(3) return what went wrong.
+inline std::string resolver_error_name(long code) {
+  switch (code) {
+    case EAI_AGAIN: return "EAI_AGAIN";
+    case EAI_FAIL: return "EAI_FAIL";
+    case EAI_NONAME: return "EAI_NONAME";
+    case EAI_SERVICE: return "EAI_SERVICE";
+    case EAI_SYSTEM: return "EAI_SYSTEM";
+    default: return "EAI_" + std::to_string(code);
+  }
+}
+
+// Text with everything that would break a line or a column escaped.
+inline std::string printable(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    char escaped[5];
+    const bool plain = c >= ' ' && c <= '~';
+    std::snprintf(escaped, sizeof escaped, "\\x%02x",
+                  static_cast<unsigned char>(c));
+    out += plain       ? std::string(1, c)
+           : c == '\n' ? "\\n"
+           : c == '\r' ? "\\r"
+                       : escaped;
+  }
+  return out;
+}
+
 // The first bytes of some data as a C string literal.
 inline std::string quote(const void* data, long size) {
   if (size < 0) return "...";
-  std::string text = "\"";
-  const auto* bytes = static_cast<const unsigned char*>(data);
-  for (long i = 0; i < size && i < 32; ++i) {
-    char escaped[5] = {'\\', static_cast<char>(bytes[i]), 0, 0, 0};
-    const bool plain = bytes[i] >= ' ' && bytes[i] <= '~';
-    if (bytes[i] == '\n' || bytes[i] == '\r')
-      escaped[1] = bytes[i] == '\n' ? 'n' : 'r';
-    else if (!plain)
-      std::snprintf(escaped, sizeof escaped, "\\x%02x", bytes[i]);
-    text +=
-        plain && bytes[i] != '"' && bytes[i] != '\\' ? escaped + 1 : escaped;
-  }
-  return text + (size > 32 ? "\"..." : "\"");
+  const auto shown = static_cast<std::size_t>(std::min(size, 32L));
+  std::string text(static_cast<const char*>(data), shown);
+  for (std::size_t at = 0; at < text.size(); ++at)
+    if (text[at] == '"' || text[at] == '\\') text.insert(at++, "\\");
+  return "\"" + printable(text) + (size > 32 ? "\"..." : "\"");
 }
 
 inline std::string words(const Address& address) {
@@ -1306,11 +1326,17 @@ inline std::string duration(std::int64_t ns) {
   return ns >= 50000 ? std::to_string(ns / 1000) + " us" : "";
 }
 
-inline void tell(const char* name, int fd, const std::string& arguments,
-                 long result, int error, std::int64_t start) {
+inline void tell(const char* name, int fd, std::string arguments, long result,
+                 int error, std::int64_t start) {
   const std::int64_t end = now();
   char line[512];
-  const std::string failed = result < 0 ? error_name(error) : "";
+  arguments = printable(arguments);
+  if (arguments.size() > 256) arguments.replace(253, std::string::npos, "...");
+  const bool resolver = std::strstr(name, "info") != nullptr;
+  const std::string failed = resolver && result != 0
+                                 ? resolver_error_name(result)
+                             : result < 0 ? error_name(error)
+                                          : "";
   int size = 0;
   if (Sink::get().for_people) {
     std::string call = std::string(name) + "(" + arguments +
@@ -2741,9 +2767,10 @@ struct Socket {
   SocketFile file;
   std::chrono::nanoseconds keep_alive{0};  // of what a listener accepts
 
-  std::mutex guard;  // for the sleepers, and for deadlines as they change
+  std::mutex guard;  // for the sleepers, the pollers, deadlines as they change
   Direction reading;
   Direction writing;
+  std::vector<std::weak_ptr<PollerState>> pollers;  // that watch it
 
   static constexpr std::uint32_t closing = 1;  // a bit of `state`
   static constexpr std::uint32_t inside = 2;   // one call; the rest counts
@@ -2798,6 +2825,8 @@ inline Error failure(const char* op, const Socket* socket, std::error_code code,
 }
 
 inline namespace NETLITE_BUILD {
+
+void forget(PollerState& state, const Socket& s);
 
 // A descriptor that nobody else knows of yet.
 class Descriptor {
@@ -3474,11 +3503,15 @@ inline Error close(const Handle& handle) {
   if (!s || !s->enter(internal::Socket::closing))
     return internal::failure("close", s, make_error_code(closed));
   internal::remove_file(*s);
+  std::vector<std::weak_ptr<internal::PollerState>> pollers;
   {
     const std::lock_guard<std::mutex> lock(s->guard);
     internal::kick(s->reading);
     internal::kick(s->writing);
+    pollers.swap(s->pollers);
   }
+  for (const auto& each : pollers)
+    if (const auto poller = each.lock()) internal::forget(*poller, *s);
   if (s->leave() && sys::close(s->fd) < 0 && errno != EINTR)
     return internal::failure("close", s, sys::last_error(), "close");
   return {};
@@ -4320,6 +4353,7 @@ struct PollerState {
   std::mutex mutex;
   std::vector<Watched> watched{};  // by descriptor
   bool woken = false;
+  bool signalled = false;  // a token is under way
 };
 
 inline namespace NETLITE_BUILD {
@@ -4332,26 +4366,68 @@ inline void release_poller(PollerState* state) {
   delete state;
 }
 
+// A hang-up comes unasked, but no event at all would mean "stop watching".
 inline unsigned poll_events(unsigned interest) {
   return (interest & readable ? POLLIN : 0u) |
-         (interest & writable ? POLLOUT : 0u);
+         (interest & writable ? POLLOUT : 0u) |
+         (interest & hung_up ? POLLHUP : 0u);
 }
 
-inline Error set_watch(PollerState& state, const Handle& handle,
-                       unsigned interest, std::uint64_t key) {
+// Makes the wait under way look again; the mutex is held.
+inline void signal(PollerState& state) {
+  if (!std::exchange(state.signalled, true))
+    sys::wakeup_send(state.wakeup.send_end);
+}
+
+// What is watched of a socket changes to `wanted`; the mutex is held.
+inline int change(PollerState& state, const Socket& s, Watched wanted) {
+  const auto fd = static_cast<std::size_t>(s.fd);
+  if (state.watched.size() <= fd) state.watched.resize(fd + 1);
+  Watched& now = state.watched[fd];
+  const bool known = Access::socket(now.handle) == &s;
+  if (!known && wanted.interest == 0) return 0;
+  if (sys::epoll_watch(state.epoll, s.fd, poll_events(wanted.interest), known) <
+      0)
+    return -1;
+  now = std::move(wanted);
+  // A poll(2) under way does not know of it yet.
+  if (!sys::has_epoll) signal(state);
+  return 0;
+}
+
+// Before the descriptor of a closed socket is released: a duplicate of it
+// would keep epoll telling, and a poll(2) under way keeps the file open.
+inline void forget(PollerState& state, const Socket& s) {
+  const std::lock_guard<std::mutex> lock(state.mutex);
+  change(state, s, {});
+}
+
+inline Error set_watch(const std::shared_ptr<PollerState>& state,
+                       const Handle& handle, unsigned interest,
+                       std::uint64_t key) {
   const Use use(handle);
   if (!use) return use.failure("watch");
-  const std::lock_guard<std::mutex> lock(state.mutex);
-  const auto fd = static_cast<std::size_t>(use->fd);
-  if (state.watched.size() <= fd) state.watched.resize(fd + 1);
-  const bool known = state.watched[fd].handle == handle;
-  if (!known && interest == 0) return {};
-  if (sys::epoll_watch(state.epoll, use->fd, poll_events(interest), known) < 0)
-    return use.failure("watch", sys::last_error(), "epoll_ctl");
-  state.watched[fd] = interest ? Watched{handle, interest, key} : Watched{};
-  // A poll(2) under way does not know of it yet.
-  if (!sys::has_epoll) sys::wakeup_send(state.wakeup.send_end);
-  return {};
+  {
+    const std::lock_guard<std::mutex> lock(state->mutex);
+    const Watched wanted{interest ? handle : Handle(), interest, key};
+    if (change(*state, *use, wanted) < 0)
+      return use.failure("watch", sys::last_error(), "epoll_ctl");
+  }
+  {
+    const std::lock_guard<std::mutex> lock(use->guard);
+    auto& pollers = use->pollers;
+    auto place = pollers.begin();  // ours, or that of one that has gone
+    while (place != pollers.end() && !place->expired() &&
+           place->lock() != state)
+      ++place;
+    if (place == pollers.end())
+      pollers.push_back(state);
+    else
+      *place = state;
+  }
+  if (!use->is_closed()) return {};
+  forget(*state, *use);  // close may have asked for the pollers before
+  return use.failure("watch");
 }
 
 // Waits with epoll, or with poll where that is all there is.
@@ -4380,16 +4456,14 @@ inline std::vector<Event> collect(PollerState& state,
     if (each.revents == 0) continue;
     if (each.fd == state.wakeup.take_end) {
       sys::wakeup_take(each.fd);
+      state.signalled = false;
       continue;
     }
     const auto fd = static_cast<std::size_t>(each.fd);
     if (fd >= state.watched.size()) continue;
-    Watched& watched = state.watched[fd];
+    const Watched& watched = state.watched[fd];
     const Socket* s = Access::socket(watched.handle);
-    if (!s || s->is_closed()) {
-      watched = Watched{};
-      continue;
-    }
+    if (!s || s->is_closed()) continue;
     unsigned ready_for = 0;
     if (each.revents & POLLIN) ready_for |= readable;
     if (each.revents & POLLOUT) ready_for |= writable;
@@ -4428,7 +4502,7 @@ inline Error watch(const Poller& poller, const Handle& handle,
                    unsigned interest, std::uint64_t key) {
   const auto& state = internal::Access::state(poller);
   if (!state) return internal::no_poller("watch");
-  return internal::set_watch(*state, handle, interest, key);
+  return internal::set_watch(state, handle, interest, key);
 }
 
 inline Error unwatch(const Poller& poller, const Handle& handle) {
@@ -4446,8 +4520,8 @@ inline Result<std::vector<Event>> wait(const Poller& poller,
       return {{}, {sys::last_error(), {"wait", "", {}, {}, "epoll_wait"}}};
     std::vector<Event> events = internal::collect(*state, ready);
     const std::lock_guard<std::mutex> lock(state->mutex);
-    if (!events.empty() || std::exchange(state->woken, false))
-      return {std::move(events)};
+    const bool woken = std::exchange(state->woken, false);
+    if (!events.empty() || woken) return {std::move(events)};
     if (deadline.passed()) return {{}, {timed_out, {"wait", ""}}};
   }
 }
@@ -4456,8 +4530,8 @@ inline Error wake(const Poller& poller) {
   const auto& state = internal::Access::state(poller);
   if (!state) return internal::no_poller("wake");
   const std::lock_guard<std::mutex> lock(state->mutex);
-  if (!std::exchange(state->woken, true))
-    sys::wakeup_send(state->wakeup.send_end);
+  state->woken = true;
+  internal::signal(*state);
   return {};
 }
 

@@ -1099,7 +1099,7 @@ TEST_CASE_FIXTURE(TimeLimit,
     {
       std::vector<Thread> threads;
       for (unsigned i = 0; i < 14; ++i)
-        threads.emplace_back([&, seed = unsigned(round) * 16 + i] {
+        threads.emplace_back([&, i, seed = unsigned(round) * 16 + i] {
           Meddler meddler(shared, seed);
           while (!shared.over) i % 2 ? meddler.block() : meddler.pass();
         });
