@@ -349,7 +349,9 @@ class Program {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  void say(const std::string& text) { net::must(net::write(ends_.conn(), text)); }
+  void say(const std::string& text) {
+    net::must(net::write(ends_.conn(), text));
+  }
   // The next line that it prints; what is left when it has ended.
   std::string line() { return net::read_line(ends_).value; }
 
