@@ -610,7 +610,7 @@ TEST_CASE("the mode of a unix socket's file is what umask says" *
           doctest::description("behaviour 61")) {
   const support::Directory dir;
   const std::string path = dir.path + "/s";
-  for (const mode_t mask : {0022, 0077}) {
+  for (const mode_t mask : {mode_t{0022}, mode_t{0077}}) {
     const mode_t before = ::umask(mask);
     const auto listener = open_on("unix", path);
     ::umask(before);
