@@ -377,8 +377,9 @@ def test_links(page):
 
 
 GO = '''package main
-import ("io"; "net")
-var _ = io.EOF
+import ("bufio"; "errors"; "fmt"; "io"; "net"; "os"; "syscall")
+var _ = []any{io.EOF, bufio.NewReader, errors.Is, fmt.Println, os.Exit,
+	syscall.ECONNRESET}
 func serve(net.Conn) {}
 func main() {}
 '''
@@ -392,7 +393,10 @@ def test_go(step):
         used = ''.join(f'_ = {name}\n' for names in
                        re.findall(r'^([\w, ]+) :=', fragment, re.M)
                        for name in names.split(', '))
-        text += (f'func page{i}(conn net.Conn, listener net.Listener) error {{\n'
+        given = 'conn net.Conn, listener net.Listener, address string'
+        if ':=' not in fragment:
+            given += ', err error'
+        text += (f'func page{i}({given}) error {{\n'
                  f'{fragment}{used}return nil\n}}\n')
     if not fragments:
         problem('the page does not say how Go does it')

@@ -6,9 +6,9 @@
 
 namespace net = netlite;
 
-// Reads, and throws away, what the peer says. Tells how that ended: "done"
-// when the peer has said everything, "reset" when it has gone, "silent" when
-// nothing came for half a second.
+// Reads, and throws away, what the peer says. Tells how that ended:
+// "done" when the peer has said everything, "reset" when it has gone,
+// "silent" when nothing came for half a second.
 inline std::string ending(const net::Conn& conn) {
   char buffer[64];
   for (;;) {

@@ -1,4 +1,4 @@
-// Your turn: read a message that says its length. Judged by: run 5 check
+// Your turn: read messages with a length. Judged by: run 5 check
 #include "netlite.hpp"
 
 #include <cstddef>
@@ -6,10 +6,10 @@
 
 namespace net = netlite;
 
-// Reads one message: four bytes that say how long it is, the most significant
-// first, then so many bytes. Gives `eof` when the stream ends before a
-// message, `unexpected_eof` when it ends inside one, and `limit_exceeded`,
-// without reading on, when the message is longer than `limit`.
+// Reads one message: four bytes that say how long it is, the most
+// significant first, then so many bytes. Gives `eof` when the stream
+// ends before a message, `unexpected_eof` when it ends inside one, and
+// `limit_exceeded`, without reading on, when it is longer than `limit`.
 inline net::Result<std::string> read_frame(const net::Conn& conn,
                                            std::size_t limit) {
   unsigned char head[4];

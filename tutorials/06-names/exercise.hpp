@@ -1,4 +1,4 @@
-// Your turn: try every address, and hide no failure. Judged by: run 6 check
+// Your turn: try every address. Judged by: run 6 check
 #include "netlite.hpp"
 
 #include <string>
@@ -6,12 +6,15 @@
 
 namespace net = netlite;
 
-// Dials the addresses, each "host:port", in their order, and gives the first
-// connection. For each address that fails before that, one line is added to
-// `failures`: the error's message. When all fail, gives the first error.
-inline net::Result<net::Conn> dial_any(const std::vector<std::string>& addrs,
-                                       std::vector<std::string>& failures) {
-  // TODO: what if the first address does not answer, but the second would?
+using Strings = std::vector<std::string>;
+
+// Dials the addresses, each "host:port", in their order, and gives the
+// first connection. For each address that fails before that, one line
+// is added to `failures`: the error's message. When all fail, gives the
+// first error.
+inline net::Result<net::Conn> dial_any(const Strings& addrs,
+                                       Strings& failures) {
+  // TODO: and if the first does not answer, but the second would?
   auto [conn, err] = net::dial("tcp", addrs.front());
   if (err) failures.push_back(err.message());
   return {conn, err};
