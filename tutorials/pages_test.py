@@ -199,7 +199,7 @@ def parting(step, what):
         common += 1
     text = ''.join(f'both    {line}\n' for line in good[:common])
     for who, calls in (('good', good), ('broken', broken)):
-        mark = '<- here they part'
+        mark = '  <- here they part'
         for line in calls[common:common + 4]:
             text += f'{who:<8}{line:<48}{mark}'.rstrip() + '\n'
             mark = ''
