@@ -6,6 +6,7 @@
     pages_test.py listings STEP     each listing equals its source
     pages_test.py transcripts STEP  each transcript equals a real run
     pages_test.py calls STEP        it uses only calls that were introduced
+    pages_test.py pictures STEP     the picture shows what a run does
     pages_test.py links PAGE        each link leads somewhere
     pages_test.py go STEP           its lines of Go compile
     pages_test.py strace STEP       the trace tells what strace(1) tells
@@ -412,6 +413,35 @@ def test_go(step):
             problem('the Go on the page does not compile:\n' + done.stderr)
 
 
+# -- Pictures -----------------------------------------------------------------
+
+def drawn(step):
+    number = str(int(step.split('-')[0]))
+    svg, code = run(f'sh tutorials/run {number} picture run --svg')
+    if code != 0:
+        problem(f'tutorials/run {number} picture: exit code {code}')
+    return svg
+
+
+def events(svg):
+    match = re.search(r'<desc>(.*?)</desc>', svg, re.S)
+    return match.group(1).splitlines() if match else []
+
+
+def test_pictures(step):
+    shutil.which('python3') or skip('python3 is not on the path')
+    if '![' not in read(step, 'README.md'):
+        problem('the page does not show picture.svg')
+    kept = read(step, 'picture.svg')
+    if 'localhost' in read(step, 'cast'):
+        found = {info[4][0] for info in socket.getaddrinfo('localhost', 0)}
+        if found != {'127.0.0.1'}:
+            skip('localhost is more than 127.0.0.1 here')
+    for line in difflib.unified_diff(events(kept), events(drawn(step)),
+                                     'the picture', 'a run', lineterm=''):
+        problem(line)
+
+
 # -- strace -------------------------------------------------------------------
 
 NAMES = {'sendto': 'send', 'recvfrom': 'recv', 'accept4': 'accept'}
@@ -565,13 +595,17 @@ def update(step):
     with open(os.path.join(COURSE, step, 'README.md'), 'w',
               encoding='utf-8') as file:
         file.write(page)
+    with open(os.path.join(COURSE, step, 'picture.svg'), 'w',
+              encoding='utf-8') as file:
+        file.write(drawn(step))
 
 
 def main():
     tests = {'structure': test_structure, 'listings': test_listings,
              'transcripts': test_transcripts, 'calls': test_calls,
              'links': test_links, 'go': test_go, 'strace': test_strace,
-             'readme': test_readme, 'update': update}
+             'readme': test_readme, 'pictures': test_pictures,
+             'update': update}
     if len(sys.argv) < 2 or sys.argv[1] not in tests:
         sys.exit(__doc__)
     tests[sys.argv[1]](*sys.argv[2:])
