@@ -147,6 +147,15 @@ enum ResolverErrc {
   no_such_host = EAI_NONAME,  ///< the name does not exist
 };
 
+}  // namespace netlite
+
+template <>
+struct std::is_error_code_enum<netlite::Errc> : std::true_type {};
+template <>
+struct std::is_error_code_enum<netlite::ResolverErrc> : std::true_type {};
+
+namespace netlite {
+
 /// The category of `Errc`, named "netlite".
 const std::error_category& category() noexcept;
 /// The category of resolver failures, named "resolver".
@@ -1159,11 +1168,6 @@ Packet try_read_from(const Conn& packets, Buffer buffer);
 }  // namespace NETLITE_BUILD
 
 }  // namespace netlite
-
-template <>
-struct std::is_error_code_enum<netlite::Errc> : std::true_type {};
-template <>
-struct std::is_error_code_enum<netlite::ResolverErrc> : std::true_type {};
 
 // ===========================================================================
 // The machine, part one: netlite::sys, the BSD calls
