@@ -281,8 +281,10 @@ TEST_CASE_FIXTURE(TimeLimit, "all of many are told, though not all at once") {
   std::set<std::uint64_t> told;
   while (told.size() < many.pipes.size())
     for (const net::Event& each : events(many.poller)) {
-      CHECK(each.handle == many.pipes[each.key].first);
-      CHECK(read_byte(many.pipes[each.key].first) == '!');
+      CHECK(each.handle ==
+            many.pipes[static_cast<std::size_t>(each.key)].first);
+      CHECK(read_byte(many.pipes[static_cast<std::size_t>(each.key)].first) ==
+            '!');
       CHECK(told.insert(each.key).second);
     }
   CHECK(quiet(many.poller));
@@ -764,7 +766,7 @@ TEST_CASE_FIXTURE(TimeLimit,
   for (std::size_t done = 0; done < count;) {
     for (const net::Event& each : events(poller)) {
       if (server.handle(each)) continue;
-      EchoClient& client = clients[each.key];
+      EchoClient& client = clients[static_cast<std::size_t>(each.key)];
       if (client.go_on()) {
         ++done;
         net::close(client.conn);

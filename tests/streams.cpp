@@ -733,7 +733,7 @@ TEST_CASE_FIXTURE(TimeLimit, "copy obeys the deadline of either side") {
     // The count is what the sink finds.
     net::close(chain.out);
     CHECK(net::must(net::read_all(chain.sink, data.size())) ==
-          data.substr(0, n));
+          data.substr(0, static_cast<std::size_t>(n)));
   }
 }
 
@@ -898,7 +898,7 @@ TEST_CASE_FIXTURE(TimeLimit, "send_file obeys the deadline, and counts") {
   CHECK(watch.elapsed() >= 99ms);
   net::close(ends.client);
   CHECK(net::must(net::read_all(ends.server, content.size())) ==
-        content.substr(0, n));
+        content.substr(0, static_cast<std::size_t>(n)));
 }
 
 TEST_CASE_FIXTURE(TimeLimit,

@@ -268,12 +268,12 @@ TEST_CASE("lines of several processes and threads do not tear") {
   {
     std::vector<support::Thread> programs;
     for (int i = 0; i < 3; ++i)
-      programs.emplace_back([&] {
+      programs.emplace_back([&dir, &file, i] {
         // No REQUIRE in here: it would throw out of a thread.
-        const std::string command =
-            "NETLITE_TRACE=" + file + " '" + this_program() +
-            "' --no-skip -tc='traced: a crowd' >" + dir.path + "/out" +
-            std::to_string(programs.size());
+        const std::string command = "NETLITE_TRACE=" + file + " '" +
+                                    this_program() +
+                                    "' --no-skip -tc='traced: a crowd' >" +
+                                    dir.path + "/out" + std::to_string(i);
         CHECK(std::system(command.c_str()) == 0);
       });
   }
