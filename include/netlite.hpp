@@ -4201,8 +4201,8 @@ Error run_task(std::shared_ptr<Task<F, Args>> task) {
 
 // What a server knows of its connections.
 struct Serving {
-  const Listener listener;
-  const ServeOptions options;
+  Listener listener;
+  ServeOptions options;
   std::mutex mutex;
   std::condition_variable changed;
   std::vector<Conn> conns{};        // empty handles in the free places
@@ -4228,16 +4228,18 @@ struct Serving {
   void end(std::size_t place, const Error& err) {
     report(err);
     {
+      Conn ended;  // goes without the mutex: close may take its time
       const std::lock_guard<std::mutex> lock(mutex);
-      conns[place] = Conn();
-      free.push_back(place);
-      --running;
-      changed.notify_all();
+      ended = std::exchange(conns[place], Conn());
     }
+    const std::lock_guard<std::mutex> lock(mutex);
+    free.push_back(place);
+    --running;
+    changed.notify_all();
     if (options.max_connections == 0) return;
     // The accept loop may be waiting for room.
     Socket* s = Access::socket(listener);
-    const std::lock_guard<std::mutex> lock(s->guard);
+    const std::lock_guard<std::mutex> guard(s->guard);
     ++s->reading.nudges;
     kick(s->reading);
   }
@@ -4276,6 +4278,9 @@ struct Serving {
     if (!changed.wait_until(lock, grace.when(), idle))
       for (const Conn& conn : conns) netlite::close(conn);
     changed.wait(lock, idle);
+    // A thread on its way out may still hold us, but nothing of the caller's.
+    listener = Listener();
+    options = ServeOptions();
   }
 };
 
