@@ -340,19 +340,26 @@ class Stage {
     }
   }
 
-  // Ends whoever is still there.
+  // Ends whoever is still there. All are stopped first, so that nobody sees
+  // another one's end: whether it could, would be up to chance.
   void send_off() {
     Nanoseconds asked = now();
     int how = SIGTERM;
     for (Actor& actor : actors)
       actor.sent_off |= actor.where == Actor::on_stage;
+    signal_all(SIGSTOP);
     while (count(Actor::on_stage) != 0) {
-      for (const Actor& actor : actors)
-        if (actor.where == Actor::on_stage) ::kill(actor.pid, how);
+      signal_all(how);
+      signal_all(SIGCONT);
       look_and_listen();
       if (now() - asked > patience) how = SIGKILL;
     }
     for (Actor& actor : actors) actor.where = Actor::gone;
+  }
+
+  void signal_all(int signal) const {
+    for (const Actor& actor : actors)
+      if (actor.where == Actor::on_stage) ::kill(actor.pid, signal);
   }
 
   void remark(std::size_t i, const std::string& text) {
