@@ -868,6 +868,10 @@ TEST_CASE_FIXTURE(TimeLimit, "what serve was given is free when it returns") {
   }
 }
 
+// https://github.com/python/cpython/issues/81374
+// https://github.com/python/cpython/issues/75416
+// https://github.com/LibVNC/libvncserver/pull/574
+// https://github.com/yhirose/cpp-httplib/issues/52
 TEST_CASE_FIXTURE(TimeLimit,
                   "clients in turn leave memory and threads as they were") {
   // 20,000 of them; fewer where a sanitizer makes each a burden.

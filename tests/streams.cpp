@@ -485,6 +485,10 @@ TEST_CASE_FIXTURE(TimeLimit, "a Reader tells of a message that was cut") {
 // ---------------------------------------------------------------------------
 // Frames: messages with a length in front, told with read_full
 
+// https://github.com/pocoproject/poco/issues/1770
+// https://github.com/ithewei/libhv/issues/431
+// https://github.com/werkamsus/Lilith/issues/28
+// https://github.com/session-replay-tools/tcpcopy/pull/162
 TEST_CASE_FIXTURE(TimeLimit, "frames are the same dribbled and all at once") {
   std::vector<std::string> messages;
   std::string text;
