@@ -575,9 +575,15 @@ TEST_CASE_FIXTURE(TimeLimit, "after the grace, connections are closed") {
 TEST_CASE_FIXTURE(TimeLimit, "a grace without end does not overflow") {
   net::ServeOptions options;
   options.grace = std::chrono::nanoseconds::max();
-  Gate gate;
-  Server server([&](const net::Conn&) { gate.pass(); }, options);
+  Gate inside, gate;
+  Server server(
+      [&](const net::Conn&) {
+        inside.open();
+        gate.pass();
+      },
+      options);
   const net::Conn client = server.dial();
+  inside.pass();
   net::close(server.listener);
   CHECK_FALSE(server.done());
   gate.open();
