@@ -45,7 +45,7 @@ text() {
 # Twice, since the second must do no harm.
 alone() {
   printf '#include "netlite.hpp"\n#include "netlite.hpp"\n' |
-    compile "$@" -fsyntax-only -x c++ -
+    compile "$@" -c -x c++ - -o /dev/null
 }
 
 # Each file without (0) and with (1) the trace, in all combinations.
