@@ -32,6 +32,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 COURSE = os.path.join(TOP, 'tutorials')
@@ -453,6 +454,7 @@ TRACED = ('socket,bind,listen,accept,accept4,connect,shutdown,getsockname,'
 def from_strace(path):
     """Calls on sockets, as (name, descriptor, result)."""
     calls, sockets = [], set()
+    wait_for_line(path, '+++')  # strace may outlive the program for a moment
     with open(path, encoding='utf-8', errors='replace') as file:
         for line in file:
             match = re.match(r'(?:\d+ +)?(\w+)\((?:\[\{fd=)?(\w+).*\) += '
@@ -471,6 +473,16 @@ def from_strace(path):
     return calls
 
 
+def wait_for_line(path, start):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with open(path, encoding='utf-8', errors='replace') as file:
+            if any(line.startswith(start) for line in file):
+                return
+        time.sleep(0.01)
+    problem(f'{path} has no line {start}')
+
+
 def test_strace(step):
     strace = shutil.which('strace') or skip('strace is not installed')
     built = os.environ['NETLITE_BUILT']
@@ -487,8 +499,9 @@ def test_strace(step):
         command = [os.path.join(built, 'stage'), '--trace', folder + '/trace']
         for i, (program, *arguments) in enumerate(actors):
             path = os.path.normpath(os.path.join(step, program))
-            command += [f'actor{i}x', strace, '-qq', '-o', f'{folder}/{i}',
-                        '-e', 'trace=' + TRACED,
+            # -D: the program is the stage's child, so that it can be ended.
+            command += [f'actor{i}x', strace, '-D', '-q',
+                        '-o', f'{folder}/{i}', '-e', 'trace=' + TRACED,
                         os.path.join(built, path.replace('/', '-')),
                         *arguments, '--']
         subprocess.run(command, cwd=COURSE, timeout=60,
