@@ -64,11 +64,13 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -82,10 +84,6 @@
 #define NETLITE_LINUX 1
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#endif
-
-#ifdef NETLITE_TRACE
-#include <cstdio>
 #endif
 
 // Functions live in an inline namespace named after the build. A traced and
@@ -212,23 +210,16 @@ class Error {
   /// is short of descriptors or memory. Go: `Temporary()`.
   bool temporary() const noexcept;
 
-  /// Same cause? The stories may differ.
-  friend bool operator==(const Error& a, const std::error_code& b) noexcept {
-    return a.code_ == b;
+  /// Same cause - `err == netlite::eof`, or a code - or same kind of cause,
+  /// `err == std::errc::connection_refused`? The stories may differ.
+  template <class Cause>
+  friend bool operator==(const Error& err, const Cause& cause) noexcept {
+    return err.code_ == cause;
   }
   /// The opposite.
-  friend bool operator!=(const Error& a, const std::error_code& b) noexcept {
-    return !(a.code_ == b);
-  }
-  /// Same kind of cause, `err == std::errc::connection_refused`?
-  friend bool operator==(const Error& a,
-                         const std::error_condition& b) noexcept {
-    return a.code_ == b;
-  }
-  /// The opposite.
-  friend bool operator!=(const Error& a,
-                         const std::error_condition& b) noexcept {
-    return !(a.code_ == b);
+  template <class Cause>
+  friend bool operator!=(const Error& err, const Cause& cause) noexcept {
+    return !(err.code_ == cause);
   }
   /// Prints `err.message()`.
   template <class Traits>
@@ -551,14 +542,32 @@ class Handle {
 };
 
 /// One end of a connection. Go counterpart: `net.Conn`.
-class Conn : public Handle {};
+class Conn : public Handle {
+ public:
+  /// Refers to nothing.
+  Conn() = default;
+  /// A handle, as an Event has one, for what it is.
+  explicit Conn(Handle handle) : Handle(std::move(handle)) {}
+};
 
 /// What waits for connections. Go counterpart: `net.Listener`.
-class Listener : public Handle {};
+class Listener : public Handle {
+ public:
+  /// Refers to nothing.
+  Listener() = default;
+  /// A handle, as an Event has one, for what it is.
+  explicit Listener(Handle handle) : Handle(std::move(handle)) {}
+};
 
 /// A socket for datagrams: it hears from anybody, and each datagram names its
 /// sender. Go counterpart: `net.PacketConn`.
-class PacketConn : public Conn {};
+class PacketConn : public Conn {
+ public:
+  /// Refers to nothing.
+  PacketConn() = default;
+  /// A handle, as an Event has one, for what it is.
+  explicit PacketConn(Handle handle) : Conn(std::move(handle)) {}
+};
 
 namespace internal {
 
@@ -925,10 +934,10 @@ Result<std::size_t> write_to(const Conn& packets, Bytes bytes, const Addr& to);
 /// Joins a multicast group, on the named interface or on one that the system
 /// chooses. RFC 3678. Go: `ipv4.PacketConn.JoinGroup`.
 Error join_group(const Conn& packets, const IP& group,
-                 const std::string& interface = "");
+                 const std::string& interface_name = "");
 /// Leaves a multicast group again.
 Error leave_group(const Conn& packets, const IP& group,
-                  const std::string& interface = "");
+                  const std::string& interface_name = "");
 /// How many routers a multicast datagram may pass: 0 (this machine) to 255.
 Error set_multicast_ttl(const Conn& packets, int hops);
 /// Whether this machine hears its own multicast datagrams (the default).
@@ -977,27 +986,19 @@ class Reader {
   /// Reads from this connection, which others should leave to it.
   explicit Reader(Conn conn) : conn_(std::move(conn)) {}
   /// Takes over what was read ahead; there is no copying of that.
-  Reader(Reader&& other) noexcept { *this = std::move(other); }
+  Reader(Reader&&) = default;
   /// The same.
-  Reader& operator=(Reader&& other) noexcept {
-    conn_ = std::exchange(other.conn_, Conn());
-    ahead_ = std::exchange(other.ahead_, std::string());
-    used_ = std::exchange(other.used_, 0);
-    return *this;
-  }
+  Reader& operator=(Reader&&) = default;
 
   /// The connection.
   const Conn& conn() const { return conn_; }
   /// What was read ahead and not used yet.
-  std::string_view buffered() const {
-    return std::string_view(ahead_).substr(used_);
-  }
+  std::string_view buffered() const { return ahead_; }
 
  private:
   friend struct internal::Access;
   Conn conn_;
   std::string ahead_;
-  std::size_t used_ = 0;
 };
 
 inline namespace NETLITE_BUILD {
@@ -1115,7 +1116,7 @@ enum Interest : unsigned {
 
 /// One handle that is ready.
 struct Event {
-  Handle handle;          ///< the one that was watched
+  Handle handle;          ///< the one that was watched: `Conn(event.handle)`
   unsigned ready = 0;     ///< a sum of `Interest`s
   std::uint64_t key = 0;  ///< what `watch` was given
 };
@@ -1199,6 +1200,23 @@ struct Address {
   int family() const { return size < sizeof(sa_family_t) ? 0 : any.sa_family; }
 };
 
+inline std::error_code last_error() { return {errno, std::system_category()}; }
+
+inline bool would_block(int error) {
+  return error == EAGAIN || error == EWOULDBLOCK;
+}
+
+// The end of must: an exception, or where there are none, of the program.
+[[noreturn]] inline void fail(const Error& err) {
+#ifdef __cpp_exceptions
+  throw Failure(err);
+#else
+  const std::string line = err.message() + "\n";
+  if (::write(STDERR_FILENO, line.data(), line.size()) < 0) std::abort();
+  std::abort();
+#endif
+}
+
 inline namespace NETLITE_BUILD {
 
 #ifdef NETLITE_TRACE
@@ -1242,15 +1260,17 @@ inline int thread() {
   return number;
 }
 
-#ifdef __GLIBC__
+#ifdef __linux__
 inline const char* program() { return program_invocation_short_name; }
 #else
 inline const char* program() { return ::getprogname(); }
 #endif
 
 inline std::string error_name(int error) {
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
+#ifdef __GLIBC_PREREQ
+#if __GLIBC_PREREQ(2, 32)
   if (const char* name = ::strerrorname_np(error)) return name;
+#endif
 #endif
   return "errno " + std::to_string(error);
 }
@@ -1294,16 +1314,11 @@ inline std::string quote(const void* data, long size) {
 }
 
 inline std::string words(const Address& address) {
-  char text[INET6_ADDRSTRLEN] = "";
-  if (address.family() == AF_INET) {
-    ::inet_ntop(AF_INET, &address.v4.sin_addr, text, sizeof text);
-    return text + (":" + std::to_string(ntohs(address.v4.sin_port)));
-  }
-  if (address.family() == AF_INET6) {
-    ::inet_ntop(AF_INET6, &address.v6.sin6_addr, text, sizeof text);
-    return "[" + std::string(text) +
-           "]:" + std::to_string(ntohs(address.v6.sin6_port));
-  }
+  char host[NI_MAXHOST], port[NI_MAXSERV];
+  if (address.family() != AF_UNIX &&
+      ::getnameinfo(&address.any, address.size, host, sizeof host, port,
+                    sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+    return join_host_port(host, port);
   const auto head = offsetof(sockaddr_un, sun_path);
   if (address.family() != AF_UNIX || address.size <= head) return "-";
   std::string path(address.un.sun_path, address.size - head);
@@ -1438,12 +1453,6 @@ inline std::string watched(const pollfd* fds, std::size_t count) {
 #define NETLITE_TRACED(call, name, fd, ...) (call)
 #endif
 
-inline std::error_code last_error() { return {errno, std::system_category()}; }
-
-inline bool would_block(int error) {
-  return error == EAGAIN || error == EWOULDBLOCK;
-}
-
 // Makes a call again for as long as signals interrupt it.
 template <class Call>
 auto retry(Call call) {
@@ -1477,6 +1486,16 @@ inline int adopt_or_close(int fd) {
   errno = error;
   return -1;
 }
+
+// Abstract unix names, unix(7), are Linux's; elsewhere zeros mean no name. And
+// two sockets may hear one group there only with SO_REUSEPORT as well.
+#ifdef __linux__
+constexpr bool has_abstract_names = true;
+constexpr bool groups_need_reuse_port = false;
+#else
+constexpr bool has_abstract_names = false;
+constexpr bool groups_need_reuse_port = true;
+#endif
 
 // dup(2), close-on-exec
 inline int duplicate(int fd) { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); }
@@ -1520,13 +1539,11 @@ inline int socketpair(int (&fds)[2]) {
       fds);
 }
 
-// bind(2)
 inline int bind(int fd, const Address& address) {
   return NETLITE_TRACED(::bind(fd, &address.any, address.size), "bind", fd, fd,
                         ", ", address);
 }
 
-// listen(2)
 inline int listen(int fd, int backlog) {
   return NETLITE_TRACED(::listen(fd, backlog), "listen", fd, fd, ", ", backlog);
 }
@@ -1551,9 +1568,8 @@ inline int accept(int fd, Address& peer) {
 // What accept(2) says about one client that has gone already; Linux hands over
 // that client's pending network errors too.
 inline bool concerns_one_client(const std::error_code& code) {
-  constexpr int errors[] = {ECONNABORTED, ECONNRESET,   EPROTO,
-                            EPERM,        ENETDOWN,     ENOPROTOOPT,
-                            EHOSTDOWN,    EHOSTUNREACH, ENETUNREACH,
+  constexpr int errors[] = {ECONNABORTED, ECONNRESET, EPROTO,       ENETDOWN,
+                            ENOPROTOOPT,  EHOSTDOWN,  EHOSTUNREACH, ENETUNREACH,
 #ifdef ENONET
                             ENONET
 #endif
@@ -1570,13 +1586,11 @@ inline int connect(int fd, const Address& address) {
                         fd, fd, ", ", address);
 }
 
-// shutdown(2)
 inline int shutdown(int fd, int how) {
   return NETLITE_TRACED(::shutdown(fd, how), "shutdown", fd, fd,
                         how == SHUT_RD ? ", SHUT_RD" : ", SHUT_WR");
 }
 
-// getsockname(2) and getpeername(2)
 inline int getsockname(int fd, Address& address) {
   return NETLITE_TRACED(::getsockname(fd, &address.any, &address.size),
                         "getsockname", fd, fd, ", ", address);
@@ -1587,7 +1601,6 @@ inline int getpeername(int fd, Address& address) {
                         result < 0 ? "-" : trace::words(address));
 }
 
-// setsockopt(2) and getsockopt(2)
 inline int setsockopt(int fd, int level, int name, const void* value,
                       std::size_t size) {
   return NETLITE_TRACED(
@@ -1626,14 +1639,18 @@ inline int set_keep_alive(int fd, int idle, int interval, int count) {
   return result;
 }
 
-// recv(2) and send(2)
+// recv(2) and send(2), of a gigabyte at most: not all systems take more than
+// INT_MAX at once.
+constexpr std::size_t most_at_once = 1 << 30;
 inline ssize_t recv(int fd, void* data, std::size_t size) {
+  size = std::min(size, most_at_once);
   return retry([&] {
     return NETLITE_TRACED(::recv(fd, data, size, 0), "recv", fd, fd, ", ",
                           trace::quote(data, result), ", ", size);
   });
 }
 inline ssize_t send(int fd, const void* data, std::size_t size) {
+  size = std::min(size, most_at_once);
   return retry([&] {
     return NETLITE_TRACED(::send(fd, data, size, send_flags), "send", fd, fd,
                           ", ", trace::quote(data, static_cast<long>(size)),
@@ -1763,7 +1780,6 @@ inline std::string if_indextoname(unsigned index) {
   return ::if_indextoname(index, name) ? name : std::to_string(index);
 }
 
-// getifaddrs(3)
 inline int getifaddrs(ifaddrs** list) { return ::getifaddrs(list); }
 
 // pthread_create(3) of a thread that nobody joins; 0, or an errno.
@@ -1823,17 +1839,6 @@ inline int epoll_watch(int, int, unsigned, bool) { return 0; }
 inline int epoll_wait(int, std::vector<pollfd>&, int) { return -1; }
 #endif
 
-// The end of must: an exception, or where there are none, of the program.
-[[noreturn]] inline void fail(const Error& err) {
-#ifdef __cpp_exceptions
-  throw Failure(err);
-#else
-  const std::string line = err.message() + "\n";
-  if (::write(STDERR_FILENO, line.data(), line.size()) < 0) std::abort();
-  std::abort();
-#endif
-}
-
 // Calls f; returns what an exception said that f let out, or "".
 template <class F>
 std::string guarded(F f) {
@@ -1869,10 +1874,10 @@ namespace internal {
 struct Story {
   std::string op;
   std::string network;
-  Addr local{};
-  Addr remote{};
   std::string subject{};  // stands before the cause: "connect", "lookup x"
   std::string behind{};   // stands behind it: the text that made no sense
+  Addr local{};
+  Addr remote{};
 };
 
 inline const char* text_of(int code) {
@@ -1939,12 +1944,12 @@ inline std::string uncapitalized(std::string text) {
 }  // namespace internal
 
 inline const std::error_category& category() noexcept {
-  static const internal::Category instance;
+  static const auto& instance = *new internal::Category;
   return instance;
 }
 
 inline const std::error_category& resolver_category() noexcept {
-  static const internal::ResolverCategory instance;
+  static const auto& instance = *new internal::ResolverCategory;
   return instance;
 }
 
@@ -1953,7 +1958,7 @@ inline Error::Error(std::error_code code, internal::Story story)
       story_(std::make_shared<const internal::Story>(std::move(story))) {}
 
 inline const internal::Story& Error::story() const noexcept {
-  static const internal::Story none{};
+  static const auto& none = *new internal::Story;
   return story_ ? *story_ : none;
 }
 
@@ -2035,17 +2040,17 @@ inline const Network* find_network(std::string_view name) {
 
 // "address X: missing port in address" and kin
 inline Error address_error(std::error_code code, std::string_view address) {
-  return {code, {"", "", {}, {}, "address " + std::string(address)}};
+  return {code, {"", "", "address " + std::string(address)}};
 }
 
 // "invalid IP address: X" and kin
 inline Error parse_error(Errc code, std::string_view text) {
-  return {code, {"", "", {}, {}, "", ": " + std::string(text)}};
+  return {code, {"", "", "", ": " + std::string(text)}};
 }
 
 inline Error no_network(const char* op, std::string_view name) {
   return {unknown_network,
-          {op, std::string(name), {}, {}, "", " " + std::string(name)}};
+          {op, std::string(name), "", " " + std::string(name)}};
 }
 
 // inet_pton(3) wants at most four digits a group, but zeros in front of one
@@ -2088,9 +2093,8 @@ inline bool IP::is4_in_6() const noexcept {
 }
 
 inline bool IP::is_unspecified() const noexcept {
-  static constexpr unsigned char zeros[16] = {};
-  const IP plain = unmap();
-  return plain.size_ != 0 && std::memcmp(plain.bytes_, zeros, 16) == 0;
+  static constexpr char zeros[16] = {};
+  return starts(4, zeros, 32) || starts(16, zeros, 128);
 }
 
 // Are the first bits of an address of this size these?
@@ -2137,15 +2141,9 @@ inline std::string IP::string() const {
   std::string out = text;
   // inet_ntop(3) writes the outdated ::1.2.3.4 for what is ::102:304 now.
   if (is6() && !is4_in_6() && out.find('.') != out.npos) {
-    static constexpr char digits[] = "0123456789abcdef";
-    out = ":";
-    for (int i = 12; i < 16; i += 2) {
-      std::string group;
-      for (const int byte : {bytes_[i], bytes_[i + 1]})
-        (group += digits[byte >> 4]) += digits[byte & 15];
-      group.erase(0, std::min(group.find_first_not_of('0'), std::size_t{3}));
-      out += ":" + group;
-    }
+    std::snprintf(text, sizeof text, "::%x:%x", bytes_[12] << 8 | bytes_[13],
+                  bytes_[14] << 8 | bytes_[15]);
+    out = text;
   }
   return zone_.empty() ? out : out + "%" + zone_;
 }
@@ -2370,23 +2368,51 @@ inline Addr from_kernel(const Network& network, const sys::Address& from) {
   const std::size_t head = offsetof(sockaddr_un, sun_path);
   const std::size_t size = from.size > head ? from.size - head : 0;
   const std::string_view name(from.un.sun_path, size);
-  if (size != 0 && name[0] != '\0')
-    return {network.base, name.substr(0, name.find('\0'))};
-  return {network.base, "@" + std::string(name.substr(size ? 1 : 0))};
+  if (size == 0 || (name[0] == '\0' && !sys::has_abstract_names))
+    return {network.base, "@"};
+  if (name[0] == '\0') return {network.base, "@" + std::string(name.substr(1))};
+  return {network.base, name.substr(0, name.find('\0'))};
 }
 
-// Runs f in a thread that owns it; 0, or an errno. (new and delete by hand:
-// unique_ptr would cost each f 20 ms of the user's compile time.)
+// An exception that left a task, as an error.
+inline Error task_error(const std::string& what) {
+  if (what.empty()) return {};
+  return {task_failed, {"", "", "", ": " + what}};
+}
+
+// Calls f; the error that it returned, or an exception as one.
 template <class F>
-int start(F f) {
-  F* mine = new F(std::move(f));
-  const auto run = [](void* argument) -> void* {
-    F* task = static_cast<F*>(argument);
-    (*task)();
+Error run(F& f) {
+  Error err;
+  const std::string what = sys::guarded([&] {
+    if constexpr (std::is_convertible_v<decltype(f()), Error>)
+      err = f();
+    else
+      f();
+  });
+  return what.empty() ? err : task_error(what);
+}
+
+// Runs f in a thread of its own, then tells `end` its error: by then f is gone
+// with all it owned. 0, or an errno: then neither is called. (new and delete
+// by hand: unique_ptr would cost each f 20 ms of the user's compile time.)
+template <class F, class End>
+int start(F f, End end) {
+  struct Task {
+    F f;
+    End end;
+  };
+  Task* mine = new (std::nothrow) Task{std::move(f), std::move(end)};
+  if (!mine) return ENOMEM;
+  const auto thread = [](void* argument) -> void* {
+    Task* task = static_cast<Task*>(argument);
+    End tell = std::move(task->end);
+    const Error err = run(task->f);
     delete task;
+    tell(err);
     return nullptr;
   };
-  const int error = sys::start_thread(run, mine);
+  const int error = sys::start_thread(thread, mine);
   if (error) delete mine;
   return error;
 }
@@ -2411,13 +2437,13 @@ inline Answer ask_within(Deadline deadline, Answer (*ask)(const std::string&),
     Answer answer{};
   };
   const auto shared = std::make_shared<Shared>();
-  const int error = start([shared, ask, name] {
-    Answer answer = ask(name);
-    const std::lock_guard<std::mutex> lock(shared->mutex);
-    shared->answer = std::move(answer);
-    shared->done = true;
-    shared->changed.notify_one();
-  });
+  const int error =
+      start([shared, ask, name] { shared->answer = ask(name); },
+            [shared](const Error&) {
+              const std::lock_guard<std::mutex> lock(shared->mutex);
+              shared->done = true;
+              shared->changed.notify_one();
+            });
   if (error) return {std::error_code(error, std::system_category())};
   std::unique_lock<std::mutex> lock(shared->mutex);
   const bool done = shared->changed.wait_until(lock, deadline.when(),
@@ -2464,7 +2490,7 @@ inline Answer ask_name(const std::string& text) {
 }
 
 inline Error lookup_error(std::error_code why, std::string_view name) {
-  return {why, {"", "", {}, {}, "lookup " + std::string(name)}};
+  return {why, {"", "", "lookup " + std::string(name)}};
 }
 
 // All that is to be known of a host: an IP address is taken as it is.
@@ -2611,15 +2637,16 @@ inline Result<std::vector<std::string>> lookup_addr(std::string_view ip,
 inline Result<std::vector<Interface>> interfaces() {
   ifaddrs* list = nullptr;
   if (sys::getifaddrs(&list) < 0)
-    return {{}, {sys::last_error(), {"interfaces", "", {}, {}, "getifaddrs"}}};
+    return {{}, {sys::last_error(), {"interfaces", "", "getifaddrs"}}};
   std::vector<Interface> found;
   for (const ifaddrs* each = list; each; each = each->ifa_next) {
+    // A labelled alias, "eth0:1", is no interface of its own.
+    const unsigned index = sys::if_nametoindex(each->ifa_name);
     Interface* here = nullptr;
     for (Interface& earlier : found)
-      if (earlier.name == each->ifa_name) here = &earlier;
+      if (earlier.index == index) here = &earlier;
     if (!here) {
-      found.push_back({sys::if_nametoindex(each->ifa_name), each->ifa_name,
-                       each->ifa_flags});
+      found.push_back({index, each->ifa_name, each->ifa_flags});
       here = &found.back();
     }
     const int family = each->ifa_addr ? each->ifa_addr->sa_family : 0;
@@ -2667,9 +2694,10 @@ inline Time time_after(std::chrono::nanoseconds d) {
 // is ever early; -1 for ever. poll counts to 24.8 days, so ask again.
 inline int poll_time(Time when) {
   if (when == Time::max()) return -1;
-  const auto left = when - Deadline::Clock::now();
-  if (left.count() <= 0) return 0;
-  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+  const Time now = Deadline::Clock::now();
+  if (when <= now) return 0;
+  const auto ms =
+      std::chrono::ceil<std::chrono::milliseconds>(when - now).count();
   return ms < INT_MAX ? static_cast<int>(ms) : INT_MAX;
 }
 
@@ -2698,7 +2726,7 @@ namespace internal {
 struct Wakeup {
   int take_end = -1;
   int send_end = -1;
-  explicit operator bool() const { return take_end >= 0; }
+  std::size_t users = 0;
 };
 
 // All of them. They are kept for the next thread, and never destroyed: some
@@ -2706,17 +2734,12 @@ struct Wakeup {
 struct Wakeups {
   static constexpr std::size_t most = 1024;
   std::mutex mutex;
-  std::vector<Wakeup> all;
-  std::vector<Wakeup> idle;
-  std::size_t next_shared = 0;
+  std::size_t made = 0;
+  Wakeup all[most];
 
   static Wakeups& get() {
     static Wakeups& wakeups = *new Wakeups;
     return wakeups;
-  }
-  void give_back(Wakeup wakeup) {
-    const std::lock_guard<std::mutex> lock(mutex);
-    idle.push_back(wakeup);
   }
 };
 
@@ -2724,15 +2747,13 @@ struct Wakeups {
 inline std::size_t wakeup_descriptors() {
   Wakeups& wakeups = Wakeups::get();
   const std::lock_guard<std::mutex> lock(wakeups.mutex);
-  std::size_t count = 0;
-  for (const Wakeup& each : wakeups.all)
-    count += each.take_end == each.send_end ? 1 : 2;
-  return count;
+  const Wakeup& first = wakeups.all[0];
+  return wakeups.made * (first.take_end == first.send_end ? 1 : 2);
 }
 
 // A thread that sleeps in `wait`.
 struct Sleeper {
-  Wakeup wakeup;
+  const Wakeup* wakeup;
   Sleeper* next = nullptr;
   Time until{};
   bool kicked = false;
@@ -2805,12 +2826,11 @@ struct Access {
   static Socket* socket(const Handle& handle) { return handle.socket_.get(); }
   template <class H>
   static H handle(std::shared_ptr<Socket> socket) {
-    H made;
-    made.socket_ = std::move(socket);
-    return made;
+    Handle handle;
+    handle.socket_ = std::move(socket);
+    return H(std::move(handle));
   }
   static std::string& ahead(Reader& reader) { return reader.ahead_; }
-  static std::size_t& used(Reader& reader) { return reader.used_; }
   template <class T>
   static auto& state(T& object) {
     return object.state_;
@@ -2824,8 +2844,8 @@ inline Error failure(const char* op, const Socket* socket, std::error_code code,
   if (!socket) return {code, {op, ""}};
   if (code.category() == category()) call = "";
   return {code,
-          {op, std::string(socket->network.name), socket->local,
-           both_ends ? socket->remote : Addr(), call}};
+          {op, std::string(socket->network.name), call, "", socket->local,
+           both_ends ? socket->remote : Addr()}};
 }
 
 inline namespace NETLITE_BUILD {
@@ -2878,11 +2898,10 @@ inline void release(Socket* socket) {
 template <class H>
 H make_handle(Descriptor fd, const Network& network, Addr local,
               Addr remote = {}) {
-  std::shared_ptr<Socket> socket(
-      new Socket(fd.get(), network, std::move(local), std::move(remote)),
-      release);
-  fd.release();
-  return Access::handle<H>(std::move(socket));
+  auto* socket =
+      new Socket(fd.get(), network, std::move(local), std::move(remote));
+  fd.release();  // from here on it is the socket's, whatever happens
+  return Access::handle<H>(std::shared_ptr<Socket>(socket, release));
 }
 
 // A call inside a socket. While one lives, the descriptor stays ours.
@@ -2911,30 +2930,31 @@ class Use {
 };
 
 // A wake-up for this thread: an idle one, a new one, or - above a thousand and
-// when the descriptor table is full - one that others use too; none when there
-// is none at all.
-inline Wakeup take_wakeup() {
+// when the descriptor table is full - the one with the fewest users; none when
+// there is none at all.
+inline Wakeup* take_wakeup() {
   Wakeups& pool = Wakeups::get();
   const std::lock_guard<std::mutex> lock(pool.mutex);
-  if (!pool.idle.empty()) {
-    const Wakeup wakeup = pool.idle.back();
-    pool.idle.pop_back();
-    return wakeup;
-  }
+  Wakeup* best = nullptr;
+  for (std::size_t i = 0; i < pool.made; ++i)
+    if (!best || pool.all[i].users < best->users) best = &pool.all[i];
   int ends[2];
-  if (pool.all.size() < Wakeups::most && sys::wakeup_pair(ends) >= 0) {
-    pool.all.push_back({ends[0], ends[1]});
-    return pool.all.back();
+  if ((!best || best->users > 0) && pool.made < Wakeups::most &&
+      sys::wakeup_pair(ends) >= 0) {
+    best = &pool.all[pool.made++];
+    *best = {ends[0], ends[1]};
   }
-  if (pool.all.empty()) return {};
-  return pool.all[pool.next_shared++ % pool.all.size()];
+  if (best) ++best->users;
+  return best;
 }
 
-inline Wakeup my_wakeup() {
+inline const Wakeup* my_wakeup() {
   struct Mine {
-    Wakeup wakeup{};
+    Wakeup* wakeup = nullptr;
     ~Mine() {
-      if (wakeup) Wakeups::get().give_back(wakeup);
+      if (!wakeup) return;
+      const std::lock_guard<std::mutex> lock(Wakeups::get().mutex);
+      --wakeup->users;
     }
   };
   thread_local Mine mine;
@@ -2946,6 +2966,19 @@ inline Wakeup my_wakeup() {
 struct Outcome {
   ssize_t n = 0;
   std::error_code why{};
+};
+
+// Takes a sleeper off the list when it wakes, or when its thread is cancelled.
+struct Asleep {
+  Socket& s;
+  Direction& direction;
+  Sleeper& me;
+  ~Asleep() {
+    const std::lock_guard<std::mutex> lock(s.guard);
+    Sleeper** link = &direction.sleepers;
+    while (*link != &me) link = &(*link)->next;
+    *link = me.next;
+  }
 };
 
 // The one place where calls wait: until the socket is ready for `events`, or
@@ -2964,23 +2997,22 @@ inline Outcome wait(Socket& s, Direction& direction, short events,
     me.until = direction.due().when();
     me.next = std::exchange(direction.sleepers, &me);
   }
-  pollfd fds[2] = {{s.fd, events, 0}, {-1, POLLIN, 0}};
+  // Without events it is a rest: poll passes over a negative descriptor, and
+  // what it would tell unasked - POLLERR, POLLHUP - cannot end the rest.
+  pollfd fds[2] = {{events ? s.fd : -1, events, 0}, {-1, POLLIN, 0}};
   int time = poll_time(std::min(me.until, limit));
   if (me.wakeup)
-    fds[1].fd = me.wakeup.take_end;
+    fds[1].fd = me.wakeup->take_end;
   else if (time < 0 || time > 10)
     time = 10;  // nothing to be woken by: look up now and then
   Outcome outcome;
-  if (sys::poll(fds, me.wakeup ? 2 : 1, time) < 0 && errno != EINTR)
-    outcome.why = sys::last_error();
   {
-    const std::lock_guard<std::mutex> lock(s.guard);
-    Sleeper** link = &direction.sleepers;
-    while (*link != &me) link = &(*link)->next;
-    *link = me.next;
+    const Asleep asleep{s, direction, me};
+    if (sys::poll(fds, me.wakeup ? 2 : 1, time) < 0 && errno != EINTR)
+      outcome.why = sys::last_error();
   }
   if (me.kicked && me.wakeup) {
-    sys::wakeup_take(me.wakeup.take_end);
+    sys::wakeup_take(me.wakeup->take_end);
   } else if (fds[1].revents != 0 && fds[0].revents == 0) {
     // A shared wake-up was meant for another thread, which is on its way to
     // take the token. Look elsewhere for a moment instead of spinning.
@@ -2996,7 +3028,7 @@ inline void kick(Direction& direction, Time when = Time::min()) {
   for (Sleeper* each = direction.sleepers; each; each = each->next) {
     if (each->kicked || each->until <= when) continue;
     each->kicked = true;
-    if (each->wakeup) sys::wakeup_send(each->wakeup.send_end);
+    if (each->wakeup) sys::wakeup_send(each->wakeup->send_end);
   }
 }
 
@@ -3113,9 +3145,10 @@ inline ssize_t send_pieces(int fd, iovec* pieces, std::size_t count,
 // Writes all the pieces, a message in one go; the count survives an error.
 inline Result<std::size_t> write(const Use& use, iovec* pieces,
                                  std::size_t count, Mode mode = Mode::wait,
-                                 sys::Address* to = nullptr) {
+                                 sys::Address* to = nullptr,
+                                 const char* op = "write") {
   const auto turn = take_turn(use->writing, mode);
-  if (!turn) return {0, use.failure("write", make_error_code(would_block))};
+  if (!turn) return {0, use.failure(op, make_error_code(would_block))};
   std::size_t left = 0, written = 0;
   for (std::size_t i = 0; i < count; ++i) left += pieces[i].iov_len;
   for (;;) {
@@ -3127,7 +3160,7 @@ inline Result<std::size_t> write(const Use& use, iovec* pieces,
       const std::size_t most = use->is_stream() ? 1024 : count;
       return send_pieces(use->fd, pieces, std::min(count, most), to);
     });
-    if (sent.why) return {written, use.failure("write", sent.why, "write")};
+    if (sent.why) return {written, use.failure(op, sent.why, op)};
     const auto n = static_cast<std::size_t>(sent.n);
     written += n;
     left -= n;
@@ -3209,9 +3242,11 @@ inline Addr local_of(int fd, const Network& network) {
 
 // Makes a handle of a descriptor that somebody else has opened.
 template <class H>
-Result<H> adopt(const char* op, int fd, bool listening, bool datagrams) {
+Result<H> adopt(const char* op, int fd) {
+  constexpr bool listening = std::is_same_v<H, Listener>;
+  constexpr bool datagrams = std::is_same_v<H, PacketConn>;
   const auto fail = [&](std::error_code why, const char* call) {
-    return Result<H>{H(), {why, {op, "", {}, {}, call}}};
+    return Result<H>{H(), {why, {op, "", call}}};
   };
   int type = 0, listens = 0;
   if (sys::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, sizeof type) < 0 ||
@@ -3221,12 +3256,12 @@ Result<H> adopt(const char* op, int fd, bool listening, bool datagrams) {
   sys::Address local, remote;
   if (sys::getsockname(fd, local) < 0)
     return fail(sys::last_error(), "getsockname");
+  const int family = local.family();
+  const bool ip = family == AF_INET || family == AF_INET6;
   const Network* network = nullptr;
   for (const Network& each : networks)
     if (!network && each.type == type &&
-        (each.family == local.family() ||
-         (each.family == AF_UNSPEC &&
-          (local.family() == AF_INET || local.family() == AF_INET6))))
+        each.family == (ip ? AF_UNSPEC : family))
       network = &each;
   if (!network || (listens != 0) != listening ||
       (datagrams && type != SOCK_DGRAM))
@@ -3373,8 +3408,8 @@ class Dialer {
     if (why.category() == category()) call = "";
     if (!lane.error)
       lane.error = {why,
-                    {"dial", std::string(network_.name), options_.local,
-                     lane.current(), call}};
+                    {"dial", std::string(network_.name), call, "",
+                     options_.local, lane.current()}};
     return false;
   }
 
@@ -3440,9 +3475,9 @@ inline namespace NETLITE_BUILD {
 inline Result<Conn> dial(std::string_view network, std::string_view address,
                          const DialOptions& options) {
   const auto fail = [&](const Error& cause) {
-    internal::Story story{"dial", std::string(network)};
-    story.subject = cause.subject();
-    return Result<Conn>{Conn(), {cause.code(), std::move(story)}};
+    return Result<Conn>{
+        Conn(),
+        {cause.code(), {"dial", std::string(network), cause.subject()}}};
   };
   const internal::Network* known = internal::find_network(network);
   if (!known) return {Conn(), internal::no_network("dial", network)};
@@ -3472,7 +3507,7 @@ Result<Conn> dial_timeout(std::string_view network, std::string_view address,
 inline Pipe pipe() {
   int fds[2];
   if (sys::socketpair(fds) < 0)
-    return {{}, {}, {sys::last_error(), {"pipe", "", {}, {}, "socketpair"}}};
+    return {{}, {}, {sys::last_error(), {"pipe", "", "socketpair"}}};
   internal::Descriptor first(fds[0]), second(fds[1]);
   const internal::Network& network = internal::pipe_network;
   const Addr end("pipe", "pipe");
@@ -3495,11 +3530,12 @@ inline Result<std::size_t> write(const Conn& conn, Bytes bytes) {
 inline Result<std::size_t> write(const Conn& conn,
                                  std::initializer_list<Bytes> pieces) {
   const internal::Use use(conn);
-  if (!use) return {0, use.failure("write")};
+  if (!use) return {0, use.failure("writev")};
   std::vector<iovec> list;
   for (const Bytes& piece : pieces) list.push_back(internal::to_iovec(piece));
   if (list.empty()) list.push_back({nullptr, 0});
-  return internal::write(use, list.data(), list.size());
+  return internal::write(use, list.data(), list.size(), internal::Mode::wait,
+                         nullptr, "writev");
 }
 
 inline Error close(const Handle& handle) {
@@ -3532,13 +3568,13 @@ inline Error close_write(const Conn& conn) {
 }
 
 inline const Addr& local_addr(const Handle& handle) {
-  static const Addr none{};
+  static const auto& none = *new Addr;
   const internal::Socket* s = internal::Access::socket(handle);
   return s ? s->local : none;
 }
 
 inline const Addr& remote_addr(const Conn& conn) {
-  static const Addr none{};
+  static const auto& none = *new Addr;
   const internal::Socket* s = internal::Access::socket(conn);
   return s ? s->remote : none;
 }
@@ -3612,14 +3648,13 @@ inline Result<int> duplicate(const Handle& handle) {
 }
 
 inline Result<Conn> conn_from(int descriptor) {
-  return internal::adopt<Conn>("conn_from", descriptor, false, false);
+  return internal::adopt<Conn>("conn_from", descriptor);
 }
 inline Result<Listener> listener_from(int descriptor) {
-  return internal::adopt<Listener>("listener_from", descriptor, true, false);
+  return internal::adopt<Listener>("listener_from", descriptor);
 }
 inline Result<PacketConn> packet_conn_from(int descriptor) {
-  return internal::adopt<PacketConn>("packet_conn_from", descriptor, false,
-                                     true);
+  return internal::adopt<PacketConn>("packet_conn_from", descriptor);
 }
 
 }  // namespace NETLITE_BUILD
@@ -3686,16 +3721,30 @@ inline Descriptor open_for_bind(const Network& network, const Addr& addr,
   return fd;
 }
 
+// What a socket gets before it is bound.
+inline Error prepare_to_bind(int fd, const Network& network, bool group,
+                             const ListenOptions& options) {
+  if (network.base == "tcp" || group)
+    sys::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  if (network.base == "udp") sys::setsockopt(fd, SOL_SOCKET, SO_BROADCAST, 1);
+  const bool share =
+      options.reuse_port || (group && sys::groups_need_reuse_port);
+  if (share && sys::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
+    return {sys::last_error(), {"", "", "setsockopt"}};
+  return options.control ? options.control(fd) : Error();
+}
+
 // Opens and binds a socket, for listen and listen_packet.
 template <class H>
 Result<H> bind_to(std::string_view network_name, std::string_view address,
-                  const ListenOptions& options, bool packets) {
+                  const ListenOptions& options) {
+  constexpr bool packets = std::is_same_v<H, PacketConn>;
   Addr addr;
   const auto fail = [&](const Error& cause, const std::string& subject) {
     return Result<H>{
         H(),
         {cause.code(),
-         {"listen", std::string(network_name), addr, {}, subject}}};
+         {"listen", std::string(network_name), subject, "", addr}}};
   };
   const Network* network = find_network(network_name);
   if (!network) return {H(), no_network("listen", network_name)};
@@ -3710,16 +3759,8 @@ Result<H> bind_to(std::string_view network_name, std::string_view address,
   Descriptor fd = open_for_bind(*network, addr, family);
   if (!fd) return fail(sys::last_error(), "socket");
   const bool group = packets && addr.ip().is_multicast();
-  if ((network->base == "tcp" || group))
-    sys::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
-  if (network->base == "udp")
-    sys::setsockopt(fd.get(), SOL_SOCKET, SO_BROADCAST, 1);
-  if (options.reuse_port &&
-      sys::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1) < 0)
-    return fail(sys::last_error(), "setsockopt");
-  if (options.control)
-    if (const Error refused = options.control(fd.get()))
-      return fail(refused, refused.subject());
+  if (const Error why = prepare_to_bind(fd.get(), *network, group, options))
+    return fail(why, why.subject());
 
   // A group's datagrams arrive at any address; join_group chooses the group.
   sys::Address name;
@@ -3745,7 +3786,8 @@ Result<H> bind_to(std::string_view network_name, std::string_view address,
   const int backlog = options.backlog > 0 ? options.backlog : INT_MAX;
   if (!packets && sys::listen(made.fd, backlog) < 0)
     return fail(sys::last_error(), "listen");
-  if (packets) made.file = {};  // a unixgram socket's file stays
+  // The file of a unixgram socket stays; we knew of it for failures only.
+  if (packets) made.file = {};
   return {std::move(handle)};
 }
 
@@ -3779,7 +3821,7 @@ inline namespace NETLITE_BUILD {
 inline Result<Listener> listen(std::string_view network,
                                std::string_view address,
                                const ListenOptions& options) {
-  return internal::bind_to<Listener>(network, address, options, false);
+  return internal::bind_to<Listener>(network, address, options);
 }
 
 inline Result<Conn> accept(const Listener& listener) {
@@ -3792,7 +3834,7 @@ inline Result<Conn> accept(const Listener& listener) {
 inline Result<PacketConn> listen_packet(std::string_view network,
                                         std::string_view address,
                                         const ListenOptions& options) {
-  return internal::bind_to<PacketConn>(network, address, options, true);
+  return internal::bind_to<PacketConn>(network, address, options);
 }
 
 }  // namespace NETLITE_BUILD
@@ -3832,7 +3874,7 @@ inline Result<unsigned> find_interface(const Use& use,
 }
 
 inline Error change_group(const Conn& packets, const IP& group,
-                          const std::string& interface, int option) {
+                          const std::string& interface_name, int option) {
   const Use use(packets);
   if (!use) return use.failure("set");
   const int family = group.unmap().is4() ? AF_INET : AF_INET6;
@@ -3842,7 +3884,8 @@ inline Error change_group(const Conn& packets, const IP& group,
   to_kernel(Addr("udp", group, 0), family, address);
   group_req request{};
   std::memcpy(&request.gr_group, &address.storage, sizeof address.storage);
-  const std::string& name = interface.empty() ? group.zone() : interface;
+  const std::string& name =
+      interface_name.empty() ? group.zone() : interface_name;
   if (!name.empty()) {
     const auto [index, err] = find_interface(use, name);
     if (err) return err;
@@ -3879,10 +3922,10 @@ inline Result<std::size_t> write_to(const Conn& packets, Bytes bytes,
   const internal::Use use(packets);
   if (!use) return {0, use.failure("write")};
   const auto fail = [&](std::error_code why, const std::string& subject) {
-    return Result<std::size_t>{
-        0,
-        {why,
-         {"write", std::string(use->network.name), use->local, to, subject}}};
+    return Result<std::size_t>{0,
+                               {why,
+                                {"write", std::string(use->network.name),
+                                 subject, "", use->local, to}}};
   };
   if (use->remote) return fail(write_to_connected, "");
   if (!to) return fail(missing_address, "");
@@ -3902,12 +3945,14 @@ inline Result<std::size_t> write_to(const Conn& packets, Bytes bytes,
 }
 
 inline Error join_group(const Conn& packets, const IP& group,
-                        const std::string& interface) {
-  return internal::change_group(packets, group, interface, MCAST_JOIN_GROUP);
+                        const std::string& interface_name) {
+  return internal::change_group(packets, group, interface_name,
+                                MCAST_JOIN_GROUP);
 }
 inline Error leave_group(const Conn& packets, const IP& group,
-                         const std::string& interface) {
-  return internal::change_group(packets, group, interface, MCAST_LEAVE_GROUP);
+                         const std::string& interface_name) {
+  return internal::change_group(packets, group, interface_name,
+                                MCAST_LEAVE_GROUP);
 }
 
 inline Error set_multicast_ttl(const Conn& packets, int hops) {
@@ -4007,21 +4052,19 @@ inline Result<Credentials> peer_credentials(const Conn& conn) {
 inline Result<std::string> read_until(Reader& reader, char end,
                                       std::size_t limit) {
   std::string& ahead = internal::Access::ahead(reader);
-  std::size_t& used = internal::Access::used(reader);
   const auto take = [&](std::size_t n) {
-    used += n;
-    return ahead.substr(used - n, n);
+    std::string taken = ahead.substr(0, n);
+    ahead.erase(0, n);
+    return taken;
   };
   for (std::size_t looked = 0;;) {
-    const std::string_view here = reader.buffered();
-    const std::size_t at = here.find(end, looked);
+    const std::size_t at = ahead.find(end, looked);
     if (at < limit) return {take(at + 1)};
-    if (here.size() >= limit)
+    if (ahead.size() >= limit)
       return {{},
               internal::failure("read", internal::Access::socket(reader.conn()),
                                 make_error_code(limit_exceeded))};
-    looked = here.size();
-    ahead.erase(0, std::exchange(used, 0));
+    looked = ahead.size();
     ahead.resize(looked + 4096);
     const auto [n, err] = read(reader.conn(), {&ahead[looked], 4096});
     ahead.resize(looked + n);
@@ -4040,10 +4083,10 @@ inline Result<std::string> read_line(Reader& reader, std::size_t limit) {
 }
 
 inline Result<std::size_t> read(Reader& reader, Buffer buffer) {
-  const std::string_view ahead = reader.buffered();
+  std::string& ahead = internal::Access::ahead(reader);
   if (ahead.empty()) return read(reader.conn(), buffer);
   const std::size_t n = ahead.copy(buffer.data(), buffer.size());
-  internal::Access::used(reader) += n;
+  ahead.erase(0, n);
   return {n};
 }
 
@@ -4113,7 +4156,7 @@ inline Result<std::uint64_t> send_file(const Conn& to, int descriptor) {
 inline Result<std::uint64_t> send_file(const Conn& to,
                                        const std::string& path) {
   const internal::Descriptor fd(sys::open(path));
-  if (!fd) return {0, {sys::last_error(), {"open", "", {}, {}, path}}};
+  if (!fd) return {0, {sys::last_error(), {"open", "", path}}};
   return send_file(to, fd.get());
 }
 
@@ -4146,12 +4189,6 @@ struct GroupState {
   }
 };
 
-// An exception that left a task, as an error.
-inline Error task_error(const std::string& what) {
-  if (what.empty()) return {};
-  return {task_failed, {"", "", {}, {}, "", ": " + what}};
-}
-
 }  // namespace internal
 
 inline Group::Group(std::size_t limit)
@@ -4168,36 +4205,6 @@ inline Error wait(Group& group) {
 
 namespace internal {
 inline namespace NETLITE_BUILD {
-
-// A function and its arguments, to be called once.
-template <class F, class Args>
-struct Task {
-  F f;
-  Args args;
-};
-template <class F, class... Args>
-auto make_task(F f, Args... args) {
-  using All = decltype(std::make_tuple(std::move(args)...));
-  return std::make_shared<Task<F, All>>(
-      Task<F, All>{std::move(f), std::make_tuple(std::move(args)...)});
-}
-
-// Calls it; the error that it returned, or an exception as one. What it owns
-// is gone before its end is told.
-template <class F, class Args>
-Error run_task(std::shared_ptr<Task<F, Args>> task) {
-  Error err;
-  const std::string what = sys::guarded([&] {
-    if constexpr (std::is_convertible_v<decltype(std::apply(
-                                            task->f, std::move(task->args))),
-                                        Error>)
-      err = std::apply(task->f, std::move(task->args));
-    else
-      std::apply(task->f, std::move(task->args));
-  });
-  task.reset();
-  return what.empty() ? err : task_error(what);
-}
 
 // What a server knows of its connections.
 struct Serving {
@@ -4292,16 +4299,16 @@ inline namespace NETLITE_BUILD {
 template <class F, class... Args>
 Error go(Group& group, F f, Args... args) {
   const auto state = internal::Access::state(group);
+  auto task = [f = std::move(f),
+               all = std::make_tuple(std::move(args)...)]() mutable {
+    return std::apply(f, std::move(all));
+  };
   state->begin();
-  const int error =
-      internal::start([state, task = internal::make_task(
-                                  std::move(f), std::move(args)...)]() mutable {
-        state->end(internal::run_task(std::move(task)));
-      });
+  const int error = internal::start(
+      std::move(task), [state](const Error& err) { state->end(err); });
   if (error == 0) return {};
   state->end({});
-  return {{error, std::system_category()},
-          {"go", "", {}, {}, "pthread_create"}};
+  return {{error, std::system_category()}, {"go", "", "pthread_create"}};
 }
 
 template <class Handler>
@@ -4330,9 +4337,8 @@ Error serve(const Listener& listener, Handler handler,
     pause = std::chrono::milliseconds(5);
     const std::size_t place = serving->begin(conn);
     const int error = internal::start(
-        [serving, place, task = internal::make_task(handler, conn)]() mutable {
-          serving->end(place, internal::run_task(std::move(task)));
-        });
+        [handler, conn = conn]() mutable { return handler(std::move(conn)); },
+        [serving, place](const Error& why) { serving->end(place, why); });
     if (error)
       serving->end(
           place,
@@ -4491,8 +4497,7 @@ inline namespace NETLITE_BUILD {
 
 inline Result<Poller> make_poller() {
   const auto fail = [](const char* call) {
-    return Result<Poller>{{},
-                          {sys::last_error(), {"poller", "", {}, {}, call}}};
+    return Result<Poller>{{}, {sys::last_error(), {"poller", "", call}}};
   };
   Poller poller;
   auto& state = internal::Access::state(poller);
@@ -4526,7 +4531,7 @@ inline Result<std::vector<Event>> wait(const Poller& poller,
   for (;;) {
     const int time = internal::poll_time(deadline.when());
     if (internal::ready_descriptors(*state, ready, time) < 0 && errno != EINTR)
-      return {{}, {sys::last_error(), {"wait", "", {}, {}, "epoll_wait"}}};
+      return {{}, {sys::last_error(), {"wait", "", "epoll_wait"}}};
     std::vector<Event> events = internal::collect(*state, ready);
     const std::lock_guard<std::mutex> lock(state->mutex);
     const bool woken = std::exchange(state->woken, false);

@@ -800,7 +800,7 @@ TEST_CASE("after close every call says closed, in its own name" *
       {net::read(c.client, buffer).error, "read" + both},
       {net::read_full(c.client, buffer).error, "read" + both},
       {net::write(c.client, "x").error, "write" + both},
-      {net::write(c.client, {"x", "y"}).error, "write" + both},
+      {net::write(c.client, {"x", "y"}).error, "writev" + both},
       {net::close(c.client), "close" + both},
       {net::close_read(c.client), "close" + both},
       {net::close_write(c.client), "close" + both},
@@ -1362,6 +1362,21 @@ TEST_CASE("no deadline fires early" * doctest::description("behaviour 42")) {
     REQUIRE(read_error(c.client) == net::timed_out);
     REQUIRE(Clock::now() >= due);
   }
+}
+
+TEST_CASE("a thread that is cancelled in a call leaves nothing behind") {
+  Connected c;
+  std::atomic<pthread_t> reader{};
+  support::Blocked reading([&] {
+    reader = ::pthread_self();
+    char buffer[1];
+    return net::read(c.client, buffer).error;
+  });
+  REQUIRE(::pthread_cancel(reader) == 0);
+  CHECK_FALSE(reading.get());  // it never returned
+  net::must(net::set_deadline(c.client, 10ms));
+  CHECK(read_error(c.client) == net::timed_out);
+  net::must(net::close(c.client));
 }
 
 // https://github.com/capnproto/capnproto/issues/580

@@ -324,6 +324,19 @@ TEST_CASE("a refusal is told once, and traffic goes on" *
   CHECK(text_of(conn) == "hello");
 }
 
+TEST_CASE("a read does not spin while errors are queued that it cannot see") {
+  const net::Conn conn = bounded(net::dial("udp", nobody().string()));
+  net::must(net::set_option(conn, IPPROTO_IP, IP_RECVERR, 1));
+  net::must(net::write(conn, "anybody there?"));
+  char buffer[16];
+  CHECK(net::read(conn, buffer).error == std::errc::connection_refused);
+  // The error queue still has the refusal: poll(2) says POLLERR at once.
+  const auto before = support::cpu_time();
+  net::set_read_deadline(conn, 300ms);
+  CHECK(net::read(conn, buffer).error == net::timed_out);
+  CHECK(support::cpu_time() - before < 150ms);
+}
+
 TEST_CASE("a server does not hear of clients that have gone" *
           description("behaviour 47; bug-case 55")) {
   const net::PacketConn a = server();

@@ -261,6 +261,7 @@ class Pester {
         std::this_thread::sleep_for(2ms);
       }
     });
+    while (count_ == 0) std::this_thread::yield();
   }
   ~Pester() {
     stop_ = true;

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+// What happens when memory runs out: each allocation of a call fails in turn.
+// Then std::bad_alloc comes out of the call, and nothing is lost or hangs.
+
+#include "netlite.hpp"
+
+#include <doctest/doctest.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <new>
+#include <string>
+
+#include "../support.hpp"
+
+namespace {
+
+thread_local int allocations_left = -1;  // negative: any number
+thread_local bool failed = false;
+std::atomic<int> closes_of_nothing{0};
+
+void* allocate(std::size_t size) {
+  if (allocations_left == 0) return failed = true, nullptr;
+  if (allocations_left > 0) --allocations_left;
+  return std::malloc(size ? size : 1);
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+  if (void* memory = allocate(size)) return memory;
+  throw std::bad_alloc();
+}
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return allocate(size);
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+// A descriptor that is closed twice may be somebody else's the second time.
+extern "C" int close(int fd) {
+  const long result = ::syscall(SYS_close, fd);
+  if (result != 0) ++closes_of_nothing;
+  return static_cast<int>(result);
+}
+
+namespace {
+
+using support::TimeLimit;
+
+// Makes the call with its first allocation failing, with its second, and so
+// on, until none fails any more; returns how many there are.
+template <class Call>
+int each_fails(Call call) {
+  call();  // what is made only once is made now
+  const std::size_t open = support::descriptors();
+  for (int n = 0;; ++n) {
+    CAPTURE(n);
+    failed = false;
+    try {
+      allocations_left = n;
+      call();
+      allocations_left = -1;
+    } catch (const std::bad_alloc&) {
+      allocations_left = -1;
+    }
+    CHECK(support::descriptors() == open);
+    CHECK(closes_of_nothing == 0);
+    if (!failed) return n;
+  }
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(TimeLimit, "a socket that finds no memory is closed, once") {
+  const net::Listener listener = net::must(net::listen("tcp", "127.0.0.1:0"));
+  const std::string address = net::addr(listener).string();
+  CHECK(each_fails([] { (void)net::pipe(); }) > 2);
+  CHECK(each_fails([] { (void)net::listen("tcp", "127.0.0.1:0"); }) > 0);
+  CHECK(each_fails([] { (void)net::listen_packet("udp", "127.0.0.1:0"); }) > 0);
+  CHECK(each_fails([&] {
+          const auto dialed = net::dial("tcp", address);
+          const auto accepted = net::accept(listener);
+        }) > 1);
+  // Those whose dial came to nothing stand in the queue, too.
+  net::set_deadline(listener, 0s);
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a Group does not wait for what never began") {
+  net::Group group;
+  std::atomic<int> ran{0};
+  const std::string long_text(100, 'x');
+  const int allocations = each_fails([&] {
+    const net::Error err = net::go(
+        group, [&](const std::string&) { ++ran; }, long_text);
+    CHECK((!err || err == std::errc::not_enough_memory));
+  });
+  CHECK(allocations > 0);
+  CHECK_FALSE(net::wait(group));
+  CHECK(ran >= 2);
+}
