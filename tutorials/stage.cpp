@@ -243,6 +243,7 @@ class Stage {
   void enter(Actor& actor) {
     int ends[2];
     if (::pipe(ends) != 0) fail("pipe");
+    actor.last = heard_ = now();  // before anything that it does
     actor.pid = ::fork();
     if (actor.pid < 0) fail("fork");
     if (actor.pid == 0) become(actor, ends[1]);
@@ -251,7 +252,6 @@ class Stage {
     ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
     actor.from = ends[0];
     actor.where = Actor::on_stage;
-    actor.last = heard_ = now();
   }
 
   // In the child: all that it prints comes to us, the trace in between.
