@@ -167,12 +167,16 @@ class Learner {
     pid_ = ::fork();
     if (pid_ < 0) peers::fail("fork");
     if (pid_ == 0) {
+      ::setpgid(0, 0);  // so that what it starts is ended with it
+      ::dup2(peers::out_of_the_way(::open("/dev/null", O_RDONLY)),
+             STDIN_FILENO);
       ::dup2(printed[1], STDOUT_FILENO);
       ::dup2(printed[1], STDERR_FILENO);
       for (const int fd : {printed[0], printed[1], value[0]}) ::close(fd);
       be_careful();
       std::exit(call(f, value[1]));
     }
+    ::setpgid(pid_, pid_);
     ::close(printed[1]);
     ::close(value[1]);
     printed_ = peers::Descriptor(printed[0]);
@@ -190,16 +194,20 @@ class Learner {
     const auto deadline = peers::Clock::now() + peers::patience;
     std::size_t end;
     while ((end = outcome_.printed.find('\n', seen_)) == std::string::npos) {
-      if (!read(printed_, outcome_.printed, deadline, story)) break;
+      if (!read(printed_, outcome_.printed, deadline, story)) {
+        wait(story);
+        break;
+      }
     }
     const std::string text = outcome_.printed.substr(seen_, end - seen_);
     seen_ = end == std::string::npos ? outcome_.printed.size() : end + 1;
     return text;
   }
 
-  /// Waits for its end. A crash or a hang is a wrong answer; `story` says what
-  /// happened so far.
+  /// Waits until its function has returned. Any other end, or none, is a wrong
+  /// answer; `story` says what happened so far.
   Outcome wait(const std::string& story) {
+    if (ended_) return outcome_;
     const auto deadline = peers::Clock::now() + peers::patience;
     while (read(printed_, outcome_.printed, deadline, story)) {
     }
@@ -211,7 +219,19 @@ class Learner {
     ended_ = true;
     if (WIFSIGNALED(status)) crashed(story, WTERMSIG(status));
     outcome_.code = WEXITSTATUS(status);
+    if (outcome_.value.empty() || outcome_.value.back() != returned)
+      left(story);
+    outcome_.value.pop_back();
     return outcome_;
+  }
+
+  /// The answer is wrong. But if the function is over because it crashed, that
+  /// is the story.
+  [[noreturn]] void wrong(const std::string& story,
+                          const std::string& question) {
+    const auto soon = peers::Clock::now() + std::chrono::milliseconds(100);
+    if (peers::wait_for(over(), POLLIN, soon)) wait(story);
+    judge::wrong(story + calls(), question);
   }
 
   /// Its calls, as a paragraph.
@@ -221,20 +241,29 @@ class Learner {
   }
 
  private:
+  // Said last, by a function that has returned.
+  static constexpr char returned = '.';
+
   // What it throws ends its process, as it would end the learner's program.
   template <class F>
   static int call(F& f, int value) noexcept {
     if constexpr (std::is_same_v<decltype(f()), int>) {
-      return f();
+      const int code = f();
+      tell(value, {returned});
+      return code;
     } else {
-      const std::string text = f();
-      std::size_t at = 0;
-      while (at < text.size()) {
-        const ssize_t n = ::write(value, text.data() + at, text.size() - at);
-        if (n < 0) std::abort();
-        at += static_cast<std::size_t>(n);
-      }
+      tell(value, f());
+      tell(value, {returned});
       return 0;
+    }
+  }
+
+  static void tell(int value, const std::string& text) {
+    std::size_t at = 0;
+    while (at < text.size()) {
+      const ssize_t n = ::write(value, text.data() + at, text.size() - at);
+      if (n < 0) std::abort();
+      at += static_cast<std::size_t>(n);
     }
   }
 
@@ -266,8 +295,8 @@ class Learner {
     constexpr std::size_t enough = 1 << 24;
     if (text.size() > enough) {
       end();
-      wrong(story + "\nYour code gave more than 16 MiB, and went on.",
-            "Which loop never ends?");
+      judge::wrong(story + "\nYour code gave more than 16 MiB, and went on.",
+                   "Which loop never ends?");
     }
     return true;
   }
@@ -276,33 +305,57 @@ class Learner {
     end();
     const std::string its_calls = calls();
     const std::size_t last = its_calls.rfind("\n  ");
-    const bool waits = last == std::string::npos ||
-                       its_calls.find("EAGAIN", last) != std::string::npos;
-    wrong(story + "\nYour code did not come back within " +
-              counted(std::size_t(peers::patience.count()), "second") + "." +
-              its_calls,
-          waits ? "What is it waiting for, and who would have to give that?"
-                : "It does not wait for anybody. Which loop never ends?");
+    const bool is_busy = time_used_ > peers::patience / 10 ||
+                         (last != std::string::npos &&
+                          its_calls.find("EAGAIN", last) == std::string::npos);
+    judge::wrong(
+        story + "\nYour code did not come back within " +
+            counted(std::size_t(peers::patience.count()), "second") + "." +
+            its_words() + its_calls,
+        is_busy ? "It does not wait for anybody. Which loop never ends?"
+                : "What is it waiting for, and who would have to give that?");
   }
 
   [[noreturn]] void crashed(const std::string& story, int signal) const {
-    std::string text = story + "\nYour code crashed: signal " +
-                       std::to_string(signal) + ", " + ::strsignal(signal) +
-                       ".";
-    if (!outcome_.printed.empty())
-      text += "\nIt had printed:\n" + without_end(outcome_.printed);
-    wrong(text + calls(), "Which of your lines ran last?");
+    judge::wrong(story + "\nYour code crashed: signal " +
+                     std::to_string(signal) + ", " + ::strsignal(signal) + "." +
+                     its_words() + calls(),
+                 "Which of your lines ran last?");
+  }
+
+  [[noreturn]] void left(const std::string& story) const {
+    judge::wrong(story +
+                     "\nYour code did not return: it ended the whole program, "
+                     "with exit code " +
+                     std::to_string(outcome_.code) + "." + its_words() +
+                     calls(),
+                 "Which of your lines does that, and what should it do "
+                 "instead?");
+  }
+
+  // The last words that it printed, as a paragraph.
+  std::string its_words() const {
+    constexpr std::size_t shown = 1000;
+    std::string words = without_end(outcome_.printed);
+    if (words.empty()) return {};
+    if (words.size() > shown)
+      words = "... " + words.substr(words.size() - shown);
+    return "\nIt had printed:\n" + words;
   }
 
   void end() {
     if (std::exchange(ended_, true)) return;
-    ::kill(pid_, SIGKILL);
-    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    ::kill(-pid_, SIGKILL);
+    rusage used{};
+    while (::wait4(pid_, nullptr, 0, &used) < 0 && errno == EINTR) {
     }
+    time_used_ = std::chrono::seconds(used.ru_utime.tv_sec) +
+                 std::chrono::microseconds(used.ru_utime.tv_usec);
   }
 
   pid_t pid_ = -1;
   bool ended_ = false;
+  std::chrono::microseconds time_used_{0};  // computing, until it was ended
   peers::Descriptor printed_{};
   peers::Descriptor value_{};
   std::size_t seen_ = 0;
@@ -368,6 +421,14 @@ inline std::string hint(const std::string& folder, const std::string& number) {
   return hint.empty() ? "There is no hint " + number + "." : without_end(hint);
 }
 
+// The first line: which step, and how it went; coloured where run asks for it.
+inline std::string headline(const std::string& step, const char* how,
+                            const char* colour) {
+  const std::string line = step + ": " + how + ".";
+  if (!std::getenv("NETLITE_COLOUR")) return line + "\n";
+  return std::string(colour) + line + "\033[0m\n";
+}
+
 /// Runs a check, and tells what came of it.
 template <class Check>
 int run(const char* file, Check check) {
@@ -378,8 +439,10 @@ int run(const char* file, Check check) {
     Trace::get();
     check();
   } catch (const Verdict& verdict) {
-    std::cout << step
-              << (verdict.code == skipped ? ": skipped.\n\n" : ": not yet.\n\n")
+    std::cout << (verdict.code == skipped
+                      ? headline(step, "skipped", "\033[2m")
+                      : headline(step, "not yet", "\033[1;33m"))
+              << '\n'
               << verdict.text << '\n';
     if (verdict.code != is_wrong) return verdict.code;
     const char* level = std::getenv("HINT");
@@ -393,7 +456,7 @@ int run(const char* file, Check check) {
               << '\n';
     return broken;
   }
-  std::cout << step << ": solved.\n";
+  std::cout << headline(step, "solved", "\033[1;32m");
   return passed;
 }
 

@@ -7,6 +7,7 @@
     pages_test.py transcripts STEP  each transcript equals a real run
     pages_test.py calls STEP        it uses only calls that were introduced
     pages_test.py pictures STEP     the picture shows what a run does
+    pages_test.py ladder            pictures match bytes, whoever cuts them
     pages_test.py links PAGE        each link leads somewhere
     pages_test.py go STEP           its lines of Go compile
     pages_test.py strace STEP       the trace tells what strace(1) tells
@@ -32,7 +33,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
+from xml.etree import ElementTree
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 COURSE = os.path.join(TOP, 'tutorials')
@@ -169,7 +170,10 @@ def listing(step, what):
 
 def transcript(step, what):
     command, _, code = what.partition(', exit ')
-    text, real_code = run(command)
+    # A page shows the calmest of some runs, the one that asked in vain least.
+    text, real_code = min(
+        (run(command) for _ in range(5 if updating else 1)),
+        key=lambda seen: len(re.findall(r'EAGAIN|poll\(', seen[0])))
     if real_code != int(code or 0):
         problem(f'{command}: exit code {real_code}, the page says {code or 0}')
     return text
@@ -245,7 +249,7 @@ def test_transcripts(step):
         if not any(block['what'].split(',')[0] == command for block in found):
             problem(f'the page does not show: {command}')
     for block in found:
-        # On a busy machine, two writes may meet in one read: once more.
+        # On a busy machine two writes may meet in one read: once more.
         for last in (False, False, True):
             before = len(problems)
             text = real(step, block)
@@ -297,6 +301,8 @@ def check_page(page):
         problem('part 8 shall have three lines to remember')
     if parts[8].count('<details>') != 2:
         problem('part 8 shall have two questions with folded answers')
+    if 'Stevens' not in parts[9] or 'bare BSD calls' not in page:
+        problem('the page does not name a book, or how bare BSD calls do it')
     prose = re.sub(r'```.*?```|<!--.*?-->|<[^>]*>', '', page, flags=re.S)
     words = len(prose.split())
     if not 600 <= words <= 900:
@@ -434,13 +440,74 @@ def test_pictures(step):
     if '![' not in read(step, 'README.md'):
         problem('the page does not show picture.svg')
     kept = read(step, 'picture.svg')
+    if 'class="bar"' not in kept:
+        problem('the picture does not show that anybody waits')
+    if ': E' in kept and 'class="rung error' not in kept:
+        problem('the picture does not show errors in their own colour')
+    ElementTree.fromstring(kept)
     if 'localhost' in read(step, 'cast'):
         found = {info[4][0] for info in socket.getaddrinfo('localhost', 0)}
         if found != {'127.0.0.1'}:
             skip('localhost is more than 127.0.0.1 here')
-    for line in difflib.unified_diff(events(kept), events(drawn(step)),
-                                     'the picture', 'a run', lineterm=''):
-        problem(line)
+    differences = []
+    for _ in range(3):
+        differences = list(difflib.unified_diff(
+            events(kept), events(drawn(step)), 'the picture', 'a run',
+            lineterm=''))
+        if not differences:
+            break
+    problems.extend(differences)
+
+
+LADDER_TRACE = '''
+1 2 client 7 7 3 connect 3, 127.0.0.1:80 -1 EINPROGRESS
+3 4 client 7 7 3 getsockname 3, 127.0.0.1:4000 0 -
+2 5 server 8 8 3 accept 3, 127.0.0.1:4000 5 -
+10 11 client 7 7 3 send 3, "abc", 3 3 -
+12 13 client 7 7 3 send 3, "defg", 4 4 -
+14 50000014 server 8 8 5 poll {5 POLLIN}, for ever 1 -
+9 50000020 server 8 8 5 recv 5, "abcde", 5 5 -
+50000021 50000022 server 8 8 5 recv 5, "fg", 5 2 -
+50000023 50000024 client 7 7 3 close 3 0 -
+50000025 50000026 server 8 8 5 recv 5, ..., 5 -1 ECONNRESET
+50000027 50000028 server 8 8 5 close 5 0 -
+'''
+LADDER = '''client: connect 3 127.0.0.1:80
+client: send 3 "abc"
+client: send 3 "defg"
+client: close 3
+server: accept 3 = 5
+server: recv 5 "abcde"
+server: recv 5 "fg"
+server: recv 5: ECONNRESET
+server: close 5
+client: connect 3 127.0.0.1:80 -> server: accept 3 = 5
+client: send 3 "abc" -> server: recv 5 "abcde" (3 bytes)
+client: send 3 "defg" -> server: recv 5 "abcde" (2 bytes)
+client: send 3 "defg" -> server: recv 5 "fg" (2 bytes)
+client: close 3 -> server: recv 5: ECONNRESET (reset)
+'''
+
+
+def test_ladder(_=None):
+    with tempfile.NamedTemporaryFile('w', suffix='.trace') as trace:
+        for line in LADDER_TRACE.split('\n')[1:-1]:
+            *head, rest = line.split(' ', 7)
+            trace.write('\t'.join(head + rest.rsplit(' ', 2)) + '\n')
+        trace.flush()
+
+        def drawn_as(*options):
+            return subprocess.run(
+                [sys.executable, os.path.join(COURSE, 'site/picture'),
+                 *options, trace.name], stdout=subprocess.PIPE, text=True,
+                check=True).stdout
+
+        events_seen, text = drawn_as('--events'), drawn_as()
+        if events_seen != LADDER:
+            report('the ladder', LADDER, events_seen)
+        for words in ('waits 50 ms', '3 + 2 bytes -->', 'reset -->'):
+            if words not in text:
+                problem(f'the ladder as text lacks: {words}\n{text}')
 
 
 # -- strace -------------------------------------------------------------------
@@ -454,7 +521,6 @@ TRACED = ('socket,bind,listen,accept,accept4,connect,shutdown,getsockname,'
 def from_strace(path):
     """Calls on sockets, as (name, descriptor, result)."""
     calls, sockets = [], set()
-    wait_for_line(path, '+++')  # strace may outlive the program for a moment
     with open(path, encoding='utf-8', errors='replace') as file:
         for line in file:
             match = re.match(r'(?:\d+ +)?(\w+)\((?:\[\{fd=)?(\w+).*\) += '
@@ -473,39 +539,30 @@ def from_strace(path):
     return calls
 
 
-def wait_for_line(path, start):
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        with open(path, encoding='utf-8', errors='replace') as file:
-            if any(line.startswith(start) for line in file):
-                return
-        time.sleep(0.01)
-    problem(f'{path} has no line {start}')
-
-
 def test_strace(step):
     strace = shutil.which('strace') or skip('strace is not installed')
     built = os.environ['NETLITE_BUILT']
-    if 'sanitize' in os.environ.get('NETLITE_FLAGS', ''):
-        skip('sanitizers and strace do not go together')
     if subprocess.run([strace, '-qq', '-o', '/dev/null', 'true'],
                       stderr=subprocess.DEVNULL).returncode != 0:
         skip('strace may not trace here')
 
     line = re.search(r'^run: (.*)$', read(step, 'cast'), re.M).group(1)
+    port = free_port()
     actors = [actor.split() for actor in
-              line.replace('PORT', free_port()).split(', ')]
+              line.replace('PORT', port).split(', ')]
     with tempfile.TemporaryDirectory() as folder:
         command = [os.path.join(built, 'stage'), '--trace', folder + '/trace']
         for i, (program, *arguments) in enumerate(actors):
             path = os.path.normpath(os.path.join(step, program))
-            # -D: the program is the stage's child, so that it can be ended.
-            command += [f'actor{i}x', strace, '-D', '-q',
-                        '-o', f'{folder}/{i}', '-e', 'trace=' + TRACED,
+            command += [f'actor{i}x', strace, '-qq', '-o', f'{folder}/{i}',
+                        '-e', 'trace=' + TRACED,
                         os.path.join(built, path.replace('/', '-')),
                         *arguments, '--']
         subprocess.run(command, cwd=COURSE, timeout=60,
                        stdout=subprocess.DEVNULL)
+        with socket.socket() as probe:
+            if probe.connect_ex(('127.0.0.1', int(port))) == 0:
+                problem('the play is over, and its server still runs')
         with open(folder + '/trace', encoding='utf-8') as file:
             lines = [line.rstrip('\n').split('\t') for line in file]
         for i, (program, *_) in enumerate(actors):
@@ -618,6 +675,7 @@ def main():
              'transcripts': test_transcripts, 'calls': test_calls,
              'links': test_links, 'go': test_go, 'strace': test_strace,
              'readme': test_readme, 'pictures': test_pictures,
+             'ladder': test_ladder,
              'update': update}
     if len(sys.argv) < 2 or sys.argv[1] not in tests:
         sys.exit(__doc__)

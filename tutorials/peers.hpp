@@ -36,7 +36,7 @@
 namespace peers {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::chrono::seconds patience{10};
+inline std::chrono::seconds patience{10};
 
 /// Thrown when the other side did not do its part in time; says which.
 struct Waited : std::runtime_error {

@@ -8,7 +8,8 @@
 // that a server listens before its client dials. When nobody but the first is
 // left, or everybody waits for somebody else, they are ended. --alone shows a
 // single program for as long as it runs; --step names the step in advice;
-// --trace keeps the calls in a file, for pictures.
+// --trace keeps the calls in a file, for pictures. NETLITE_COLOUR=1 asks for
+// colours.
 //
 // Order. A call is traced when it has returned, so the lines of two programs
 // may arrive the wrong way round. They are held for a moment and sorted by
@@ -178,8 +179,6 @@ class Stage {
 
   // Returns an exit code: that of the program that failed, if any.
   int play() {
-    const char* no_colour = std::getenv("NO_COLOR");
-    colour_ = ::isatty(STDOUT_FILENO) && !(no_colour && *no_colour);
     for (const Actor& actor : actors)
       width_ = std::max(width_, static_cast<int>(actor.name.size()));
 
@@ -244,10 +243,11 @@ class Stage {
   void enter(Actor& actor) {
     int ends[2];
     if (::pipe(ends) != 0) fail("pipe");
-    actor.last = heard_ = now();  // before it can say a word
+    actor.last = heard_ = now();  // before anything that it does
     actor.pid = ::fork();
     if (actor.pid < 0) fail("fork");
     if (actor.pid == 0) become(actor, ends[1]);
+    if (!alone) ::setpgid(actor.pid, actor.pid);
     ::close(ends[1]);
     ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
     actor.from = ends[0];
@@ -260,7 +260,10 @@ class Stage {
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);  // should we be killed
 #endif
     ::setenv("NETLITE_TRACE", "/dev/stderr", 1);
-    if (!alone) ::dup2(::open("/dev/null", O_RDONLY), STDIN_FILENO);
+    if (!alone) {
+      ::setpgid(0, 0);  // so that what it starts is ended with it
+      ::dup2(::open("/dev/null", O_RDONLY), STDIN_FILENO);
+    }
     ::dup2(to, STDOUT_FILENO);
     ::dup2(to, STDERR_FILENO);
     // The first descriptor that it opens shall be number 3, as on the pages.
@@ -340,30 +343,36 @@ class Stage {
     }
   }
 
-  // Ends whoever is still there. All are stopped first, so that nobody sees
-  // another one's end: whether it could, would be up to chance.
+  // Ends whoever is still there, all at once: nobody shall see another one go.
   void send_off() {
-    Nanoseconds asked = now();
-    int how = SIGTERM;
     for (Actor& actor : actors)
       actor.sent_off |= actor.where == Actor::on_stage;
-    signal_all(SIGSTOP);
+    tell(SIGSTOP);
+    for (const Actor& actor : actors) {
+      siginfo_t stopped;
+      if (actor.where == Actor::on_stage)
+        ::waitid(P_PID, static_cast<id_t>(actor.pid), &stopped,
+                 WSTOPPED | WEXITED | WNOWAIT);
+    }
+    tell(SIGTERM);
+    tell(SIGCONT);
+    const Nanoseconds asked = now();
     while (count(Actor::on_stage) != 0) {
-      signal_all(how);
-      signal_all(SIGCONT);
       look_and_listen();
-      if (now() - asked > patience) how = SIGKILL;
+      if (now() - asked > patience) tell(SIGKILL);
     }
     for (Actor& actor : actors) actor.where = Actor::gone;
   }
 
-  void signal_all(int signal) const {
+  void tell(int signal) const {
     for (const Actor& actor : actors)
-      if (actor.where == Actor::on_stage) ::kill(actor.pid, signal);
+      if (actor.where == Actor::on_stage)
+        ::kill(alone ? actor.pid : -actor.pid, signal);
   }
 
   void remark(std::size_t i, const std::string& text) {
-    hold({++actors[i].last, i, Line::remark, text, {}});
+    actors[i].last = std::max(actors[i].last, heard_) + 1;
+    hold({actors[i].last, i, Line::remark, text, {}});
   }
 
   void hold(Line line) {
@@ -426,7 +435,7 @@ class Stage {
   bool stuck_ = false;
   bool taken_ = false;
   bool refused_ = false;
-  bool colour_ = false;
+  bool colour_ = std::getenv("NETLITE_COLOUR") != nullptr;
   int width_ = 0;
 };
 

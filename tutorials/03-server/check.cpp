@@ -24,25 +24,22 @@ void serves(judge::Learner& learner, std::uint16_t port, int client) {
 
   auto [wire, error] = peers::Wire::dial(port);
   if (error != 0)
-    judge::wrong(who + " dialled your server: " + std::strerror(error) + "." +
-                     learner.calls(),
-                 "What does your server do when a talk is over?");
+    learner.wrong(who + " dialled your server: " + std::strerror(error) + ".",
+                  "What does your server do when a talk is over?");
   wire.send(message);
   try {
     wire.receive_all();
   } catch (const peers::Waited&) {
-    judge::wrong(who + " wrote " + judge::quoted(message) + " and read " +
-                     judge::quoted(wire.got()) +
-                     ". Then it waited for the end of the stream, in vain." +
-                     learner.calls(),
-                 "Who closes a connection?");
+    learner.wrong(who + " wrote " + judge::quoted(message) + " and read " +
+                      judge::quoted(wire.got()) +
+                      ". Then it waited for the end of the stream, in vain.",
+                  "Who closes a connection?");
   }
   if (wire.got() != expected)
-    judge::wrong(who + " wrote " + judge::quoted(message) + " and read " +
-                     judge::quoted(wire.got()) + ", then the stream " +
-                     (wire.was_reset() ? "was reset." : "ended.") +
-                     learner.calls(),
-                 "Who talks with that client?");
+    learner.wrong(who + " wrote " + judge::quoted(message) + " and read " +
+                      judge::quoted(wire.got()) + ", then the stream " +
+                      (wire.was_reset() ? "was reset." : "ended."),
+                  "Who talks with that client?");
 }
 
 void ends_after_three(judge::Learner& learner, std::uint16_t port) {
@@ -54,14 +51,13 @@ void ends_after_three(judge::Learner& learner, std::uint16_t port) {
     try {
       got = wire.receive_all();
     } catch (const peers::Waited&) {
-      judge::wrong(
-          "Three clients were served. Your server goes on." + learner.calls(),
-          "Where does it count?");
+      learner.wrong("Three clients were served. Your server goes on.",
+                    "Where does it count?");
     }
     if (!got.empty())
-      judge::wrong("Three clients were served, and then a fourth: it read " +
-                       judge::quoted(got) + "." + learner.calls(),
-                   "Where does your server count?");
+      learner.wrong("Three clients were served, and then a fourth: it read " +
+                        judge::quoted(got) + ".",
+                    "Where does your server count?");
   }
   const auto outcome = learner.wait("Three clients were served.");
   if (outcome.code != 0)
@@ -80,6 +76,9 @@ int main() {
         story + "\nIt waits for your server to say where it listens. (Words " +
         "stay in a buffer until\nyour code says std::endl.)");
     const std::uint16_t port = port_in(line);
+    if (line.empty())
+      judge::wrong(story + "\nYour server returned, and had said nothing.",
+                   "How are its clients to know where it listens?");
     if (port == 0)
       judge::wrong(
           story + "\nYour server said " + judge::quoted(line) +

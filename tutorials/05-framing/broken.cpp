@@ -25,7 +25,7 @@ int main(int argc, char** argv) {
   // [mistake]
   int messages = 0;
   for (;;) {
-    char buffer[1024];
+    char buffer[4096];
     auto [n, err] = net::read(conn, buffer);
     if (err == net::eof) break;
     if (err) return fail(err);

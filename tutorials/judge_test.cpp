@@ -1,0 +1,163 @@
+// What a learner's code may do to the judge, and what the judge makes of it.
+// It must survive everything, say it in a clear word, and leave nothing behind.
+#include "judge.hpp"
+
+#include <iostream>
+#include <string>
+#include <vector>
+
+namespace {
+
+int failed = 0;
+
+void expect(const std::string& what, bool is_so, const std::string& seen) {
+  if (is_so) return;
+  ++failed;
+  std::cout << "FAILED: " << what << "\n" << seen << "\n\n";
+}
+
+// What the judge says when a learner does this; nothing when it has passed.
+template <class F>
+std::string verdict_on(F f, judge::Outcome* outcome = nullptr) {
+  try {
+    judge::Learner learner(f);
+    const judge::Outcome seen = learner.wait("The peer did nothing.");
+    if (outcome) *outcome = seen;
+    return {};
+  } catch (const judge::Verdict& verdict) {
+    return verdict.text;
+  }
+}
+
+template <class F>
+void says(const std::string& what, const std::vector<std::string>& words, F f) {
+  const std::string text = verdict_on(f);
+  for (const std::string& word : words)
+    expect(what + " is told: " + word, text.find(word) != std::string::npos,
+           text);
+}
+
+void what_returns_is_passed_on() {
+  judge::Outcome outcome;
+  std::string text = verdict_on(
+      [] {
+        std::cout << "printed";
+        return 7;
+      },
+      &outcome);
+  expect("an exit code", text.empty() && outcome.code == 7, text);
+  expect("what was printed", outcome.printed == "printed", outcome.printed);
+
+  const std::string every_byte("a\0b\n..", 6);
+  text = verdict_on([&] { return every_byte; }, &outcome);
+  expect("a text", text.empty() && outcome.value == every_byte, outcome.value);
+  text = verdict_on([] { return std::string(); }, &outcome);
+  expect("an empty text", text.empty() && outcome.value.empty(), text);
+}
+
+void what_does_not_return_is_told() {
+  says("exit", {"ended the whole program, with exit code 0"}, []() -> int {
+    std::cout << "Bye." << std::endl;
+    std::exit(0);
+  });
+  says("_exit", {"ended the whole program, with exit code 3"},
+       []() -> std::string { ::_exit(3); });
+  says("a signal", {"crashed: signal 6, Aborted", "It had printed:\nfarewell"},
+       []() -> int {
+         std::cout << "farewell" << std::endl;
+         std::abort();
+       });
+  says("a throw", {"crashed: signal 6"}, []() -> int { throw 42; });
+#ifndef NETLITE_SANITIZED  // their own memory has no such limit
+  says("a loop that eats memory", {"crashed: signal 6", "bad_alloc"}, [] {
+    std::string all;
+    for (;;) all.append(1 << 20, 'x');
+    return all;
+  });
+#endif
+  says("a loop that prints", {"more than 16 MiB", "Which loop"}, []() -> int {
+    const std::string line(4096, 'x');
+    for (;;) std::cout << line << std::endl;
+  });
+}
+
+void what_hangs_is_ended() {
+  const auto usual = peers::patience;
+  peers::patience = std::chrono::seconds(1);
+  says("a loop", {"within 1 second.", "It had printed:\nround", "Which loop"},
+       []() -> int {
+         std::cout << "round and round" << std::endl;
+         for (volatile bool on = true; on;) continue;
+         return 0;
+       });
+  says("one that has stopped", {"did not come back"}, []() -> int {
+    std::raise(SIGSTOP);
+    return 0;
+  });
+  peers::patience = usual;
+}
+
+void what_it_must_not_touch() {
+  expect("a signal to its whole group does not reach the judge",
+         verdict_on([] {
+           return ::kill(0, SIGTERM);
+         }).find("signal 15, Terminated") != std::string::npos,
+         "");
+  judge::Outcome outcome;
+  verdict_on(
+      [] {
+        std::string word;
+        return std::cin >> word ? 1 : 0;
+      },
+      &outcome);
+  expect("it reads nothing from the terminal", outcome.code == 0, "");
+  expect("it may use up descriptors", verdict_on([] {
+                                        while (::dup(0) >= 0) continue;
+                                        return 0;
+                                      }).empty(),
+         "");
+
+  // A process that it starts is ended with it: nobody holds this pipe then.
+  int held[2];
+  if (::pipe(held) != 0) peers::fail("pipe");
+  const auto usual = std::exchange(peers::patience, std::chrono::seconds(1));
+  says("a process that stays", {"did not come back"}, [&] {
+    if (::fork() == 0)
+      for (;;) ::pause();
+    return 0;
+  });
+  peers::patience = usual;
+  ::close(held[1]);
+  expect("what it has started is gone",
+         peers::wait_for(held[0], POLLIN, peers::Clock::now() + usual), "");
+  ::close(held[0]);
+}
+
+void line_by_line() {
+  judge::Learner learner([]() -> int {
+    std::cout << "one\ntwo" << std::endl;
+    std::abort();
+  });
+  expect("the first line", learner.line("") == "one", "");
+  expect("the second", learner.line("") == "two", "");
+  try {
+    learner.line("The judge waits for three.");
+    expect("a crash instead of a line is told", false, "");
+  } catch (const judge::Verdict& verdict) {
+    expect("a crash instead of a line is told",
+           verdict.text.find("three.\nYour code crashed") != std::string::npos,
+           verdict.text);
+  }
+}
+
+}  // namespace
+
+int main() {
+  judge::Trace::get();
+  what_returns_is_passed_on();
+  what_does_not_return_is_told();
+  what_hangs_is_ended();
+  what_it_must_not_touch();
+  line_by_line();
+  return failed == 0 ? 0 : 1;
+}
