@@ -12,6 +12,7 @@
     pages_test.py go STEP           its lines of Go compile
     pages_test.py strace STEP       the trace tells what strace(1) tells
     pages_test.py readme            README.md's programs and lines compile
+    pages_test.py answers           those of how-do-i.md compile
     pages_test.py update STEP       writes listings and transcripts anew
 
 A comment before a fenced block says where the block comes from:
@@ -292,8 +293,13 @@ def check_page(page):
         problem(f'the headings are {headings}, and should be {wanted}')
         return
     parts = re.split(r'^## .*$', page, flags=re.M)
-    if len(re.findall(r'\*\*\w[^*]*\*\*', parts[3])) != 1:
+    bold = re.findall(r'\*\*(\w[^*]*)\*\*', parts[3])
+    if len(bold) != 1:
         problem('part 3 shall have one new word, in bold')
+    explained = re.findall(r'^## (.*)$', read('glossary.md'), re.M)
+    for word in bold:
+        if word not in explained:
+            problem(f'the word "{word}" is not in glossary.md')
     for number in (1, 2, 3):
         if f'<summary>Hint {number}</summary>' not in parts[7]:
             problem(f'part 7 has no hint {number}')
@@ -592,7 +598,7 @@ def compile_cpp(text, *flags):
             [*os.environ.get('CXX', 'c++').split(), *flags, 'main.cpp', '-o',
              'main'], cwd=folder, stderr=subprocess.PIPE, text=True)
         if done.returncode != 0:
-            problem('README.md has something that does not compile:\n' +
+            problem('the page has something that does not compile:\n' +
                     done.stderr[:2000])
             return None
         if '-fsyntax-only' in flags:
@@ -621,10 +627,8 @@ def test_readme(_=None):
     rows = re.findall(r'^\| `(.+?)` \| `(.+?)` \|$', page, re.M)
     if len(rows) < 10:
         problem('README.md has no table of Go and C++')
-    # What declares its names hides the table's; the comments hide nothing.
-    lines = ''.join('  {\n    %s;\n  }\n' % re.sub(' *;? *(//.*)?$', '', cpp)
-                    for _, cpp in rows)
-    compile_cpp(TABLE % lines, '-std=c++17', '-fsyntax-only')
+    # The comments hide nothing.
+    compile_lines(re.sub(' *;? *(//.*)?$', '', cpp) + ';' for _, cpp in rows)
 
     for name, text in re.findall(
             r'<!-- file: (\S+) -->\n```\w*\n(.*?)```', page, re.S):
@@ -635,14 +639,30 @@ def test_readme(_=None):
                 problem(f'README.md: {name} has no line {line.strip()!r}')
 
 
-TABLE = '''#include "netlite.hpp"
+def test_answers(_=None):
+    answers = re.findall(r'^```cpp\n(.*?)^```$', read('how-do-i.md'),
+                         re.M | re.S)
+    if len(answers) < 10:
+        problem('how-do-i.md has no answers')
+    compile_lines(answers)
+
+
+def compile_lines(fragments):
+    """Each in a block of its own: what it declares hides what is given."""
+    compile_cpp(GIVEN % ''.join(f'  {{\n{fragment}\n  }}\n'
+                                for fragment in fragments),
+                '-std=c++17', '-fsyntax-only', '-Werror')
+
+
+GIVEN = '''#include "netlite.hpp"
 #include <iostream>
 namespace net = netlite;
 using namespace std::chrono_literals;
 void handle(net::Conn conn);
-void table(net::Conn conn, net::Conn from, net::Conn to, net::Listener listener,
+void given(net::Conn conn, net::Conn from, net::Conn to, net::Listener listener,
            net::PacketConn packets, net::Addr address, net::Error err,
-           char (&buffer)[64], std::string head, std::string body) {
+           char (&buffer)[64], std::string head, std::string body,
+           int descriptor) {
 %s}
 '''
 
@@ -674,8 +694,8 @@ def main():
     tests = {'structure': test_structure, 'listings': test_listings,
              'transcripts': test_transcripts, 'calls': test_calls,
              'links': test_links, 'go': test_go, 'strace': test_strace,
-             'readme': test_readme, 'pictures': test_pictures,
-             'ladder': test_ladder,
+             'readme': test_readme, 'answers': test_answers,
+             'pictures': test_pictures, 'ladder': test_ladder,
              'update': update}
     if len(sys.argv) < 2 or sys.argv[1] not in tests:
         sys.exit(__doc__)
