@@ -5,7 +5,8 @@
     site_test.py build     the same pages each time, with and without a theme
     site_test.py links     every link leads to a page and a place in it
     site_test.py browser   Chromium shows all pages well
-    site_test.py shots FOLDER PAGE...    keeps pictures of pages, for people
+    site_test.py shots SITE FOLDER PAGE...
+                              keeps pictures of a built site's pages, for people
 
 `browser` looks at each page 1280 and 400 pixels wide, light and dark: no error
 on the console, no scrolling sideways, no markup left in the text, and text that
@@ -379,9 +380,10 @@ for (const id of ['doc-content', null])
 '''
 
 
-def shots(folder, where, *views):
+def shots(folder, site, where, *views):
     """PAGE@PIXELS is scrolled down so far."""
-    site = build(folder)
+    site = os.path.abspath(site)
+    os.makedirs(where, exist_ok=True)
     browser = Browser(os.path.join(folder, 'profile'))
     try:
         for view in views:
