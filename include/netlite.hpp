@@ -41,7 +41,10 @@
 // Two macros are yours to define, for the compiler (-D...), not in the code:
 //   NETLITE_TRACE     compiles in the trace of every BSD call; it then runs
 //                     when the environment has NETLITE_TRACE=1 or =FILE.
-//   NETLITE_PORTABLE  uses the portable half of netlite::sys on Linux too.
+//   NETLITE_PORTABLE  uses the portable half of netlite::sys on Linux too; for
+//                     all files of a program or none.
+// (std::min and std::max come with <string> in every known library; <algorithm>
+// would add a tenth to the time that this header takes to compile.)
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -520,7 +523,7 @@ Result<std::vector<Interface>> interfaces();
 /// copies of it refer to the same one. The last copy closes it - what Go
 /// programs write as `defer conn.Close()`. All calls on one handle may come
 /// from any thread. A default-constructed handle refers to nothing; calls on
-/// it give `closed`.
+/// it give `closed`. After fork(2), use a handle in one of the processes only.
 class Handle {
  public:
   /// Refers to nothing.
@@ -742,9 +745,9 @@ inline namespace NETLITE_BUILD {
 /// A name may have several addresses: they are tried in turn, and the second
 /// family gets its chance after 300 ms or when the first has failed (RFC
 /// 8305); when all fail, the first error is told. An empty host means this
-/// machine. Never returns a connection to itself. Errors: those of connect(2),
-/// timed_out, the resolver's, and those of a bad address. Go: `net.Dial`,
-/// `Dialer.Dial`.
+/// machine: 127.0.0.1, or ::1 for tcp6 and udp6. Never returns a connection to
+/// itself. Errors: those of connect(2), timed_out, the resolver's, and those of
+/// a bad address. Go: `net.Dial`, `Dialer.Dial`.
 Result<Conn> dial(std::string_view network, std::string_view address,
                   const DialOptions& options = {});
 
@@ -755,8 +758,8 @@ Result<Conn> dial_timeout(std::string_view network, std::string_view address,
                           std::chrono::duration<Rep, Period> timeout);
 
 /// Makes two connected ends within this process: socketpair(2). Bytes written
-/// to one are read from the other. Go: `net.Pipe`, except that the kernel
-/// buffers here, so a write need not wait for the read.
+/// to one are read from the other. Errors: EMFILE and kin. Go: `net.Pipe`,
+/// except that the kernel buffers here, so a write need not wait for the read.
 Pipe pipe();
 
 /// Reads what is there, at least one byte, at most the buffer. Blocks until
@@ -793,16 +796,18 @@ Result<std::size_t> write(const Conn& conn,
 /// Closes the socket for all its handles. Wakes every call that is blocked on
 /// it with `closed`; the descriptor is released when the last of them has
 /// left. Written bytes still reach the peer; unread ones make the peer see a
-/// reset (RFC 1122, 4.2.2.13). Does not block unless SO_LINGER is set. A
-/// second close gives `closed`. Go: `Conn.Close`, `Listener.Close`.
+/// reset (RFC 1122, 4.2.2.13). Does not block, except for whoever leaves last
+/// where SO_LINGER is set. A second close gives `closed`. Go: `Conn.Close`,
+/// `Listener.Close`.
 Error close(const Handle& handle);
 
-/// Ends what we read: a blocked read gets `eof`. shutdown(2), SHUT_RD.
-/// Go: `TCPConn.CloseRead`.
+/// Ends what we read: a blocked read gets `eof`. shutdown(2), SHUT_RD. Errors:
+/// `closed`, ENOTCONN when the connection is over. Go: `TCPConn.CloseRead`.
 Error close_read(const Conn& conn);
 
 /// Ends what we write: the peer reads `eof` after the last byte, and may go on
-/// writing. shutdown(2), SHUT_WR. Go: `TCPConn.CloseWrite`.
+/// writing. shutdown(2), SHUT_WR. Errors as close_read. Go:
+/// `TCPConn.CloseWrite`.
 Error close_write(const Conn& conn);
 
 /// The address of this end; stays valid after close. Go: `LocalAddr`.
@@ -815,7 +820,8 @@ const Addr& remote_addr(const Conn& conn);
 /// Sets the deadline of all reads and writes (on a Listener: of accept), now
 /// and later, also of calls that are blocked already. A call that finds it
 /// passed gives `timed_out`, even when data waits; move or clear it
-/// (`no_deadline`), and the connection works on. Go: `SetDeadline`.
+/// (`no_deadline`), and the connection works on. Does not block. Error:
+/// `closed`. Go: `SetDeadline`.
 Error set_deadline(const Handle& handle, Deadline deadline);
 /// The same for reads and accept only. Go: `SetReadDeadline`.
 Error set_read_deadline(const Handle& handle, Deadline deadline);
@@ -823,7 +829,9 @@ Error set_read_deadline(const Handle& handle, Deadline deadline);
 Error set_write_deadline(const Handle& handle, Deadline deadline);
 
 /// Sends small writes at once (the default), or lets TCP hold them back while
-/// earlier ones are under way (Nagle). TCP_NODELAY. Go: `SetNoDelay`.
+/// earlier ones are under way (Nagle). TCP_NODELAY. Errors of this and all
+/// other options: `closed`, or what setsockopt(2) says, EINVAL for a number
+/// that makes no sense. Go: `SetNoDelay`.
 Error set_no_delay(const Conn& conn, bool on);
 
 /// Probes a silent peer after `idle`, then every `interval`, and gives up
@@ -862,7 +870,9 @@ int native_handle(const Handle& handle);
 Result<int> duplicate(const Handle& handle);
 
 /// Makes a Conn of a connected descriptor, which belongs to it from then on;
-/// with an error it stays the caller's. Go: `net.FileConn`.
+/// with an error it stays the caller's. It becomes close-on-exec, and
+/// non-blocking for all who share it, such as a parent process. Errors:
+/// ENOTSOCK, ENOTCONN and kin, unexpected_address_type. Go: `net.FileConn`.
 Result<Conn> conn_from(int descriptor);
 /// The same for a listening descriptor. Go: `net.FileListener`.
 Result<Listener> listener_from(int descriptor);
@@ -932,17 +942,23 @@ Packet read_from(const Conn& packets, Buffer buffer);
 Result<std::size_t> write_to(const Conn& packets, Bytes bytes, const Addr& to);
 
 /// Joins a multicast group, on the named interface or on one that the system
-/// chooses. RFC 3678. Go: `ipv4.PacketConn.JoinGroup`.
+/// chooses. ip(7), ipv6(7), RFC 3678. Errors of this and the next: ENODEV for
+/// an unknown interface, EADDRINUSE when joined already, EADDRNOTAVAIL when
+/// not joined, EINVAL, no_suitable_address for a group of the other family.
+/// Go: `ipv4.PacketConn.JoinGroup`.
 Error join_group(const Conn& packets, const IP& group,
                  const std::string& interface_name = "");
-/// Leaves a multicast group again.
+/// Leaves a multicast group again. Go: `ipv4.PacketConn.LeaveGroup`.
 Error leave_group(const Conn& packets, const IP& group,
                   const std::string& interface_name = "");
 /// How many routers a multicast datagram may pass: 0 (this machine) to 255.
+/// Go: `ipv4.PacketConn.SetMulticastTTL`.
 Error set_multicast_ttl(const Conn& packets, int hops);
 /// Whether this machine hears its own multicast datagrams (the default).
+/// Go: `ipv4.PacketConn.SetMulticastLoopback`.
 Error set_multicast_loopback(const Conn& packets, bool on);
-/// The interface that multicast datagrams leave by.
+/// The interface that multicast datagrams leave by. Error: ENODEV.
+/// Go: `ipv4.PacketConn.SetMulticastInterface`.
 Error set_multicast_interface(const Conn& packets, const std::string& name);
 
 }  // namespace NETLITE_BUILD
@@ -965,8 +981,9 @@ Error send_descriptor(const Conn& conn, int descriptor);
 
 /// Receives one descriptor, close-on-exec, with the byte that carries it; it
 /// is the caller's to close. Never takes more than one: a second in the same
-/// message is closed, and told by `truncated`. no_descriptor when the byte
-/// came alone. Blocks as read. unix(7), SCM_RIGHTS.
+/// message is closed, and told by `truncated` beside the first. no_descriptor
+/// when the byte came alone: the value is -1 whenever there is none. Blocks as
+/// read. unix(7), SCM_RIGHTS.
 Result<int> receive_descriptor(const Conn& conn);
 
 /// Who is at the other end? unix(7), SO_PEERCRED; getpeereid(3).
@@ -1025,8 +1042,9 @@ Result<std::size_t> read_full(Reader& reader, Buffer buffer);
 /// as of read, gives what came before. Go: `io.ReadAll`.
 Result<std::string> read_all(const Conn& conn, std::size_t limit);
 
-/// Copies from one connection to another until the first ends. Blocks. Returns
-/// how many bytes were written. Errors as read and write. Go: `io.Copy`.
+/// Copies from one connection to another until the first ends, which datagrams
+/// never do. Blocks. Returns how many bytes were written. Errors as read and
+/// write. Go: `io.Copy`.
 Result<std::uint64_t> copy(const Conn& to, const Conn& from);
 
 /// Writes a file, from the descriptor's position to its end. Blocks. Returns
@@ -1053,7 +1071,7 @@ class Group {
   explicit Group(std::size_t limit = 0);
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
-  /// Waits for the tasks that still run.
+  /// Waits for the tasks that still run; `wait` also tells how they ended.
   ~Group();
 
  private:
@@ -1072,7 +1090,8 @@ struct ServeOptions {
   /// How long handlers may go on after the listener was closed; then their
   /// connections are closed too.
   std::chrono::nanoseconds grace{std::chrono::seconds(5)};
-  /// Hears of failed accepts, failed thread starts, exceptions in handlers.
+  /// Hears of failed accepts, failed thread starts, and what handlers return
+  /// or throw, from one thread at a time: it should be quick.
   Report on_error{};
 };
 
@@ -1084,16 +1103,18 @@ Error wait(Group& group);
 inline namespace NETLITE_BUILD {
 
 /// Runs `f(args...)` in a thread of its own; copies the arguments. Blocks
-/// while the group is at its limit. An exception ends only that task. Error:
-/// what pthread_create(3) says; the task then did not run. Go: `go f(args)`.
+/// while the group is at its limit - for ever, if it is a task of the full
+/// group that calls. An exception ends only that task. Error: what
+/// pthread_create(3) says, ENOMEM; the task then did not run. Go: `go f(args)`.
 template <class F, class... Args>
 Error go(Group& group, F f, Args... args);
 
-/// Accepts connections and runs `handler(conn)` for each in a thread of its
-/// own. Blocks until the listener is closed and its handlers have ended; then
-/// returns nil. One client's misfortune - a reset, an exception in its
+/// Accepts connections and runs a copy of `handler` for each, in a thread of
+/// its own. Blocks until the listener is closed and its handlers have ended;
+/// then returns nil. One client's misfortune - a reset, an exception in its
 /// handler, a thread that cannot start, a full descriptor table - costs that
-/// client at most, and `on_error` hears of it. Go: `http.Server.Serve`.
+/// client at most, and `on_error` hears of it. A deadline of the listener ends
+/// it too, with `timed_out`. Go: `http.Server.Serve`.
 template <class Handler>
 Error serve(const Listener& listener, Handler handler,
             const ServeOptions& options = {});
@@ -1135,20 +1156,23 @@ class Poller {
 
 inline namespace NETLITE_BUILD {
 
-/// Makes a Poller. Errors: those of epoll_create(2) and eventfd(2).
+/// Makes a Poller. Errors: EMFILE and kin, of epoll_create(2) and eventfd(2).
 Result<Poller> make_poller();
 
 /// Watches a handle for a sum of `Interest`s, until `unwatch` or close;
-/// watching it again changes interest and key. Any thread may call it.
+/// watching it again changes interest and key. The Poller has a handle of its
+/// own: dropping yours does not close the socket. Any thread may call it; it
+/// does not block. Errors: `closed`, and those of epoll_ctl(2).
 Error watch(const Poller& poller, const Handle& handle, unsigned interest,
             std::uint64_t key = 0);
 
-/// Stops watching a handle.
+/// Stops watching a handle. Any thread may call it. Errors as watch.
 Error unwatch(const Poller& poller, const Handle& handle);
 
 /// Waits until something that is watched is ready, and gives at least one
 /// event; `timed_out` at the deadline; no event and no error after `wake`. As
-/// long as a handle is ready, it is told again. One thread at a time.
+/// long as a handle is ready, it is told again. An event is a hint: another
+/// thread may have been faster. One thread at a time.
 Result<std::vector<Event>> wait(const Poller& poller,
                                 Deadline deadline = no_deadline);
 
@@ -1156,7 +1180,8 @@ Result<std::vector<Event>> wait(const Poller& poller,
 /// call it.
 Error wake(const Poller& poller);
 
-/// Reads as read, but gives would_block instead of waiting.
+/// Reads as read, but gives would_block instead of waiting - for bytes, or for
+/// another thread that is reading.
 Result<std::size_t> try_read(const Conn& conn, Buffer buffer);
 /// Writes what there is room for, and returns how much; would_block when
 /// there is none.
