@@ -1,4 +1,5 @@
 // netlite, with its full semantics.
+// SPDX-License-Identifier: MIT
 #include "netlite.hpp"
 
 #include "work.hpp"
@@ -8,7 +9,7 @@ namespace net = netlite;
 namespace {
 
 struct Netlite {
-  using Conn = net::Conn;
+  using Conn = const net::Conn;
 
   static net::Listener listen(const std::string& network,
                               const std::string& address) {
@@ -17,72 +18,72 @@ struct Netlite {
   static std::string address(const net::Handle& handle) {
     return net::local_addr(handle).string();
   }
-  static Conn accept(const net::Listener& listener) {
+  static net::Conn accept(const net::Listener& listener) {
     return net::must(net::accept(listener));
   }
-  static Conn dial(const std::string& network, const std::string& address) {
+  static net::Conn dial(const std::string& network,
+                        const std::string& address) {
     return net::must(net::dial(network, address));
   }
-  static void deadline(const Conn& conn) {
+  static void deadline(Conn& conn) {
     net::set_deadline(conn, std::chrono::hours(1));
   }
-  static std::size_t read(const Conn& conn, char* data, std::size_t size) {
+  static std::size_t read(Conn& conn, char* data, std::size_t size) {
     return net::read(conn, {data, size}).value;
   }
-  static void write(const Conn& conn, const char* data, std::size_t size) {
-    if (net::write(conn, data, size).error) return;
+  static void write(Conn& conn, const char* data, std::size_t size) {
+    (void)net::write(conn, data, size);
   }
-  static void close(const Conn& conn) { net::close(conn); }
+  static void close(Conn& conn) { net::close(conn); }
+
+  template <class Handler>
+  static void serve(const net::Listener& listener, Handler handler) {
+    net::serve(listener, handler);
+  }
+
+  static void events(const net::Listener& listener) {
+    const auto poller = net::must(net::make_poller());
+    net::must(net::watch(poller, listener, net::readable));
+    std::vector<net::Conn> conns;  // the key is a place here, counted from 1
+    for (;;) {
+      for (const auto& [handle, ready, key] : net::must(net::wait(poller))) {
+        if (handle == listener) {
+          conns.push_back(accept(listener));
+          net::must(
+              net::watch(poller, conns.back(), net::readable, conns.size()));
+          continue;
+        }
+        Conn& conn = conns[key - 1];
+        char buffer[bench::message];
+        const auto [n, err] = net::try_read(conn, buffer);
+        if (n > 0)
+          (void)net::try_write(conn, {buffer, n});
+        else if (err != net::would_block)
+          net::close(conn);
+      }
+    }
+  }
 
   static net::PacketConn bind() {
-    return net::must(net::listen_packet("udp", "127.0.0.1:0"));
+    return net::must(net::listen_packet("udp4", "127.0.0.1:0"));
   }
-  static Conn connect(const std::string& address) {
-    return net::must(net::dial("udp", address));
-  }
-  static void answer(const net::PacketConn& packets, int rounds) {
-    char buffer[64];
-    for (int i = 0; i < rounds; ++i) {
+  static void answer(const net::PacketConn& packets) {
+    char buffer[bench::message];
+    for (;;) {
       const auto [n, from, err] = net::read_from(packets, buffer);
       if (!err) (void)net::write_to(packets, {buffer, n}, from);
     }
   }
-
-  static int serve(bool events) {
-    const auto listener = listen("tcp", "127.0.0.1:0");
-    net::Group group;
-    net::go(group, [listener, events] {
-      if (events)
-        event_loop(listener);
-      else
-        net::serve(listener,
-                   [](const Conn& conn) { bench::echo<Netlite>(conn); });
-    });
-    bench::announce_and_wait(address(listener));
-    return 0;
+  static void hear(const net::PacketConn& packets) {
+    char buffer[bench::message];
+    net::must(net::read_from(packets, buffer).error);
   }
-  static void event_loop(const net::Listener& listener) {
-    const auto poller = net::must(net::make_poller());
-    std::vector<Conn> conns;  // the key is an index, 0 the listener
-    conns.emplace_back();
-    net::must(net::watch(poller, listener, net::readable, 0));
-    for (;;) {
-      for (const net::Event& event : net::must(net::wait(poller))) {
-        if (event.key == 0) {
-          conns.push_back(accept(listener));
-          net::must(net::watch(poller, conns.back(), net::readable,
-                               conns.size() - 1));
-          continue;
-        }
-        Conn& conn = conns[event.key];
-        char buffer[64];
-        const auto [n, err] = net::try_read(conn, buffer);
-        if (n > 0)
-          (void)net::try_write(conn, {buffer, n});
-        else if (err && err != net::would_block)
-          net::close(conn);
-      }
-    }
+
+  static void send_file(Conn& to, const std::string& path, const std::string&) {
+    (void)net::send_file(to, path);
+  }
+  static void copy(Conn& to, Conn& from, const std::string&) {
+    (void)net::copy(to, from);
   }
 };
 

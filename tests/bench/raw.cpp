@@ -1,7 +1,12 @@
-// The yardstick: bare blocking BSD sockets, and bare epoll for many.
+// The yardstick: bare blocking BSD sockets, and bare epoll for many. Where the
+// environment has BENCH_KEEPALIVE, TCP connections get the keep-alive probes
+// that netlite and Go give them.
+// SPDX-License-Identifier: MIT
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -20,10 +25,10 @@ struct Address {
   socklen_t size;
 };
 
-int must(int result, const char* call) {
-  if (result >= 0) return result;
+int must(ssize_t result, const char* call) {
+  if (result >= 0) return static_cast<int>(result);
   std::perror(call);
-  std::exit(1);
+  std::_Exit(1);
 }
 
 Address parse(const std::string& text) {
@@ -49,22 +54,30 @@ int open_socket(const Address& address, int type) {
               "socket");
 }
 
-void no_delay(int fd) {
-  const int on = 1;
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+void set(int fd, int level, int option, int value) {
+  ::setsockopt(fd, level, option, &value, sizeof value);
+}
+
+// What is accepted inherits these.
+void set_tcp_options(int fd) {
+  static const bool keep_alive = std::getenv("BENCH_KEEPALIVE");
+  set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  if (!keep_alive) return;
+  set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(fd, IPPROTO_TCP, TCP_KEEPIDLE, 15);
+  set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 15);
 }
 
 struct Raw {
-  using Conn = int;
+  using Conn = const int;
 
-  static int listen(const std::string&, const std::string& text) {
+  static int listen(const std::string& network, const std::string& text) {
     const Address address = parse(text);
     const int fd = open_socket(address, SOCK_STREAM);
-    const int on = 1;
-    ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    ::unlink(text.c_str());
+    set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     must(::bind(fd, &address.any, address.size), "bind");
     must(::listen(fd, 65535), "listen");
+    if (network == "tcp") set_tcp_options(fd);
     return fd;
   }
   static std::string address(int fd) {
@@ -74,22 +87,21 @@ struct Raw {
     if (address.any.sa_family == AF_UNIX) return address.un.sun_path;
     return "127.0.0.1:" + std::to_string(ntohs(address.in.sin_port));
   }
-  static int accept(int listener) {
-    const int fd =
-        must(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC), "accept");
-    no_delay(fd);
-    return fd;
+  static int accept(int listener, int flags = SOCK_CLOEXEC) {
+    return must(::accept4(listener, nullptr, nullptr, flags), "accept");
   }
-  static int dial(const std::string&, const std::string& text) {
+  static int dial(const std::string& network, const std::string& text) {
     const Address address = parse(text);
-    const int fd = open_socket(address, SOCK_STREAM);
+    const int fd =
+        open_socket(address, network == "udp" ? SOCK_DGRAM : SOCK_STREAM);
     must(::connect(fd, &address.any, address.size), "connect");
-    no_delay(fd);
+    if (network == "tcp") set_tcp_options(fd);
     return fd;
   }
   static void deadline(int fd) {
     const timeval hour{3600, 0};
     ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &hour, sizeof hour);
+    ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &hour, sizeof hour);
   }
   static std::size_t read(int fd, char* data, std::size_t size) {
     const ssize_t n = ::recv(fd, data, size, 0);
@@ -105,48 +117,18 @@ struct Raw {
   }
   static void close(int fd) { ::close(fd); }
 
-  static int bind() {
-    const Address address = parse("127.0.0.1:0");
-    const int fd = open_socket(address, SOCK_DGRAM);
-    must(::bind(fd, &address.any, address.size), "bind");
-    return fd;
-  }
-  static int connect(const std::string& text) {
-    const Address address = parse(text);
-    const int fd = open_socket(address, SOCK_DGRAM);
-    must(::connect(fd, &address.any, address.size), "connect");
-    return fd;
-  }
-  static void answer(int fd, int rounds) {
-    char buffer[64];
-    for (int i = 0; i < rounds; ++i) {
-      Address from{};
-      from.size = sizeof from.un;
-      const ssize_t n =
-          ::recvfrom(fd, buffer, sizeof buffer, 0, &from.any, &from.size);
-      if (n > 0)
-        ::sendto(fd, buffer, static_cast<std::size_t>(n), 0, &from.any,
-                 from.size);
-    }
-  }
-
-  static int serve(bool events) {
-    const int listener = listen("tcp", "127.0.0.1:0");
-    std::thread(events ? event_loop : accept_loop, listener).detach();
-    bench::announce_and_wait(address(listener));
-    return 0;
-  }
-  static void accept_loop(int listener) {
+  template <class Handler>
+  static void serve(int listener, Handler handler) {
     for (;;) {
-      std::thread([fd = accept(listener)] {
-        int conn = fd;
-        bench::echo<Raw>(conn);
-        close(conn);
+      std::thread([handler, fd = accept(listener)] {
+        handler(fd);
+        close(fd);
       }).detach();
     }
   }
-  static void event_loop(int listener) {
-    const int epoll = ::epoll_create1(0);
+
+  static void events(int listener) {
+    const int epoll = ::epoll_create1(EPOLL_CLOEXEC);
     const auto watch = [&](int fd) {
       epoll_event event{};
       event.events = EPOLLIN;
@@ -159,9 +141,9 @@ struct Raw {
       const int n = ::epoll_wait(epoll, events, 256, -1);
       for (int i = 0; i < n; ++i) {
         const int fd = events[i].data.fd;
-        char buffer[64];
+        char buffer[bench::message];
         if (fd == listener) {
-          watch(accept(listener));
+          watch(accept(listener, SOCK_CLOEXEC | SOCK_NONBLOCK));
         } else if (const std::size_t got = read(fd, buffer, sizeof buffer)) {
           write(fd, buffer, got);
         } else {
@@ -169,6 +151,72 @@ struct Raw {
         }
       }
     }
+  }
+
+  static int bind() {
+    const Address address = parse("127.0.0.1:0");
+    const int fd = open_socket(address, SOCK_DGRAM);
+    must(::bind(fd, &address.any, address.size), "bind");
+    return fd;
+  }
+  static std::size_t read_from(int fd, char* data, std::size_t size,
+                               Address& from) {
+    from.size = sizeof from.un;
+    return static_cast<std::size_t>(
+        must(::recvfrom(fd, data, size, 0, &from.any, &from.size), "recvfrom"));
+  }
+  static void answer(int fd) {
+    char buffer[bench::message];
+    for (;;) {
+      Address from;
+      const std::size_t n = read_from(fd, buffer, sizeof buffer, from);
+      ::sendto(fd, buffer, n, 0, &from.any, from.size);
+    }
+  }
+  static void hear(int fd) {
+    char buffer[bench::message];
+    Address from;
+    read_from(fd, buffer, sizeof buffer, from);
+  }
+
+  // A way is a number of KiB for a loop of read and write, or the name of the
+  // system call that does without.
+  static void send_file(int to, const std::string& path,
+                        const std::string& way) {
+    const int file = must(::open(path.c_str(), O_RDONLY | O_CLOEXEC), "open");
+    if (way == "sendfile")
+      while (must(::sendfile(to, file, nullptr, 1 << 20), "sendfile") > 0) {
+      }
+    else
+      loop(to, file, way);
+    close(file);
+  }
+  static void copy(int to, int from, const std::string& way) {
+    if (way == "splice")
+      splice(to, from);
+    else
+      loop(to, from, way);
+  }
+  static void loop(int to, int from, const std::string& way) {
+    std::vector<char> buffer(std::stoul(way) * 1024);
+    while (const int n =
+               must(::read(from, buffer.data(), buffer.size()), "read"))
+      write(to, buffer.data(), static_cast<std::size_t>(n));
+  }
+  static void splice(int to, int from) {
+    constexpr std::size_t size = 1 << 20;
+    int pipe[2];
+    must(::pipe2(pipe, O_CLOEXEC), "pipe");
+    must(::fcntl(pipe[1], F_SETPIPE_SZ, size), "fcntl");
+    while (int n = must(
+               ::splice(from, nullptr, pipe[1], nullptr, size, SPLICE_F_MOVE),
+               "splice"))
+      while (n > 0)
+        n -= must(::splice(pipe[0], nullptr, to, nullptr,
+                           static_cast<std::size_t>(n), SPLICE_F_MOVE),
+                  "splice");
+    close(pipe[0]);
+    close(pipe[1]);
   }
 };
 

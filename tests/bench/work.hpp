@@ -1,19 +1,31 @@
-// The work that every C++ peer does, said once. A Peer has listen, address,
-// accept, dial, deadline, read, write, close and, for UDP, bind and connect;
-// it is told what to do on its command line, and prints one number.
+// The work that every C++ peer does, said once; peer.go says it again in Go.
+// SPDX-License-Identifier: MIT
 //
-//   ping NETWORK ROUNDS [deadline]   microseconds a round trip of 64 bytes
-//   burst NETWORK BURSTS             the same in bursts of 20 with 1 ms pauses
-//   bulk NETWORK MIB                 gigabytes a second, one way
-//   rate CONNECTIONS                 connections a second, one byte each way
-//   datagrams ROUNDS                 microseconds a round trip over UDP
-//   oneway DATAGRAMS                 datagrams sent a second over UDP
-//   serve                            echo, a thread a connection: prints the
-//                                    address, ends when its input ends
+// Servers print their address and go on until their input ends:
+//
+//   answer NETWORK [deadline]  echo, one connection after the other
+//   brief [threads]            TCP: answers one byte of each connection
+//   serve                      TCP: echo, a thread a connection
+//   events                     TCP: echo, one thread for all connections
+//   packets                    UDP: echo
+//   source NETWORK MIB         sends so much to each who dials
+//   file PATH [WAY]            sends a file to each who dials
+//   proxy ADDRESS [WAY]        dials there for each who dials, and copies
+//
+// Clients print one number:
+//
+//   ping NETWORK ADDRESS ROUNDS [deadline | bursts]
+//                              microseconds a round trip of 64 bytes
+//   drain NETWORK ADDRESS      gigabytes a second
+//   rate ADDRESS CONNECTIONS   connections a second
+//   oneway DATAGRAMS           UDP: sent and received a second, in batches
+//
+// A Peer has these calls in its own terms: listen, address, accept, dial,
+// deadline, read, write, close; serve and events; bind, answer and hear for
+// UDP; send_file and copy.
 #ifndef NETLITE_BENCH_WORK_HPP
 #define NETLITE_BENCH_WORK_HPP
 
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -31,180 +43,203 @@ inline double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+[[noreturn]] inline void fail(const char* what) {
+  std::fprintf(stderr, "%s\n", what);
+  std::_Exit(1);
+}
+
+constexpr std::size_t message = 64;   // bytes of a request
+constexpr std::size_t block = 65536;  // bytes of a piece of bulk
+constexpr int burst = 20;             // round trips between two pauses
+constexpr int batch = 100;            // datagrams, which fit a socket's queue
+
+// ---------------------------------------------------------------------------
+// Servers
+
 inline std::string fresh_address(const std::string& network) {
   if (network == "tcp") return "127.0.0.1:0";
   return "/tmp/netlite-bench-" + std::to_string(::getpid());
 }
 
-// Runs the server's half in a process of its own, as real peers are.
-template <class Half>
-pid_t in_child(Half half) {
-  const pid_t child = ::fork();
-  if (child != 0) return child;
-  half();
-  ::_exit(0);
-}
-
-inline void end(pid_t child) {
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  if (status != 0) std::exit(1);
-}
-
 template <class Peer, class Conn>
 void echo(Conn& conn) {
-  char buffer[64];
+  char buffer[message];
   while (const std::size_t n = Peer::read(conn, buffer, sizeof buffer))
     Peer::write(conn, buffer, n);
 }
 
 template <class Peer, class Conn>
-void round_trip(Conn& conn) {
-  char buffer[64] = {};
-  Peer::write(conn, buffer, sizeof buffer);
-  for (std::size_t have = 0; have < sizeof buffer;) {
-    const std::size_t n = Peer::read(conn, buffer, sizeof buffer - have);
-    if (n == 0) std::exit(1);
-    have += n;
-  }
+void answer_one_byte(Conn& conn) {
+  char byte = 0;
+  if (Peer::read(conn, &byte, 1)) Peer::write(conn, &byte, 1);
 }
 
-template <class Peer>
-double ping(const std::string& network, int rounds, bool deadline, int burst) {
-  auto listener = Peer::listen(network, fresh_address(network));
-  const pid_t server = in_child([&] {
+template <class Peer, class Conn>
+void send_much(Conn& conn, std::size_t mib) {
+  const std::vector<char> data(block, 'x');
+  for (std::size_t left = mib << 20; left > 0; left -= block)
+    Peer::write(conn, data.data(), block);
+}
+
+// Accepts for ever, and does this with each connection.
+template <class Peer, class Listener, class Handler>
+void one_by_one(Listener& listener, Handler handle) {
+  for (;;) {
     auto conn = Peer::accept(listener);
-    if (deadline) Peer::deadline(conn);
-    echo<Peer>(conn);
-  });
-  double spent = 0;
-  {
-    auto conn = Peer::dial(network, Peer::address(listener));
-    if (deadline) Peer::deadline(conn);
-    for (int i = 0; i < rounds / 10; ++i) round_trip<Peer>(conn);
-    for (int done = 0; done < rounds; done += burst) {
-      const auto start = Clock::now();
-      for (int i = 0; i < burst; ++i) round_trip<Peer>(conn);
-      spent += seconds_since(start);
-      if (burst < rounds)
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
+    handle(conn);
     Peer::close(conn);
   }
-  end(server);
-  return spent / rounds * 1e6;
 }
 
-template <class Peer>
-double bulk(const std::string& network, std::size_t mib) {
-  const std::size_t total = mib << 20;
-  auto listener = Peer::listen(network, fresh_address(network));
-  const pid_t sender = in_child([&] {
-    auto conn = Peer::dial(network, Peer::address(listener));
-    const std::vector<char> data(64 * 1024, 'x');
-    for (std::size_t sent = 0; sent < total; sent += data.size())
-      Peer::write(conn, data.data(), data.size());
-    Peer::close(conn);
-  });
-  auto conn = Peer::accept(listener);
-  std::vector<char> buffer(64 * 1024);
-  std::size_t have = 0;
-  const auto start = Clock::now();
-  while (const std::size_t n = Peer::read(conn, buffer.data(), buffer.size()))
-    have += n;
-  const double spent = seconds_since(start);
-  end(sender);
-  if (have != total) std::exit(1);
-  return static_cast<double>(have) / spent / 1e9;
-}
-
-template <class Peer>
-double rate(int connections) {
-  auto listener = Peer::listen("tcp", "127.0.0.1:0");
-  const pid_t server = in_child([&] {
-    for (int i = 0; i < connections; ++i) {
-      auto conn = Peer::accept(listener);
-      char byte = 0;
-      if (Peer::read(conn, &byte, 1)) Peer::write(conn, &byte, 1);
-      Peer::close(conn);
-    }
-  });
-  const std::string address = Peer::address(listener);
-  const auto start = Clock::now();
-  for (int i = 0; i < connections; ++i) {
-    auto conn = Peer::dial("tcp", address);
-    char byte = 'x';
-    Peer::write(conn, &byte, 1);
-    if (Peer::read(conn, &byte, 1) != 1) std::exit(1);
-    Peer::close(conn);
-  }
-  const double spent = seconds_since(start);
-  end(server);
-  return connections / spent;
-}
-
-template <class Peer>
-double datagrams(int rounds) {
-  auto server = Peer::bind();
-  const pid_t child = in_child([&] { Peer::answer(server, rounds); });
-  auto client = Peer::connect(Peer::address(server));
-  char buffer[64] = {};
-  const auto start = Clock::now();
-  for (int i = 0; i < rounds; ++i) {
-    Peer::write(client, buffer, sizeof buffer);
-    if (Peer::read(client, buffer, sizeof buffer) == 0) std::exit(1);
-  }
-  const double spent = seconds_since(start);
-  end(child);
-  return spent / rounds * 1e6;
-}
-
-// Nobody reads: the kernel throws away what does not fit, so this is the
-// price of sending alone.
-template <class Peer>
-double oneway(int count) {
-  auto server = Peer::bind();
-  auto client = Peer::connect(Peer::address(server));
-  const char data[64] = {};
-  const auto start = Clock::now();
-  for (int i = 0; i < count; ++i) Peer::write(client, data, sizeof data);
-  return count / seconds_since(start);
-}
-
-template <class Peer>
-int run(int argc, char** argv) {
-  const std::string work = argc > 1 ? argv[1] : "";
-  const std::string first = argc > 2 ? argv[2] : "";
-  const int number = std::atoi(argc > 3 ? argv[3] : first.c_str());
-  double result = 0;
-  if (work == "ping")
-    result = ping<Peer>(first, number, argc > 4, number);
-  else if (work == "burst")
-    result = ping<Peer>(first, number * 20, false, 20);
-  else if (work == "bulk")
-    result = bulk<Peer>(first, static_cast<std::size_t>(number));
-  else if (work == "rate")
-    result = rate<Peer>(number);
-  else if (work == "datagrams")
-    result = datagrams<Peer>(number);
-  else if (work == "oneway")
-    result = oneway<Peer>(number);
-  else if (work == "serve" || work == "events")
-    return Peer::serve(work == "events");
-  else
-    return 2;
-  std::printf("%.4f\n", result);
-  return 0;
-}
-
-// Prints the address for the driver, and waits until it has had enough.
-inline void announce_and_wait(const std::string& address) {
+// Serves in a thread beside, tells the address, and ends with the input.
+template <class Server>
+int serve_until_told(const std::string& address, Server server) {
+  std::thread(server).detach();
   std::printf("%s\n", address.c_str());
   std::fflush(stdout);
   char byte;
   while (::read(STDIN_FILENO, &byte, 1) > 0) {
   }
+  if (address[0] == '/') ::unlink(address.c_str());
   std::_Exit(0);
+}
+
+template <class Peer>
+int run_server(const std::string& work, const std::string& first,
+               const std::string& second) {
+  if (work == "packets") {
+    auto packets = Peer::bind();
+    return serve_until_told(Peer::address(packets),
+                            [&] { Peer::answer(packets); });
+  }
+  using Conn = typename Peer::Conn;
+  const bool any = work == "answer" || work == "source";
+  const std::string network = any ? first : "tcp";
+  auto listener = Peer::listen(network, fresh_address(network));
+  return serve_until_told(Peer::address(listener), [&] {
+    if (work == "serve") {
+      Peer::serve(listener, [](Conn& conn) { echo<Peer>(conn); });
+    } else if (work == "events") {
+      Peer::events(listener);
+    } else if (work == "brief" && first == "threads") {
+      Peer::serve(listener, [](Conn& conn) { answer_one_byte<Peer>(conn); });
+    } else if (work == "brief") {
+      one_by_one<Peer>(listener,
+                       [](Conn& conn) { answer_one_byte<Peer>(conn); });
+    } else if (work == "answer") {
+      one_by_one<Peer>(listener, [&](Conn& conn) {
+        if (second == "deadline") Peer::deadline(conn);
+        echo<Peer>(conn);
+      });
+    } else if (work == "source") {
+      one_by_one<Peer>(listener, [&](Conn& conn) {
+        send_much<Peer>(conn, static_cast<std::size_t>(std::stoul(second)));
+      });
+    } else if (work == "file") {
+      one_by_one<Peer>(
+          listener, [&](Conn& conn) { Peer::send_file(conn, first, second); });
+    } else {
+      one_by_one<Peer>(listener, [&](Conn& conn) {
+        auto from = Peer::dial("tcp", first);
+        Peer::copy(conn, from, second);
+        Peer::close(from);
+      });
+    }
+  });
+}
+
+// ---------------------------------------------------------------------------
+// Clients
+
+template <class Peer, class Conn>
+void round_trip(Conn& conn) {
+  char buffer[message] = {};
+  Peer::write(conn, buffer, message);
+  for (std::size_t have = 0; have < message;) {
+    const std::size_t n = Peer::read(conn, buffer, message - have);
+    if (n == 0) fail("ping: no answer");
+    have += n;
+  }
+}
+
+template <class Peer>
+double ping(const std::string& network, const std::string& address, int rounds,
+            const std::string& how) {
+  auto conn = Peer::dial(network, address);
+  if (how == "deadline") Peer::deadline(conn);
+  for (int i = 0; i < rounds / 10; ++i) round_trip<Peer>(conn);  // warm up
+  const int length = how == "bursts" ? burst : rounds;
+  double spent = 0;
+  for (int done = 0; done < rounds; done += length) {
+    if (how == "bursts")
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    const auto start = Clock::now();
+    for (int i = 0; i < length; ++i) round_trip<Peer>(conn);
+    spent += seconds_since(start);
+  }
+  Peer::close(conn);
+  return spent / rounds * 1e6;
+}
+
+template <class Peer>
+double drain(const std::string& network, const std::string& address) {
+  auto conn = Peer::dial(network, address);
+  std::vector<char> buffer(block);
+  double have = 0;
+  const auto start = Clock::now();
+  while (const std::size_t n = Peer::read(conn, buffer.data(), buffer.size()))
+    have += static_cast<double>(n);
+  return have / seconds_since(start) / 1e9;
+}
+
+// The server ends each connection, so that no port of ours has to wait until
+// it can be used again (TIME-WAIT, RFC 9293).
+template <class Peer>
+double rate(const std::string& address, int connections) {
+  const auto start = Clock::now();
+  for (int i = 0; i < connections; ++i) {
+    auto conn = Peer::dial("tcp", address);
+    char byte = 'x';
+    Peer::write(conn, &byte, 1);
+    if (Peer::read(conn, &byte, 1) != 1) fail("rate: no answer");
+    if (Peer::read(conn, &byte, 1) != 0) fail("rate: no end");
+    Peer::close(conn);
+  }
+  return connections / seconds_since(start);
+}
+
+// Both ends in one thread: no waiting, no waking, nothing lost.
+template <class Peer>
+double one_way(int datagrams) {
+  auto packets = Peer::bind();
+  auto conn = Peer::dial("udp", Peer::address(packets));
+  const char data[message] = {};
+  const auto start = Clock::now();
+  for (int done = 0; done < datagrams; done += batch) {
+    for (int i = 0; i < batch; ++i) Peer::write(conn, data, message);
+    for (int i = 0; i < batch; ++i) Peer::hear(packets);
+  }
+  return datagrams / seconds_since(start);
+}
+
+template <class Peer>
+int run(int argc, char** argv) {
+  std::vector<std::string> args(argv + 1, argv + argc);
+  args.resize(5);
+  const std::string& work = args[0];
+  double result = 0;
+  if (work == "ping")
+    result = ping<Peer>(args[1], args[2], std::stoi(args[3]), args[4]);
+  else if (work == "drain")
+    result = drain<Peer>(args[1], args[2]);
+  else if (work == "rate")
+    result = rate<Peer>(args[1], std::stoi(args[2]));
+  else if (work == "oneway")
+    result = one_way<Peer>(std::stoi(args[1]));
+  else
+    return run_server<Peer>(work, args[1], args[2]);
+  std::printf("%.9g\n", result);
+  return 0;
 }
 
 }  // namespace bench

@@ -1,0 +1,235 @@
+// Go's net: the same work as in work.hpp.
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"time"
+)
+
+const (
+	message = 64
+	block   = 65536
+	burst   = 20
+	batch   = 100
+)
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	return value
+}
+
+func number(text string) int { return must(strconv.Atoi(text)) }
+
+func echo(conn net.Conn) {
+	buffer := make([]byte, message)
+	for {
+		n, err := conn.Read(buffer)
+		if err != nil {
+			return
+		}
+		conn.Write(buffer[:n])
+	}
+}
+
+func answerOneByte(conn net.Conn) {
+	var one [1]byte
+	if n, _ := conn.Read(one[:]); n == 1 {
+		conn.Write(one[:])
+	}
+}
+
+func each(listener net.Listener, handle func(net.Conn)) {
+	for {
+		conn := must(listener.Accept())
+		handle(conn)
+		conn.Close()
+	}
+}
+
+func serve(listener net.Listener, handle func(net.Conn)) {
+	for {
+		conn := must(listener.Accept())
+		go func() {
+			handle(conn)
+			conn.Close()
+		}()
+	}
+}
+
+func serveUntilTold(address string, server func()) {
+	go server()
+	fmt.Println(address)
+	io.Copy(io.Discard, os.Stdin)
+	os.Remove(address)
+	os.Exit(0)
+}
+
+func packets() {
+	conn := must(net.ListenPacket("udp4", "127.0.0.1:0"))
+	serveUntilTold(conn.LocalAddr().String(), func() {
+		buffer := make([]byte, message)
+		for {
+			n, from, err := conn.ReadFrom(buffer)
+			if err == nil {
+				conn.WriteTo(buffer[:n], from)
+			}
+		}
+	})
+}
+
+func server(work, first, second string) {
+	network, address := "tcp", "127.0.0.1:0"
+	if work == "answer" || work == "source" {
+		network = first
+	}
+	if network == "unix" {
+		address = fmt.Sprintf("/tmp/netlite-bench-%d", os.Getpid())
+	}
+	listener := must(net.Listen(network, address))
+	serveUntilTold(listener.Addr().String(), func() {
+		switch work {
+		case "serve":
+			serve(listener, echo)
+		case "brief":
+			if first == "threads" {
+				serve(listener, answerOneByte)
+			} else {
+				each(listener, answerOneByte)
+			}
+		case "answer":
+			each(listener, func(conn net.Conn) {
+				if second == "deadline" {
+					conn.SetDeadline(time.Now().Add(time.Hour))
+				}
+				echo(conn)
+			})
+		case "source":
+			data := make([]byte, block)
+			each(listener, func(conn net.Conn) {
+				for left := number(second) << 20; left > 0; left -= block {
+					conn.Write(data)
+				}
+			})
+		case "file":
+			each(listener, func(conn net.Conn) {
+				file := must(os.Open(first))
+				io.Copy(conn, file)
+				file.Close()
+			})
+		case "proxy":
+			each(listener, func(conn net.Conn) {
+				from := must(net.Dial("tcp", first))
+				io.Copy(conn, from)
+				from.Close()
+			})
+		}
+	})
+}
+
+func ping(network, address string, rounds int, how string) float64 {
+	conn := must(net.Dial(network, address))
+	if how == "deadline" {
+		conn.SetDeadline(time.Now().Add(time.Hour))
+	}
+	buffer := make([]byte, message)
+	roundTrip := func() {
+		must(conn.Write(buffer))
+		must(io.ReadFull(conn, buffer))
+	}
+	for i := 0; i < rounds/10; i++ { // warm up
+		roundTrip()
+	}
+	length := rounds
+	if how == "bursts" {
+		length = burst
+	}
+	var spent time.Duration
+	for done := 0; done < rounds; done += length {
+		if how == "bursts" {
+			time.Sleep(time.Millisecond)
+		}
+		start := time.Now()
+		for i := 0; i < length; i++ {
+			roundTrip()
+		}
+		spent += time.Since(start)
+	}
+	conn.Close()
+	return spent.Seconds() / float64(rounds) * 1e6
+}
+
+func drain(network, address string) float64 {
+	conn := must(net.Dial(network, address))
+	buffer := make([]byte, block)
+	have := 0
+	start := time.Now()
+	for {
+		n, err := conn.Read(buffer)
+		have += n
+		if err != nil {
+			return float64(have) / time.Since(start).Seconds() / 1e9
+		}
+	}
+}
+
+func rate(address string, connections int) float64 {
+	start := time.Now()
+	one := []byte{'x'}
+	for i := 0; i < connections; i++ {
+		conn := must(net.Dial("tcp", address))
+		must(conn.Write(one))
+		must(conn.Read(one))
+		if n, err := conn.Read(one); n != 0 || err != io.EOF {
+			panic("rate: no end")
+		}
+		conn.Close()
+	}
+	return float64(connections) / time.Since(start).Seconds()
+}
+
+func oneWay(datagrams int) float64 {
+	packets := must(net.ListenPacket("udp4", "127.0.0.1:0"))
+	conn := must(net.Dial("udp", packets.LocalAddr().String()))
+	data := make([]byte, message)
+	start := time.Now()
+	for done := 0; done < datagrams; done += batch {
+		for i := 0; i < batch; i++ {
+			must(conn.Write(data))
+		}
+		for i := 0; i < batch; i++ {
+			if _, _, err := packets.ReadFrom(data); err != nil {
+				panic(err)
+			}
+		}
+	}
+	return float64(datagrams) / time.Since(start).Seconds()
+}
+
+func main() {
+	args := append(os.Args[1:], "", "", "", "", "")
+	result := 0.0
+	switch work := args[0]; work {
+	case "ping":
+		result = ping(args[1], args[2], number(args[3]), args[4])
+	case "drain":
+		result = drain(args[1], args[2])
+	case "rate":
+		result = rate(args[1], number(args[2]))
+	case "oneway":
+		result = oneWay(number(args[1]))
+	case "packets":
+		packets()
+	default:
+		server(work, args[1], args[2])
+	}
+	fmt.Printf("%.9g\n", result)
+}
