@@ -129,10 +129,10 @@ struct Ping {
       : socket(Asio::dial(network, address)) {}
 
   double run(int rounds) {
-    go(rounds / 10);  // warm up
-    const auto start = bench::Clock::now();
-    go(rounds);
-    return bench::seconds_since(start) / rounds * 1e6;
+    const auto one_burst = [&] { go(bench::burst); };
+    bench::median_lap(rounds / 10 / bench::burst, one_burst);  // warm up
+    return bench::median_lap(rounds / bench::burst, one_burst) / bench::burst *
+           1e6;
   }
   void go(int rounds) {
     left = rounds;

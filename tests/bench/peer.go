@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sort"
 	"strconv"
 	"time"
 )
@@ -135,73 +136,93 @@ func server(work, first, second string) {
 	})
 }
 
+func timed(work func()) float64 {
+	start := time.Now()
+	work()
+	return time.Since(start).Seconds()
+}
+
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sort.Float64s(values)
+	return values[len(values)/2]
+}
+
+func medianLap(laps int, lap func()) float64 {
+	var seconds []float64
+	for i := 0; i < laps; i++ {
+		seconds = append(seconds, timed(lap))
+	}
+	return median(seconds)
+}
+
 func ping(network, address string, rounds int, how string) float64 {
 	conn := must(net.Dial(network, address))
 	if how == "deadline" {
 		conn.SetDeadline(time.Now().Add(time.Hour))
 	}
 	buffer := make([]byte, message)
-	roundTrip := func() {
-		must(conn.Write(buffer))
-		must(io.ReadFull(conn, buffer))
+	oneBurst := func() {
+		for i := 0; i < burst; i++ {
+			must(conn.Write(buffer))
+			must(io.ReadFull(conn, buffer))
+		}
 	}
-	for i := 0; i < rounds/10; i++ { // warm up
-		roundTrip()
-	}
-	length := rounds
-	if how == "bursts" {
-		length = burst
-	}
-	var spent time.Duration
-	for done := 0; done < rounds; done += length {
+	medianLap(rounds/10/burst, oneBurst) // warm up
+	var seconds []float64
+	for i := 0; i < rounds/burst; i++ {
 		if how == "bursts" {
 			time.Sleep(time.Millisecond)
 		}
-		start := time.Now()
-		for i := 0; i < length; i++ {
-			roundTrip()
-		}
-		spent += time.Since(start)
+		seconds = append(seconds, timed(oneBurst))
 	}
 	conn.Close()
-	return spent.Seconds() / float64(rounds) * 1e6
+	return median(seconds) / burst * 1e6
 }
 
 func drain(network, address string) float64 {
+	const lap = 4 << 20
 	conn := must(net.Dial(network, address))
 	buffer := make([]byte, block)
-	have := 0
-	start := time.Now()
-	for {
-		n, err := conn.Read(buffer)
-		have += n
-		if err != nil {
-			return float64(have) / time.Since(start).Seconds() / 1e9
+	var laps []float64
+	for more := true; more; {
+		have := 0
+		seconds := timed(func() {
+			for more && have < lap {
+				n, err := conn.Read(buffer)
+				more = err == nil
+				have += n
+			}
+		})
+		if more {
+			laps = append(laps, seconds/float64(have))
 		}
 	}
+	return 1e-9 / median(laps)
 }
 
 func rate(address string, connections int) float64 {
-	start := time.Now()
 	one := []byte{'x'}
-	for i := 0; i < connections; i++ {
-		conn := must(net.Dial("tcp", address))
-		must(conn.Write(one))
-		must(conn.Read(one))
-		if n, err := conn.Read(one); n != 0 || err != io.EOF {
-			panic("rate: no end")
+	return burst / medianLap(connections/burst, func() {
+		for i := 0; i < burst; i++ {
+			conn := must(net.Dial("tcp", address))
+			must(conn.Write(one))
+			must(conn.Read(one))
+			if n, err := conn.Read(one); n != 0 || err != io.EOF {
+				panic("rate: no end")
+			}
+			conn.Close()
 		}
-		conn.Close()
-	}
-	return float64(connections) / time.Since(start).Seconds()
+	})
 }
 
 func oneWay(datagrams int) float64 {
 	packets := must(net.ListenPacket("udp4", "127.0.0.1:0"))
 	conn := must(net.Dial("udp", packets.LocalAddr().String()))
 	data := make([]byte, message)
-	start := time.Now()
-	for done := 0; done < datagrams; done += batch {
+	return batch / medianLap(datagrams/batch, func() {
 		for i := 0; i < batch; i++ {
 			must(conn.Write(data))
 		}
@@ -210,8 +231,7 @@ func oneWay(datagrams int) float64 {
 				panic(err)
 			}
 		}
-	}
-	return float64(datagrams) / time.Since(start).Seconds()
+	})
 }
 
 func main() {

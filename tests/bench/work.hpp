@@ -12,7 +12,9 @@
 //   file PATH [WAY]            sends a file to each who dials
 //   proxy ADDRESS [WAY]        dials there for each who dials, and copies
 //
-// Clients print one number:
+// Clients work in laps of well under a millisecond to a few, and print one
+// number, the median lap's: a lap that another process interrupted thus does
+// not count, as long as most are whole.
 //
 //   ping NETWORK ADDRESS ROUNDS [deadline | bursts]
 //                              microseconds a round trip of 64 bytes
@@ -28,6 +30,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -39,8 +42,26 @@ namespace bench {
 
 using Clock = std::chrono::steady_clock;
 
-inline double seconds_since(Clock::time_point start) {
+// Seconds that something takes.
+template <class Work>
+double timed(Work work) {
+  const auto start = Clock::now();
+  work();
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+inline double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// Runs `lap` again and again; gives the median of its seconds.
+template <class Lap>
+double median_lap(int laps, Lap lap) {
+  std::vector<double> seconds;
+  for (int i = 0; i < laps; ++i) seconds.push_back(timed(lap));
+  return median(std::move(seconds));
 }
 
 [[noreturn]] inline void fail(const char* what) {
@@ -50,7 +71,7 @@ inline double seconds_since(Clock::time_point start) {
 
 constexpr std::size_t message = 64;   // bytes of a request
 constexpr std::size_t block = 65536;  // bytes of a piece of bulk
-constexpr int burst = 20;             // round trips between two pauses
+constexpr int burst = 20;             // round trips of a lap
 constexpr int batch = 100;            // datagrams, which fit a socket's queue
 
 // ---------------------------------------------------------------------------
@@ -167,45 +188,54 @@ double ping(const std::string& network, const std::string& address, int rounds,
             const std::string& how) {
   auto conn = Peer::dial(network, address);
   if (how == "deadline") Peer::deadline(conn);
-  for (int i = 0; i < rounds / 10; ++i) round_trip<Peer>(conn);  // warm up
-  const int length = how == "bursts" ? burst : rounds;
-  double spent = 0;
-  for (int done = 0; done < rounds; done += length) {
+  const auto one_burst = [&] {
+    for (int i = 0; i < burst; ++i) round_trip<Peer>(conn);
+  };
+  median_lap(rounds / 10 / burst, one_burst);  // warm up
+  std::vector<double> seconds;
+  for (int i = 0; i < rounds / burst; ++i) {
     if (how == "bursts")
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    const auto start = Clock::now();
-    for (int i = 0; i < length; ++i) round_trip<Peer>(conn);
-    spent += seconds_since(start);
+    seconds.push_back(timed(one_burst));
   }
   Peer::close(conn);
-  return spent / rounds * 1e6;
+  return median(std::move(seconds)) / burst * 1e6;
 }
 
 template <class Peer>
 double drain(const std::string& network, const std::string& address) {
+  constexpr std::size_t lap = 4 << 20;
   auto conn = Peer::dial(network, address);
   std::vector<char> buffer(block);
-  double have = 0;
-  const auto start = Clock::now();
-  while (const std::size_t n = Peer::read(conn, buffer.data(), buffer.size()))
-    have += static_cast<double>(n);
-  return have / seconds_since(start) / 1e9;
+  std::vector<double> laps;
+  for (bool more = true; more;) {
+    std::size_t have = 0;
+    const double seconds = timed([&] {
+      while (more && have < lap) {
+        const std::size_t n = Peer::read(conn, buffer.data(), buffer.size());
+        more = n > 0;
+        have += n;
+      }
+    });
+    if (more) laps.push_back(seconds / static_cast<double>(have));
+  }
+  return 1e-9 / median(std::move(laps));
 }
 
 // The server ends each connection, so that no port of ours has to wait until
 // it can be used again (TIME-WAIT, RFC 9293).
 template <class Peer>
 double rate(const std::string& address, int connections) {
-  const auto start = Clock::now();
-  for (int i = 0; i < connections; ++i) {
-    auto conn = Peer::dial("tcp", address);
-    char byte = 'x';
-    Peer::write(conn, &byte, 1);
-    if (Peer::read(conn, &byte, 1) != 1) fail("rate: no answer");
-    if (Peer::read(conn, &byte, 1) != 0) fail("rate: no end");
-    Peer::close(conn);
-  }
-  return connections / seconds_since(start);
+  return burst / median_lap(connections / burst, [&] {
+           for (int i = 0; i < burst; ++i) {
+             auto conn = Peer::dial("tcp", address);
+             char byte = 'x';
+             Peer::write(conn, &byte, 1);
+             if (Peer::read(conn, &byte, 1) != 1) fail("rate: no answer");
+             if (Peer::read(conn, &byte, 1) != 0) fail("rate: no end");
+             Peer::close(conn);
+           }
+         });
 }
 
 // Both ends in one thread: no waiting, no waking, nothing lost.
@@ -214,12 +244,10 @@ double one_way(int datagrams) {
   auto packets = Peer::bind();
   auto conn = Peer::dial("udp", Peer::address(packets));
   const char data[message] = {};
-  const auto start = Clock::now();
-  for (int done = 0; done < datagrams; done += batch) {
-    for (int i = 0; i < batch; ++i) Peer::write(conn, data, message);
-    for (int i = 0; i < batch; ++i) Peer::hear(packets);
-  }
-  return datagrams / seconds_since(start);
+  return batch / median_lap(datagrams / batch, [&] {
+           for (int i = 0; i < batch; ++i) Peer::write(conn, data, message);
+           for (int i = 0; i < batch; ++i) Peer::hear(packets);
+         });
 }
 
 template <class Peer>
