@@ -72,7 +72,7 @@ STYLE = """
 
 def number(value):
     """Three digits that mean something."""
-    if value == 0 or abs(value) >= 100:
+    if abs(value) < 0.005 or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
 
@@ -99,7 +99,7 @@ def ratio(row, label, base):
     if base == "raw" and "raw" not in row["samples"]:
         base = base_of(row, label)
     pairs = zip(row["samples"].get(label, []), row["samples"].get(base, []))
-    ratios = [ours / theirs for ours, theirs in pairs if theirs]
+    ratios = [ours / theirs for ours, theirs in pairs if theirs > 0]
     return statistics.median(ratios) if ratios else None
 
 
@@ -107,6 +107,8 @@ def cell(row, label):
     samples = row["samples"].get(label)
     if not samples:
         return "–"
+    if row["group"] == "includes":  # differences: small ones are noise
+        return f"{statistics.median(samples):,.0f}"
     text = number(statistics.median(samples))
     if len(samples) > 1 and min(samples) != max(samples):
         text += f" ({number(min(samples))}–{number(max(samples))})"

@@ -150,6 +150,14 @@ func median(values []float64) float64 {
 	return values[len(values)/2]
 }
 
+func mean(values []float64) float64 {
+	sum := 0.0
+	for _, value := range values {
+		sum += value
+	}
+	return sum / float64(len(values))
+}
+
 func medianLap(laps int, lap func()) float64 {
 	var seconds []float64
 	for i := 0; i < laps; i++ {
@@ -179,6 +187,9 @@ func ping(network, address string, rounds int, how string) float64 {
 		seconds = append(seconds, timed(oneBurst))
 	}
 	conn.Close()
+	if how == "mean" {
+		return mean(seconds) / burst * 1e6
+	}
 	return median(seconds) / burst * 1e6
 }
 

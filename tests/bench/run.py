@@ -10,6 +10,7 @@ The programs are built in build/.
 # SPDX-License-Identifier: MIT
 import argparse
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -135,10 +136,8 @@ def bench_ping(name, network, rounds, cpus, how="", hogs=False):
                          f"{how}", cpus)]
 
     def measure_events():
-        with busy_cpus() if hogs else contextlib.nullcontext():
-            return [pair("asio events",
-                         f"asio ping-events tcp AT {scaled(rounds, 100)}",
-                         cpus)]
+        return [pair("asio events",
+                     f"asio ping-events tcp AT {scaled(rounds, 100)}", cpus)]
 
     runs = {label: lambda peer=peer: measure(peer)
             for label, peer in BOTH.items()}
@@ -382,7 +381,8 @@ def bench_includes():
     headers = re.findall(r"^#include <(.*)>", text, re.M)
     headers.remove("cstdio")  # of the trace
 
-    def cost(included):
+    @functools.lru_cache(maxsize=None)
+    def cost(*included):
         """Milliseconds of CPU, lines."""
         with tempfile.TemporaryDirectory() as folder:
             source = pathlib.Path(folder) / "source.cpp"
@@ -393,17 +393,11 @@ def bench_includes():
                           for _ in range(3))
             return seconds * 1000, preprocessed_lines(source)
 
-    nothing = [0, 0]
-
     def measure(label, i):
-        if not any(nothing):
-            nothing[:] = cost([])
-        before, after = cost(headers[:i]), cost(headers[:i + 1])
-        alone = cost(headers[i:i + 1])
         which = 1 if "lines" in label else 0
         if "alone" in label:
-            return [alone[which] - nothing[which]]
-        return [after[which] - before[which]]
+            return [cost(headers[i])[which] - cost()[which]]
+        return [cost(*headers[:i + 1])[which] - cost(*headers[:i])[which]]
 
     for i, header in enumerate(headers):
         bench([row(f"<{header}>", "includes", "")],
@@ -417,7 +411,8 @@ def all_benches():
     bench_ping("one CPU, a deadline set", "tcp", 40000, ONE, "deadline")
     bench_ping("two CPUs", "tcp", 5000, TWO)
     bench_ping("free placement", "tcp", 5000, FREE)
-    bench_ping("a CPU-bound process on each CPU", "tcp", 5000, FREE, hogs=True)
+    bench_ping("a CPU-bound process on each CPU", "tcp", 5000, FREE, "mean",
+               hogs=True)
     bench_ping("bursts with pauses, one CPU", "tcp", 6000, ONE, "bursts")
     bench_ping("bursts with pauses, free", "tcp", 2000, FREE, "bursts")
     bench_ping("unix, one CPU", "unix", 40000, ONE)
@@ -443,7 +438,7 @@ def all_benches():
 
 def machine():
     """What the numbers belong to."""
-    cpu = platform.processor() or platform.machine()
+    cpu, info = platform.processor() or platform.machine(), ""
     with contextlib.suppress(OSError, TypeError):
         info = pathlib.Path("/proc/cpuinfo").read_text()
         cpu = re.search(r"model name\s*: (.*)", info)[1]
@@ -492,7 +487,9 @@ def main():
                         help="where they are built already")
     parser.add_argument("names", nargs="*", help="parts of rows' names")
     parser.parse_args(namespace=options)
-    options.rounds = options.rounds or (1 if options.short else 7)
+    if options.programs:
+        options.programs = options.programs.resolve()
+    options.rounds = options.rounds or (1 if options.short else 5)
     if options.short and options.write:
         parser.error("the page shows the long form")
 

@@ -16,8 +16,9 @@
 // number, the median lap's: a lap that another process interrupted thus does
 // not count, as long as most are whole.
 //
-//   ping NETWORK ADDRESS ROUNDS [deadline | bursts]
-//                              microseconds a round trip of 64 bytes
+//   ping NETWORK ADDRESS ROUNDS [deadline | bursts | mean]
+//                              microseconds a round trip of 64 bytes; the
+//                              mean lap's where interruptions are the point
 //   drain NETWORK ADDRESS      gigabytes a second
 //   rate ADDRESS CONNECTIONS   connections a second
 //   oneway DATAGRAMS           UDP: sent and received a second, in batches
@@ -54,6 +55,12 @@ inline double median(std::vector<double> values) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
+}
+
+inline double mean(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double value : values) sum += value;
+  return sum / static_cast<double>(values.size());
 }
 
 // Runs `lap` again and again; gives the median of its seconds.
@@ -199,7 +206,8 @@ double ping(const std::string& network, const std::string& address, int rounds,
     seconds.push_back(timed(one_burst));
   }
   Peer::close(conn);
-  return median(std::move(seconds)) / burst * 1e6;
+  const double lap = how == "mean" ? mean(seconds) : median(std::move(seconds));
+  return lap / burst * 1e6;
 }
 
 template <class Peer>
