@@ -108,7 +108,7 @@ def cell(row, label):
     if not samples:
         return "–"
     if row["group"] == "includes":  # differences: small ones are noise
-        return f"{statistics.median(samples):,.0f}"
+        return f"{round(statistics.median(samples)):,}"
     text = number(statistics.median(samples))
     if len(samples) > 1 and min(samples) != max(samples):
         text += f" ({number(min(samples))}–{number(max(samples))})"
@@ -125,6 +125,8 @@ def table(results, group):
              "|---|---|" + "---:|" * len(labels)]
     for name, row in rows.items():
         unit = row["unit"] + (" ↑" if row["more"] else " ↓")
+        if name.startswith("<"):
+            name, unit = f"`{name}`", ""
         cells = " | ".join(cell(row, label) for label in labels)
         lines.append(f"| {name} | {unit} | {cells} |")
     return "\n".join(lines)
@@ -214,7 +216,7 @@ def plot(results):
             else:
                 shape = f'<circle cx="{x(times):.1f}" cy="{y}" r="4"'
             out.append(f'{shape} fill="{colour}"><title>{label}: '
-                       f'{times:.2f}</title>{shape[1:5] == "path" and "</path>" or "</circle>"}')
+                       f'{times:.2f}</title></{shape[1:].split()[0]}>')
     return "\n".join(out + ["</svg>", ""])
 
 
