@@ -171,7 +171,7 @@ def plot(results):
     rows = [(name, row) for name, row in results["rows"].items()
             if row["group"] in ["ping", "bulk", "move", "many"]
             and not name.endswith(("memory", "p99"))]
-    low, high, left, width, step = 0.25, 16, 270, 460, 20
+    low, high, left, width, step = 0.25, 4, 270, 460, 20
 
     def x(times):
         times = min(max(times, low), high)
