@@ -1683,7 +1683,7 @@ inline ssize_t send(int fd, const void* data, std::size_t size) {
   });
 }
 
-// recvmsg(2) and sendmsg(2): several pieces, an address, descriptors
+// recvmsg(2) and sendmsg(2): several pieces, descriptors
 inline ssize_t recvmsg(int fd, msghdr& message) {
   return retry([&] {
     return NETLITE_TRACED(::recvmsg(fd, &message, receive_flags), "recvmsg", fd,
@@ -1695,6 +1695,46 @@ inline ssize_t sendmsg(int fd, const msghdr& message) {
     return NETLITE_TRACED(::sendmsg(fd, &message, send_flags), "sendmsg", fd,
                           fd, ", ", trace::words(message, LONG_MAX), ", ",
                           message.msg_iovlen, " pieces");
+  });
+}
+
+// recvfrom(2) of one message, and whether it was cut to the room: Linux gives
+// its true length when asked to, the others say so in recvmsg's flags.
+inline ssize_t recvfrom(int fd, void* data, std::size_t size, Address& from,
+                        bool& cut) {
+  size = std::min(size, most_at_once);
+  const auto room = static_cast<ssize_t>(size);
+#ifdef NETLITE_LINUX
+  const ssize_t n = retry([&] {
+    return NETLITE_TRACED(
+        ::recvfrom(fd, data, size, MSG_TRUNC, &from.any, &from.size),
+        "recvfrom", fd, fd, ", ", trace::quote(data, std::min(result, room)),
+        ", ", size, ", ", result < 0 ? "-" : trace::words(from));
+  });
+  cut = n > room;
+  return std::min(n, room);
+#else
+  iovec piece{data, size};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_name = &from.any;
+  message.msg_namelen = from.size;
+  const ssize_t n = recvmsg(fd, message);
+  from.size = message.msg_namelen;
+  cut = (message.msg_flags & MSG_TRUNC) != 0;
+  return n;
+#endif
+}
+
+// sendto(2): one message to an address
+inline ssize_t sendto(int fd, const void* data, std::size_t size,
+                      const Address& to) {
+  return retry([&] {
+    return NETLITE_TRACED(
+        ::sendto(fd, data, size, send_flags, &to.any, to.size), "sendto", fd,
+        fd, ", ", trace::quote(data, static_cast<long>(size)), ", ", size, ", ",
+        to);
   });
 }
 
@@ -3098,31 +3138,22 @@ Outcome take(const Use& use, Mode mode, Call call) {
   return attempt(*use, use->reading, POLLIN, mode, call);
 }
 
-// One message, and whether it was longer than the buffer.
-inline ssize_t take_message(int fd, Buffer buffer, sys::Address& from,
-                            bool& cut) {
-  iovec piece{buffer.data(), buffer.size()};
-  msghdr message{};
-  message.msg_name = &from.any;
-  message.msg_namelen = sizeof from.storage;
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  const ssize_t n = sys::recvmsg(fd, message);
-  from.size = message.msg_namelen;
-  cut = (message.msg_flags & MSG_TRUNC) != 0;
-  return n;
+// Takes what there is: bytes of a stream, or one message.
+inline ssize_t receive(const Use& use, Buffer buffer, sys::Address& from,
+                       bool& cut) {
+  return use->is_stream()
+             ? sys::recv(use->fd, buffer.data(), buffer.size())
+             : sys::recvfrom(use->fd, buffer.data(), buffer.size(), from, cut);
 }
 
 inline Result<std::size_t> read(const Conn& conn, Buffer buffer, Mode mode) {
   const Use use(conn);
   if (!use) return {0, use.failure("read")};
   if (buffer.size() == 0) return {0};
+  sys::Address from;
   bool cut = false;
-  const Outcome got = take(use, mode, [&] {
-    sys::Address from;
-    return use->is_stream() ? sys::recv(use->fd, buffer.data(), buffer.size())
-                            : take_message(use->fd, buffer, from, cut);
-  });
+  const Outcome got =
+      take(use, mode, [&] { return receive(use, buffer, from, cut); });
   if (got.why) return {0, use.failure("read", got.why, "read")};
   if (got.n == 0 && use->network.type != SOCK_DGRAM) return {0, eof};
   const auto n = static_cast<std::size_t>(got.n);
@@ -3152,16 +3183,12 @@ inline void step_over(std::size_t n, iovec*& pieces, std::size_t& count) {
   pieces->iov_len -= n;
 }
 
-// Sends pieces once, to an address if there is one.
+// Sends pieces once, or the one piece that has an address.
 inline ssize_t send_pieces(int fd, iovec* pieces, std::size_t count,
-                           sys::Address* to) {
-  if (count == 1 && !to)
-    return sys::send(fd, pieces->iov_base, pieces->iov_len);
+                           const sys::Address* to) {
+  if (to) return sys::sendto(fd, pieces->iov_base, pieces->iov_len, *to);
+  if (count == 1) return sys::send(fd, pieces->iov_base, pieces->iov_len);
   msghdr message{};
-  if (to) {
-    message.msg_name = &to->any;
-    message.msg_namelen = to->size;
-  }
   message.msg_iov = pieces;
   message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
   return sys::sendmsg(fd, message);
@@ -3170,7 +3197,7 @@ inline ssize_t send_pieces(int fd, iovec* pieces, std::size_t count,
 // Writes all the pieces, a message in one go; the count survives an error.
 inline Result<std::size_t> write(const Use& use, iovec* pieces,
                                  std::size_t count, Mode mode = Mode::wait,
-                                 sys::Address* to = nullptr,
+                                 const sys::Address* to = nullptr,
                                  const char* op = "write") {
   const auto turn = take_turn(use->writing, mode);
   if (!turn) return {0, use.failure(op, make_error_code(would_block))};
@@ -3874,7 +3901,7 @@ inline Packet read_from(const Conn& packets, Buffer buffer, Mode mode) {
   sys::Address from;
   bool cut = false;
   const Outcome got =
-      take(use, mode, [&] { return take_message(use->fd, buffer, from, cut); });
+      take(use, mode, [&] { return receive(use, buffer, from, cut); });
   if (got.why) return {0, {}, use.failure("read", got.why, "recvfrom")};
   Packet packet{static_cast<std::size_t>(got.n),
                 use->remote ? use->remote : from_kernel(use->network, from)};

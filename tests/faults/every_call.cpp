@@ -680,8 +680,10 @@ void looks_up(Trial& t, const std::string& begin, F call) {
 
 #ifdef NETLITE_PORTABLE
 const char* const accept_call = "accept";
+const char* const message_call = "recvmsg";
 #else
 const char* const accept_call = "accept4";
+const char* const message_call = "recvfrom";
 #endif
 
 // What makes a call wait first.
@@ -884,9 +886,9 @@ void options(Scenes& scenes) {
 void packets(Scenes& scenes) {
   scenes.add("read_from", [](Trial& t) { reads_from(t, false); });
   scenes.add("read_from that waits", [](Trial& t) { reads_from(t, false); })
-      .after(blocked("recvmsg"));
+      .after(blocked(message_call));
   scenes.add("try_read_from", [](Trial& t) { reads_from(t, true); })
-      .but({instead("recvmsg", net::would_block, EAGAIN)});
+      .but({instead(message_call, net::would_block, EAGAIN)});
   scenes.add("write_to and read_from, unixgram", exchanges_unixgram)
       .in_messages();
 

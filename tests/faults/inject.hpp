@@ -200,6 +200,22 @@ INJECT_MOVE(send, (int a, const void* b, size_t c, int d), c = 1, (a, b, c, d))
 INJECT_MOVE(read, (int a, void* b, size_t c), c = 1, (a, b, c))
 INJECT_MOVE(write, (int a, const void* b, size_t c), c = 1, (a, b, c))
 
+// A message is cut by its receiver alone.
+extern "C" ssize_t recvfrom(int a, void* b, size_t c, int d, sockaddr* e,
+                            socklen_t* f) {
+  INJECT_NEXT(recvfrom, "recvfrom");
+  const int error = inject::struck("recvfrom");
+  if (error == 0) return next(a, b, c, d, e, f);
+  return errno = error, -1;
+}
+extern "C" ssize_t sendto(int a, const void* b, size_t c, int d,
+                          const sockaddr* e, socklen_t f) {
+  INJECT_NEXT(sendto, "sendto");
+  const int error = inject::struck("sendto");
+  if (error == 0) return next(a, b, c, d, e, f);
+  return errno = error, -1;
+}
+
 extern "C" ssize_t sendmsg(int a, const msghdr* b, int c) {
   INJECT_NEXT(sendmsg, "sendmsg");
   const int error = inject::struck("sendmsg");
