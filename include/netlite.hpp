@@ -1703,8 +1703,8 @@ inline ssize_t sendmsg(int fd, const msghdr& message) {
 inline ssize_t recvfrom(int fd, void* data, std::size_t size, Address& from,
                         bool& cut) {
   size = std::min(size, most_at_once);
-  const auto room = static_cast<ssize_t>(size);
 #ifdef NETLITE_LINUX
+  const auto room = static_cast<ssize_t>(size);
   const ssize_t n = retry([&] {
     return NETLITE_TRACED(
         ::recvfrom(fd, data, size, MSG_TRUNC, &from.any, &from.size),

@@ -60,13 +60,17 @@ TARGETS = [
     ("compile, -O0, memory", "netlite", "Asio", 0.33),
 ]
 
-COLOURS = {"netlite": "#2f81f7", "netlite serve": "#2f81f7",
-           "netlite Poller": "#2f81f7", "Go": "#e5a100", "Asio": "#8b949e",
-           "Asio async": "#8b949e"}
+COLOURS = {"netlite": "netlite", "netlite serve": "netlite",
+           "netlite Poller": "netlite", "Go": "go", "Asio": "asio",
+           "Asio async": "asio"}
 STYLE = """
-  .plot { font: 12px system-ui, sans-serif }
-  text { fill: var(--ladder, #1f2328) }
-  @media (prefers-color-scheme: dark) { text { fill: var(--ladder, #e6edf3) } }
+  .plot { font: 12px system-ui, sans-serif;
+    --netlite: #1b66a3; --go: #9a5b00; --asio: #5f6b76 }
+  .plot text { fill: var(--ladder, #1f2328) }
+  @media (prefers-color-scheme: dark) {
+    .plot { --netlite: #6cb2ee; --go: #e0a030; --asio: #a3adb3 }
+    .plot text { fill: var(--ladder, #e6edf3) }
+  }
 """
 
 
@@ -190,12 +194,12 @@ def plot(results):
                    f'<text x="{x(tick):.1f}" y="34" text-anchor="middle">'
                    f'{tick:g}×</text>')
         tick *= 2
-    legend = [("netlite", "#2f81f7", "●"), ("netlite Poller", "#2f81f7", "◆"),
-              ("Go", "#e5a100", "●"), ("Asio", "#8b949e", "●"),
-              ("Asio async", "#8b949e", "◆")]
+    legend = [("netlite", "●"), ("netlite Poller", "◆"), ("Go", "●"),
+              ("Asio", "●"), ("Asio async", "◆")]
     at = left
-    for label, colour, sign in legend:
-        out.append(f'<text x="{at}" y="14"><tspan style="fill:{colour}">{sign}'
+    for label, sign in legend:
+        out.append(f'<text x="{at}" y="14"><tspan '
+                   f'style="fill:var(--{COLOURS[label]})">{sign}'
                    f'</tspan> {label}</text>')
         at += 8 * len(label) + 30
     for i, (name, row) in enumerate(rows):
@@ -215,7 +219,7 @@ def plot(results):
                 shape = f'<path d="m{x(times):.1f} {y - 5} 5 5-5 5-5-5z"'
             else:
                 shape = f'<circle cx="{x(times):.1f}" cy="{y}" r="4"'
-            out.append(f'{shape} fill="{colour}"><title>{label}: '
+            out.append(f'{shape} style="fill:var(--{colour})"><title>{label}: '
                        f'{times:.2f}</title></{shape[1:].split()[0]}>')
     return "\n".join(out + ["</svg>", ""])
 

@@ -774,7 +774,6 @@ void connections(Scenes& scenes) {
     clients.push_back(same(accept_call, error));
   // The portable half makes what it accepted non-blocking: three calls.
   Rules accepting = clients, once, after_wakeup;
-  accepting.push_back(same("fcntl", EPERM));
   accepting.push_back(told("fcntl"));
   for (const char* call : {"recv", "send", accept_call})
     once.push_back(instead(call, net::would_block, EAGAIN));
