@@ -1467,6 +1467,10 @@ inline std::string watched(const pollfd* fds, std::size_t count) {
   return text + "}";
 }
 
+inline std::string time(int milliseconds) {
+  return milliseconds < 0 ? "for ever" : std::to_string(milliseconds) + " ms";
+}
+
 }  // namespace trace
 #define NETLITE_TRACED(call, name, fd, ...)  \
   trace::run(                                \
@@ -1743,9 +1747,7 @@ inline ssize_t sendto(int fd, const void* data, std::size_t size,
 inline int poll(pollfd* fds, std::size_t count, int milliseconds) {
   return NETLITE_TRACED(::poll(fds, static_cast<nfds_t>(count), milliseconds),
                         "poll", fds[0].fd, trace::watched(fds, count), ", ",
-                        milliseconds < 0
-                            ? std::string("for ever")
-                            : std::to_string(milliseconds) + " ms");
+                        trace::time(milliseconds));
 }
 
 // What wakes a thread that is blocked in poll: a token sent to one end makes
@@ -1876,7 +1878,9 @@ inline int peer_credentials(int fd, Credentials& out) {
 // Readiness of many: epoll(7), or nothing where there is only poll.
 #ifdef NETLITE_LINUX
 constexpr bool has_epoll = true;
-inline int epoll_create() { return ::epoll_create1(EPOLL_CLOEXEC); }
+inline int epoll_create() {
+  return NETLITE_TRACED(::epoll_create1(EPOLL_CLOEXEC), "epoll_create", -1, "");
+}
 // Watches a descriptor for poll's POLLIN and POLLOUT (epoll has the same
 // numbers for them); 0 stops watching it.
 inline int epoll_watch(int epoll, int fd, unsigned events, bool known) {
@@ -1886,16 +1890,28 @@ inline int epoll_watch(int epoll, int fd, unsigned events, bool known) {
   const int operation = !events ? EPOLL_CTL_DEL
                         : known ? EPOLL_CTL_MOD
                                 : EPOLL_CTL_ADD;
-  return ::epoll_ctl(epoll, operation, fd, &event);
+  [[maybe_unused]] const pollfd shown{fd, static_cast<short>(events), 0};
+  return NETLITE_TRACED(::epoll_ctl(epoll, operation, fd, &event), "epoll_ctl",
+                        epoll, epoll,
+                        !events ? ", DEL, "
+                        : known ? ", MOD, "
+                                : ", ADD, ",
+                        trace::watched(&shown, 1));
 }
 // Fills `ready` with descriptors and what is ready on them.
 inline int epoll_wait(int epoll, std::vector<pollfd>& ready, int milliseconds) {
-  epoll_event events[256];
-  const int n = ::epoll_wait(epoll, events, 256, milliseconds);
-  for (int i = 0; i < n; ++i)
-    ready.push_back(
-        {events[i].data.fd, 0, static_cast<short>(events[i].events)});
-  return n;
+  const auto wait = [&] {
+    epoll_event events[256];
+    const int n = ::epoll_wait(epoll, events, 256, milliseconds);
+    for (int i = 0; i < n; ++i) {
+      const auto what = static_cast<short>(events[i].events);
+      ready.push_back({events[i].data.fd, what, what});
+    }
+    return n;
+  };
+  return NETLITE_TRACED(wait(), "epoll_wait", epoll, epoll, ", ",
+                        trace::watched(ready.data(), ready.size()), ", ",
+                        trace::time(milliseconds));
 }
 #else
 constexpr bool has_epoll = false;

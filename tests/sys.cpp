@@ -157,6 +157,16 @@ TEST_CASE("traced: a poll of many" * doctest::skip()) {
   net::sys::poll(many.data(), many.size(), 0);
 }
 
+TEST_CASE("traced: a Poller" * doctest::skip()) {
+  const Connected c;
+  const auto poller = net::must(net::make_poller());
+  net::must(net::watch(poller, c.server, net::readable));
+  net::must(net::write(c.client, "x"));
+  CHECK(net::must(net::wait(poller)).size() == 1);
+  CHECK(net::wait(poller, 0ms).error != net::timed_out);
+  net::must(net::unwatch(poller, c.server));
+}
+
 TEST_CASE("without the variable a traced program prints nothing") {
   for (const char* variable : {"", "NETLITE_TRACE=", "NETLITE_TRACE=0"}) {
     INFO(variable);
@@ -166,6 +176,18 @@ TEST_CASE("without the variable a traced program prints nothing") {
     CHECK(silent.out.find("recv") == std::string::npos);
   }
 }
+
+#ifndef NETLITE_PORTABLE
+TEST_CASE("the trace shows what a Poller watches, and what is ready") {
+  const Run shown = run("NETLITE_TRACE=1", "traced: a Poller");
+  CHECK(shown.code == 0);
+  for (const char* part : {"epoll_create() = ", ", ADD, {", ", DEL, {",
+                           "epoll_wait(", " POLLIN}, for ever) = 1"}) {
+    INFO(part);
+    CHECK(shown.err.find(part) != std::string::npos);
+  }
+}
+#endif
 
 TEST_CASE("NETLITE_TRACE=1 shows people every call on stderr") {
   const Run shown = run("NETLITE_TRACE=1", "traced: a conversation");
