@@ -2841,12 +2841,14 @@ struct Sleeper {
 };
 
 // Reading or writing: each has its queue, its deadline, its sleepers - one of
-// the queue, and servers that rest.
+// the queue, and servers that rest because they are full or the machine is. A
+// kick reaches only those who sleep already; a nudge also keeps a server awake
+// that is about to rest when a handler ends.
 struct Direction {
   std::mutex turn;  // held for a whole read or write
   std::atomic<Time::rep> deadline{Time::max().time_since_epoch().count()};
-  Sleeper* sleepers = nullptr;           // a list, under the socket's guard
-  std::atomic<std::uint32_t> nudges{0};  // counts what may end a rest
+  Sleeper* sleepers = nullptr;  // a list, under the socket's guard
+  std::atomic<std::uint32_t> nudges{0};
 
   Deadline due() const { return Time(Time::duration(deadline)); }
 };
