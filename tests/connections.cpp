@@ -1168,21 +1168,21 @@ TEST_CASE("a deadline may move later under a blocked read" *
           doctest::description("behaviour 34")) {
   Connected c;
   const auto start = Clock::now();
-  net::must(net::set_read_deadline(c.client, start + 100ms));
+  net::must(net::set_read_deadline(c.client, start + 400ms));
   Blocked reader([&] { return read_error(c.client); });
-  net::must(net::set_read_deadline(c.client, start + 300ms));
+  net::must(net::set_read_deadline(c.client, start + 600ms));
   CHECK(reader.get() == net::timed_out);
-  CHECK(Clock::now() >= start + 300ms);
+  CHECK(Clock::now() >= start + 600ms);
 }
 
 TEST_CASE("a deadline may be cleared under a blocked read" *
           doctest::description("behaviour 34")) {
   Connected c;
-  const auto due = Clock::now() + 100ms;
+  const auto due = Clock::now() + 400ms;
   net::must(net::set_read_deadline(c.client, due));
   Blocked reader([&] { return text(c.client); });
   net::must(net::set_read_deadline(c.client, net::no_deadline));
-  std::this_thread::sleep_until(due + 100ms);
+  std::this_thread::sleep_until(due + 50ms);
   CHECK_FALSE(reader.done());
   net::must(net::write(c.server, "late"));
   CHECK(reader.get() == "late");
@@ -1195,11 +1195,11 @@ TEST_CASE("a deadline moves under a blocked write too" *
     Connected c(kind.network, kind.address);
     const std::string sent = noise(plenty);
     const auto start = Clock::now();
-    net::must(net::set_write_deadline(c.client, start + 100ms));
+    net::must(net::set_write_deadline(c.client, start + 400ms));
     Blocked writer([&] { return net::write(c.client, sent); });
-    net::must(net::set_write_deadline(c.client, start + 200ms));  // later
+    net::must(net::set_write_deadline(c.client, start + 420ms));  // later
     net::must(net::set_write_deadline(c.client, net::no_deadline));
-    std::this_thread::sleep_until(start + 250ms);
+    std::this_thread::sleep_until(start + 450ms);
     CHECK_FALSE(writer.done());
     const auto due = Clock::now() + 30ms;
     net::must(net::set_write_deadline(c.client, due));
@@ -1364,6 +1364,7 @@ TEST_CASE("no deadline fires early" * doctest::description("behaviour 42")) {
   }
 }
 
+#ifndef _LIBCPP_VERSION  // whose threads do not survive being cancelled
 TEST_CASE("a thread that is cancelled in a call leaves nothing behind") {
   Connected c;
   std::atomic<pthread_t> reader{};
@@ -1378,6 +1379,7 @@ TEST_CASE("a thread that is cancelled in a call leaves nothing behind") {
   CHECK(read_error(c.client) == net::timed_out);
   net::must(net::close(c.client));
 }
+#endif
 
 // https://github.com/capnproto/capnproto/issues/580
 // https://github.com/tokio-rs/mio/pull/742

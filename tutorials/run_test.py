@@ -302,7 +302,11 @@ def a_play_that_hangs_comes_to_an_end():
 
 
 def on_a_terminal():
-    primary, secondary = pty.openpty()
+    try:
+        primary, secondary = pty.openpty()
+    except OSError as error:
+        print('left out: a terminal:', error)
+        return
     for changes, coloured in (({'TERM': 'xterm'}, True),
                               ({'TERM': 'xterm', 'NO_COLOR': '1'}, False),
                               ({'TERM': 'dumb'}, False)):

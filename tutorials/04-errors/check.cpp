@@ -10,14 +10,18 @@ const std::string text = "hello, world";
 
 void ends(const peers::Script& peer, const std::string& how,
           const std::string& question) {
-  const auto [outcome, story, calls] = judge::talk(peer, [](int descriptor) {
-    return ::ending(net::must(net::conn_from(descriptor)));
-  });
-  if (outcome.value != how)
+  for (int tries = 1;; ++tries) {
+    const auto [outcome, story, calls] = judge::talk(peer, [](int descriptor) {
+      return ::ending(net::must(net::conn_from(descriptor)));
+    });
+    if (outcome.value == how) return;
+    // A busy machine may be silent for half a second by itself; not thrice.
+    if (outcome.value == "silent" && tries < 3) continue;
     judge::wrong(story + "\nYour `ending` said " +
                      judge::quoted(outcome.value) + ", but this was " +
                      judge::quoted(how) + "." + calls,
                  question);
+  }
 }
 
 }  // namespace
