@@ -77,6 +77,13 @@ TEST_CASE("an IPv4 address in IPv6 clothes differs until it is unmapped") {
   CHECK(net::IP().unmap() == net::IP());
 }
 
+TEST_CASE("an IPv6 address never prints its tail as an IPv4 address") {
+  // As RFC 5952, 5 has it; inet_ntop(3) prints ::1.2.3.4.
+  for (const std::string text : {"::102:304", "::ff:1", "::1", "::"})
+    CHECK(net::must(net::parse_ip(text)).string() == text);
+  CHECK(net::must(net::parse_ip("::1.2.3.4")).string() == "::102:304");
+}
+
 TEST_CASE("the zone is part of an IP") {
   CHECK(ip("fe80::1%lo").zone() == "lo");
   CHECK(ip("fe80::1%lo") != ip("fe80::1"));
