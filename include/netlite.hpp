@@ -2577,9 +2577,10 @@ inline Error lookup_error(std::error_code why, std::string_view name) {
 // All that is to be known of a host: an IP address is taken as it is.
 inline Result<Answer> ask(std::string_view host, Deadline deadline) {
   // Go reads an empty zone as none.
-  const bool zone =
-      !host.empty() && host.back() == '%' && host.find(':') != host.npos;
-  const auto literal = parse_ip(host.substr(0, host.size() - (zone ? 1 : 0)));
+  const bool empty_zone = !host.empty() && host.find('%') == host.size() - 1 &&
+                          host.find(':') != host.npos;
+  const auto literal =
+      parse_ip(host.substr(0, host.size() - (empty_zone ? 1 : 0)));
   if (!literal.error) return {{{}, {literal.value}, std::string(host)}};
   if (!is_domain_name(host)) return {{}, lookup_error(no_such_host, host)};
   Answer answer = ask_within(deadline, ask_addresses, std::string(host));

@@ -261,6 +261,9 @@ TEST_CASE("an IPv6 address with a port stands in brackets, and alone") {
 
 // github.com/grpc/grpc-swift-nio-transport/issues/147: the zone was lost.
 TEST_CASE("the zone of an address survives reading and printing") {
+  const auto odd = net::must(net::resolve("tcp", "[::%%%]:80"));
+  CHECK(odd.string() == "[::%%%]:80");
+  CHECK(net::must(net::resolve("tcp", odd.string())) == odd);
   const net::Addr addr = net::must(net::resolve("tcp", "[fe80::1%lo]:80"));
   CHECK(addr.ip().zone() == "lo");
   CHECK(addr.string() == "[fe80::1%lo]:80");

@@ -10,13 +10,16 @@ struct Model {
   net::Pipe pipe = net::pipe();
   net::Reader reader{pipe.second};
   std::string_view unwritten;
+  std::size_t all = 0;
   std::string unread{};
   bool ended = false;
 
   // Writes the next portion, or ends the stream; false when it has ended.
   bool feed(std::size_t portion) {
     if (ended) return false;
-    const std::string_view bytes = unwritten.substr(0, portion + 1);
+    // Nobody reads meanwhile, and the kernel has room for some 200 portions.
+    const std::size_t least = all / 128 + 1;
+    const std::string_view bytes = unwritten.substr(0, portion + least);
     unwritten.remove_prefix(bytes.size());
     unread += bytes;
     ended = bytes.empty();
@@ -89,6 +92,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data,
   const std::size_t calls = std::min<std::size_t>(data[0] % 16, (size - 1) / 3);
   Model model;
   model.unwritten = fuzz::text(data + 1 + 3 * calls, size - 1 - 3 * calls);
+  model.all = model.unwritten.size();
   // What would block is a finding.
   net::set_deadline(model.pipe.second, std::chrono::seconds(5));
   for (std::size_t i = 0; i < calls; ++i) {
