@@ -1364,7 +1364,9 @@ TEST_CASE("no deadline fires early" * doctest::description("behaviour 42")) {
   }
 }
 
-#ifndef _LIBCPP_VERSION  // whose threads do not survive being cancelled
+// libc++'s threads do not survive being cancelled, and the thread sanitizer
+// loses count of the locks that are given back on the way out.
+#if !defined(_LIBCPP_VERSION) && !defined(__SANITIZE_THREAD__)
 TEST_CASE("a thread that is cancelled in a call leaves nothing behind") {
   Connected c;
   std::atomic<pthread_t> reader{};
