@@ -2520,8 +2520,9 @@ inline Answer ask_within(Deadline deadline, Answer (*ask)(const std::string&),
   const auto shared = std::make_shared<Shared>();
   const int error =
       start([shared, ask, name] { shared->answer = ask(name); },
-            [shared](const Error&) {
+            [shared](const Error& failed) {
               const std::lock_guard<std::mutex> lock(shared->mutex);
+              if (failed) shared->answer.why = failed.code();
               shared->done = true;
               shared->changed.notify_one();
             });

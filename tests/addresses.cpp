@@ -84,6 +84,14 @@ TEST_CASE("an IPv6 address never prints its tail as an IPv4 address") {
   CHECK(net::must(net::parse_ip("::1.2.3.4")).string() == "::102:304");
 }
 
+TEST_CASE("a look-up that ends by an exception is no answer") {
+  const auto answer = net::internal::ask_within(
+      support::generous,
+      [](const std::string&) -> net::internal::Answer { throw 1; }, "name");
+  CHECK(answer.why == net::task_failed);
+  CHECK(answer.ips.empty());
+}
+
 TEST_CASE("the zone is part of an IP") {
   CHECK(ip("fe80::1%lo").zone() == "lo");
   CHECK(ip("fe80::1%lo") != ip("fe80::1"));
