@@ -23,8 +23,8 @@
 //   the machine:
 //     1. A handle is shared. A socket counts the calls inside it, so its
 //        descriptor is released only when the last of them has left.
-//     2. Every call that may block tries first and waits afterwards, in one
-//        single place: internal::wait.
+//     2. Every call that may block is tried, and waits until it is worth
+//        trying, in one single place: internal::attempt, internal::wait.
 //     3. A thread that waits can be kicked: by close, and by a deadline that
 //        somebody moved.
 
@@ -2847,7 +2847,8 @@ struct Sleeper {
 // kick reaches only those who sleep already; a nudge also keeps a server awake
 // that is about to rest when a handler ends.
 struct Direction {
-  std::mutex turn;  // held for a whole read or write
+  std::mutex turn;         // held for a whole read or write
+  bool exhausted = false;  // the last call found less than it asked for
   std::atomic<Time::rep> deadline{Time::max().time_since_epoch().count()};
   Sleeper* sleepers = nullptr;  // a list, under the socket's guard
   std::atomic<std::uint32_t> nudges{0};
@@ -3121,18 +3122,23 @@ enum class Mode { wait, once };  // a try_ call looks once
 
 // Makes a call until it succeeds or fails, waiting while it would block.
 // The order of truth: closed, then the deadline, then what the socket says.
+// Trying first costs one call when there is something; where the last call has
+// left nothing, as epoll(7) explains, waiting first spares the one in vain.
 template <class Call>
 Outcome attempt(Socket& s, Direction& direction, short events, Mode mode,
                 Call call) {
-  for (bool ready = false;;) {
+  bool try_first = mode == Mode::once || !direction.exhausted;
+  for (bool ready = false;; try_first = true) {
     if (s.is_closed()) return {0, closed};
     if (direction.due().passed()) return {0, timed_out};
-    const ssize_t n = call();
-    if (n >= 0) return {n};
-    const std::error_code why = sys::last_error();
-    if (!sys::would_block(why.value()))
-      return {0, s.is_closed() ? closed : why};
-    if (mode == Mode::once) return {0, would_block};
+    if (try_first) {
+      const ssize_t n = call();
+      if (n >= 0) return {n};
+      const std::error_code why = sys::last_error();
+      if (!sys::would_block(why.value()))
+        return {0, s.is_closed() ? closed : why};
+      if (mode == Mode::once) return {0, would_block};
+    }
     // Ready, and yet nothing: another process was faster, or Linux calls a
     // unixgram socket writable whose receiver's queue is full. A pause of a
     // millisecond keeps that from spinning.
@@ -3161,9 +3167,11 @@ Outcome take(const Use& use, Mode mode, Call call) {
 // Takes what there is: bytes of a stream, or one message.
 inline ssize_t receive(const Use& use, Buffer buffer, sys::Address& from,
                        bool& cut) {
-  return use->is_stream()
-             ? sys::recv(use->fd, buffer.data(), buffer.size())
-             : sys::recvfrom(use->fd, buffer.data(), buffer.size(), from, cut);
+  if (!use->is_stream())
+    return sys::recvfrom(use->fd, buffer.data(), buffer.size(), from, cut);
+  const ssize_t n = sys::recv(use->fd, buffer.data(), buffer.size());
+  use->reading.exhausted = n < static_cast<ssize_t>(buffer.size());
+  return n;
 }
 
 inline Result<std::size_t> read(const Conn& conn, Buffer buffer, Mode mode) {
@@ -3236,6 +3244,7 @@ inline Result<std::size_t> write(const Use& use, iovec* pieces,
     const auto n = static_cast<std::size_t>(sent.n);
     written += n;
     left -= n;
+    use->writing.exhausted = left > 0;
     if (left == 0 || mode == Mode::once || !use->is_stream()) return {written};
     step_over(n, pieces, count);
   }
