@@ -110,6 +110,14 @@ namespace internal {
 struct Story;
 struct Socket;
 struct Access;
+
+// What an Error can be compared with, beside another one.
+template <class T>
+using if_cause = std::enable_if_t<std::is_error_code_enum<T>::value ||
+                                      std::is_error_condition_enum<T>::value ||
+                                      std::is_same_v<T, std::error_code> ||
+                                      std::is_same_v<T, std::error_condition>,
+                                  int>;
 }  // namespace internal
 
 /// The conditions that netlite itself reports, as values of `category()`.
@@ -213,16 +221,21 @@ class Error {
   /// is short of descriptors or memory. Go: `Temporary()`.
   bool temporary() const noexcept;
 
+  /// Same cause? The stories may differ.
+  friend bool operator==(const Error& a, const Error& b) noexcept {
+    return a.code_ == b.code_;
+  }
   /// Same cause - `err == netlite::eof`, or a code - or same kind of cause,
-  /// `err == std::errc::connection_refused`? The stories may differ.
-  template <class Cause>
+  /// `err == std::errc::connection_refused`?
+  template <class Cause, internal::if_cause<Cause> = 0>
   friend bool operator==(const Error& err, const Cause& cause) noexcept {
     return err.code_ == cause;
   }
   /// The opposite.
   template <class Cause>
-  friend bool operator!=(const Error& err, const Cause& cause) noexcept {
-    return !(err.code_ == cause);
+  friend auto operator!=(const Error& err, const Cause& cause) noexcept
+      -> decltype(!(err == cause)) {
+    return !(err == cause);
   }
   /// Prints `err.message()`.
   template <class Traits>
@@ -2825,14 +2838,6 @@ struct Wakeups {
     return wakeups;
   }
 };
-
-// How many descriptors serve as wake-ups at the moment.
-inline std::size_t wakeup_descriptors() {
-  Wakeups& wakeups = Wakeups::get();
-  const std::lock_guard<std::mutex> lock(wakeups.mutex);
-  const Wakeup& first = wakeups.all[0];
-  return wakeups.made * (first.take_end == first.send_end ? 1 : 2);
-}
 
 // A thread that sleeps in `wait`.
 struct Sleeper {

@@ -7,6 +7,10 @@
 #include <new>
 #include <set>
 #include <sstream>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <utility>
 
 #include "support.hpp"
 
@@ -72,6 +76,30 @@ TEST_CASE("success and eof allocate nothing") {
   CHECK(copy == net::eof);
   CHECK(n == 0);
   CHECK(allocations == 0);
+}
+
+TEST_CASE("errors compare with each other by their causes") {
+  const support::Refusing nobody, elsewhere;
+  const net::Error refused = net::dial("tcp", nobody.address).error;
+  CHECK(refused == net::dial("tcp", elsewhere.address).error);
+  CHECK(refused != net::Error(net::eof));
+  CHECK(net::Error() == net::Error());
+  CHECK(net::eof == net::Error(net::eof));
+  CHECK(refused == refused.code());
+  CHECK(refused != net::no_such_host);
+}
+
+template <class A, class B, class = void>
+constexpr bool comparable = false;
+template <class A, class B>
+constexpr bool comparable<
+    A, B, std::void_t<decltype(std::declval<A>() != std::declval<B>())>> = true;
+
+TEST_CASE("an error compares with causes, and with nothing else") {
+  CHECK(comparable<net::Error, net::Errc>);
+  CHECK(comparable<net::Error, std::errc>);
+  CHECK_FALSE(comparable<net::Error, int>);
+  CHECK_FALSE(comparable<net::Error, std::string>);
 }
 
 TEST_CASE("eof is bare: its message is just EOF" *

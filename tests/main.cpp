@@ -3,8 +3,6 @@
 // that no descriptor was left open.
 
 #define DOCTEST_CONFIG_IMPLEMENT
-#include "netlite.hpp"
-
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -15,6 +13,8 @@
 #include <set>
 #include <string>
 #include <thread>
+
+#include "wakeups.hpp"
 
 namespace {
 
@@ -37,14 +37,11 @@ std::string target(int fd) {
   return n > 0 ? std::string(name, std::size_t(n)) : "?";
 }
 
-// The header keeps some wake-up descriptors for the next call that blocks.
-std::size_t pooled() { return netlite::internal::wakeup_descriptors(); }
-
-// The descriptors that came since `before`, without the number of pooled ones.
+// The descriptors that came since `before`, when they are more than wake-ups.
 std::set<int> leftovers(const std::set<int>& before) {
   std::set<int> open = open_descriptors();
   for (int fd : before) open.erase(fd);
-  return open.size() > pooled() ? open : std::set<int>();
+  return open.size() > support::wakeup_descriptors() ? open : std::set<int>();
 }
 
 }  // namespace
@@ -63,7 +60,7 @@ int main(int argc, char** argv) {
   if (left.empty()) return result;
 
   std::printf("%zu descriptors left open, of which %zu may be:\n", left.size(),
-              pooled());
+              support::wakeup_descriptors());
   for (int fd : left) std::printf("  %d -> %s\n", fd, target(fd).c_str());
   return 1;
 }

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "netlite.hpp"
+#include "wakeups.hpp"
 
 namespace net = netlite;
 using namespace std::chrono_literals;
@@ -307,7 +308,7 @@ int in_child(F f) {
 inline std::size_t descriptors() {
   std::size_t open = 0;
   for (int fd = 0; fd < 4096; ++fd) open += ::fcntl(fd, F_GETFD) != -1;
-  return open - net::internal::wakeup_descriptors();
+  return open - wakeup_descriptors();
 }
 
 // Another program, on the other end of a connection that is its standard input

@@ -318,7 +318,7 @@ inline std::set<int> open_descriptors() {
 inline bool leaks(const std::set<int>& before) {
   const auto more = [&] {
     return open_descriptors().size() - before.size() -
-           net::internal::wakeup_descriptors();
+           support::wakeup_descriptors();
   };
   for (int tries = 0; more() != 0 && tries < 200; ++tries)
     std::this_thread::sleep_for(10ms);
