@@ -3807,6 +3807,11 @@ inline Descriptor open_for_bind(const Network& network, const Addr& addr,
   return fd;
 }
 
+// What errno says of a call, before anybody has told what it was made for.
+inline Error call_error(const char* call) {
+  return {sys::last_error(), {"", "", call}};
+}
+
 // What a socket gets before it is bound.
 inline Error prepare_to_bind(int fd, const Network& network, bool group,
                              const ListenOptions& options) {
@@ -3816,47 +3821,55 @@ inline Error prepare_to_bind(int fd, const Network& network, bool group,
   const bool share =
       options.reuse_port || (group && sys::groups_need_reuse_port);
   if (share && sys::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
-    return {sys::last_error(), {"", "", "setsockopt"}};
+    return call_error("setsockopt");
   return options.control ? options.control(fd) : Error();
 }
 
-// Opens and binds a socket, for listen and listen_packet.
+// Opens a socket for an address, and binds it.
+inline Error open_and_bind(const Network& network, const Addr& addr,
+                           const ListenOptions& options, Descriptor& fd) {
+  int family = 0;
+  fd = open_for_bind(network, addr, family);
+  if (!fd) return call_error("socket");
+  const bool group = network.type == SOCK_DGRAM && addr.ip().is_multicast();
+  if (Error why = prepare_to_bind(fd.get(), network, group, options))
+    return why;
+  // A group's datagrams arrive at any address; join_group chooses the group.
+  const Addr place = group ? Addr(network.base, IP(), addr.port()) : addr;
+  sys::Address name;
+  if (const auto why = to_kernel(place, family, name))
+    return {why, {"", "", "bind"}};
+  const int result = family == AF_UNIX ? bind_unix(fd.get(), name, addr.path(),
+                                                   network.type, options)
+                                       : sys::bind(fd.get(), name);
+  return result < 0 ? call_error("bind") : Error();
+}
+
+// Makes what listen and listen_packet give.
 template <class H>
 Result<H> bind_to(std::string_view network_name, std::string_view address,
                   const ListenOptions& options) {
   constexpr bool packets = std::is_same_v<H, PacketConn>;
   Addr addr;
-  const auto fail = [&](const Error& cause, const std::string& subject) {
+  const auto fail = [&](const Error& why) {
     return Result<H>{
         H(),
-        {cause.code(),
-         {"listen", std::string(network_name), subject, "", addr}}};
+        {why.code(),
+         {"listen", std::string(network_name), why.subject(), "", addr}}};
   };
   const Network* network = find_network(network_name);
   if (!network) return {H(), no_network("listen", network_name)};
   const auto [addrs, err] = resolve_all(*network, address, no_deadline);
-  if (err) return fail(err, err.subject());
+  if (err) return fail(err);
   addr = favourite(addrs);
   if (packets != (network->type == SOCK_DGRAM))
-    return fail(unexpected_address_type,
-                address.empty() ? "" : "address " + std::string(address));
+    return fail(address.empty()
+                    ? Error(unexpected_address_type)
+                    : address_error(unexpected_address_type, address));
 
-  int family = 0;
-  Descriptor fd = open_for_bind(*network, addr, family);
-  if (!fd) return fail(sys::last_error(), "socket");
-  const bool group = packets && addr.ip().is_multicast();
-  if (const Error why = prepare_to_bind(fd.get(), *network, group, options))
-    return fail(why, why.subject());
-
-  // A group's datagrams arrive at any address; join_group chooses the group.
-  sys::Address name;
-  if (const auto why = to_kernel(
-          group ? Addr(network->base, IP(), addr.port()) : addr, family, name))
-    return fail(why, "bind");
-  const bool local = family == AF_UNIX;
-  if ((local ? bind_unix(fd.get(), name, addr.path(), network->type, options)
-             : sys::bind(fd.get(), name)) < 0)
-    return fail(sys::last_error(), "bind");
+  Descriptor fd;
+  if (const Error why = open_and_bind(*network, addr, options, fd))
+    return fail(why);
   if (network->base == "tcp")
     set_tcp_defaults(fd.get(), options.keep_alive, true);
   // From here on a failure removes the file that bind made.
@@ -3864,14 +3877,14 @@ Result<H> bind_to(std::string_view network_name, std::string_view address,
   H handle = make_handle<H>(std::move(fd), *network, std::move(here));
   Socket& made = *Access::socket(handle);
   made.keep_alive = options.keep_alive;
-  if (local) made.file = made_file(addr.path());
+  if (network->family == AF_UNIX) made.file = made_file(addr.path());
   if (!made.file.path.empty() && options.mode >= 0 &&
       sys::chmod(addr.path(), options.mode) < 0)
-    return fail(sys::last_error(), "chmod");
+    return fail(call_error("chmod"));
   // The kernel cuts the number to what the system allows.
   const int backlog = options.backlog > 0 ? options.backlog : INT_MAX;
   if (!packets && sys::listen(made.fd, backlog) < 0)
-    return fail(sys::last_error(), "listen");
+    return fail(call_error("listen"));
   // The file of a unixgram socket stays; we knew of it for failures only.
   if (packets) made.file = {};
   return {std::move(handle)};
