@@ -108,7 +108,7 @@ struct Echo : std::enable_shared_from_this<Echo> {
   }
 
   Socket socket;
-  char buffer[bench::message];
+  char buffer[bench::room];
 };
 
 void accept_next(Acceptor& acceptor) {

@@ -54,7 +54,7 @@ struct Netlite {
           continue;
         }
         Conn& conn = conns[key - 1];
-        char buffer[bench::message];
+        char buffer[bench::room];
         const auto [n, err] = net::try_read(conn, buffer);
         if (n > 0)
           (void)net::try_write(conn, {buffer, n});

@@ -15,6 +15,7 @@ import (
 
 const (
 	message = 64
+	room    = 1024
 	block   = 65536
 	burst   = 20
 	batch   = 100
@@ -31,7 +32,7 @@ func must[T any](value T, err error) T {
 func number(text string) int { return must(strconv.Atoi(text)) }
 
 func echo(conn net.Conn) {
-	buffer := make([]byte, message)
+	buffer := make([]byte, room)
 	for {
 		n, err := conn.Read(buffer)
 		if err != nil {
@@ -171,11 +172,11 @@ func ping(network, address string, rounds int, how string) float64 {
 	if how == "deadline" {
 		conn.SetDeadline(time.Now().Add(time.Hour))
 	}
-	buffer := make([]byte, message)
+	buffer := make([]byte, room)
 	oneBurst := func() {
 		for i := 0; i < burst; i++ {
-			must(conn.Write(buffer))
-			must(io.ReadFull(conn, buffer))
+			must(conn.Write(buffer[:message]))
+			must(io.ReadAtLeast(conn, buffer, message))
 		}
 	}
 	medianLap(rounds/10/burst, oneBurst) // warm up

@@ -141,7 +141,7 @@ struct Raw {
       const int n = ::epoll_wait(epoll, events, 256, -1);
       for (int i = 0; i < n; ++i) {
         const int fd = events[i].data.fd;
-        char buffer[bench::message];
+        char buffer[bench::room];
         if (fd == listener) {
           watch(accept(listener, SOCK_CLOEXEC | SOCK_NONBLOCK));
         } else if (const std::size_t got = read(fd, buffer, sizeof buffer)) {

@@ -77,6 +77,7 @@ double median_lap(int laps, Lap lap) {
 }
 
 constexpr std::size_t message = 64;   // bytes of a request
+constexpr std::size_t room = 1024;    // bytes of a buffer that awaits one
 constexpr std::size_t block = 65536;  // bytes of a piece of bulk
 constexpr int burst = 20;             // round trips of a lap
 constexpr int batch = 100;            // datagrams, which fit a socket's queue
@@ -91,7 +92,7 @@ inline std::string fresh_address(const std::string& network) {
 
 template <class Peer, class Conn>
 void echo(Conn& conn) {
-  char buffer[message];
+  char buffer[room];
   while (const std::size_t n = Peer::read(conn, buffer, sizeof buffer))
     Peer::write(conn, buffer, n);
 }
@@ -181,10 +182,11 @@ int run_server(const std::string& work, const std::string& first,
 
 template <class Peer, class Conn>
 void round_trip(Conn& conn) {
-  char buffer[message] = {};
-  Peer::write(conn, buffer, message);
+  const char request[message] = {};
+  Peer::write(conn, request, message);
+  char buffer[room];
   for (std::size_t have = 0; have < message;) {
-    const std::size_t n = Peer::read(conn, buffer, message - have);
+    const std::size_t n = Peer::read(conn, buffer + have, room - have);
     if (n == 0) fail("ping: no answer");
     have += n;
   }
