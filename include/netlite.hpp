@@ -946,7 +946,7 @@ Result<PacketConn> listen_packet(std::string_view network,
 /// Reads one datagram and tells who sent it (nobody: a unixgram sender without
 /// a name). Blocks until one comes. `truncated` when it was longer than the
 /// buffer: the rest is gone. An empty datagram has size 0. Errors as read.
-/// recvmsg(2). Go: `ReadFrom`.
+/// recvfrom(2). Go: `ReadFrom`.
 Packet read_from(const Conn& packets, Buffer buffer);
 
 /// Sends one datagram, whole or not at all: EMSGSIZE when it is too long
