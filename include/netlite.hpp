@@ -883,11 +883,13 @@ int native_handle(const Handle& handle);
 Result<int> duplicate(const Handle& handle);
 
 /// Makes a Conn of a connected descriptor, which belongs to it from then on;
-/// with an error it stays the caller's. It becomes close-on-exec, and
-/// non-blocking for all who share it, such as a parent process. Errors:
-/// ENOTSOCK, ENOTCONN and kin, unexpected_address_type. Go: `net.FileConn`.
+/// with an error it stays the caller's. It becomes close-on-exec, and, for all
+/// who share it, such as a parent process, non-blocking and without delay as
+/// `set_no_delay` says. Errors: ENOTSOCK, ENOTCONN and kin,
+/// unexpected_address_type. Go: `net.FileConn`.
 Result<Conn> conn_from(int descriptor);
-/// The same for a listening descriptor. Go: `net.FileListener`.
+/// The same for a listening descriptor; what it accepts also gets the default
+/// keep-alive. Go: `net.FileListener`.
 Result<Listener> listener_from(int descriptor);
 /// The same for a datagram descriptor. Go: `net.FilePacketConn`.
 Result<PacketConn> packet_conn_from(int descriptor);
@@ -3356,6 +3358,9 @@ Result<H> adopt(const char* op, int fd) {
   if (!peer && !listening && !datagrams)
     return fail(sys::last_error(), "getpeername");
   if (sys::adopt(fd) < 0) return fail(sys::last_error(), "fcntl");
+  // As in Go: what is accepted gets all the defaults, a connection no delay.
+  if (network->base == "tcp")
+    set_tcp_defaults(fd, std::chrono::nanoseconds(listening ? 0 : -1), true);
   return {make_handle<H>(Descriptor(fd), *network, from_kernel(*network, local),
                          peer ? from_kernel(*network, remote) : Addr())};
 }

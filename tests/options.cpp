@@ -188,6 +188,33 @@ TEST_CASE("a unix listener that was adopted leaves its file") {
   CHECK_FALSE(net::dial("unix", path).error);
 }
 
+TEST_CASE("what was adopted has no delay, and what it accepts has keep-alive") {
+  const int listening = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in any{};
+  any.sin_family = AF_INET;
+  any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  REQUIRE(::bind(listening, reinterpret_cast<sockaddr*>(&any), sizeof any) ==
+          0);
+  REQUIRE(::listen(listening, 1) == 0);
+  const net::Listener listener = bounded(net::listener_from(listening));
+  sockaddr_in there{};
+  socklen_t size = sizeof there;
+  ::getsockname(listening, reinterpret_cast<sockaddr*>(&there), &size);
+  const int connected = ::socket(AF_INET, SOCK_STREAM, 0);
+  REQUIRE(::connect(connected, reinterpret_cast<sockaddr*>(&there), size) == 0);
+  const net::Conn client = bounded(net::conn_from(connected));
+  const net::Conn server = bounded(net::accept(listener));
+
+  const auto option = [](const net::Conn& conn, int level, int name) {
+    return net::must(net::get_option<int>(conn, level, name));
+  };
+  CHECK(option(client, IPPROTO_TCP, TCP_NODELAY) == 1);
+  CHECK(option(client, SOL_SOCKET, SO_KEEPALIVE) == 0);
+  CHECK(option(server, IPPROTO_TCP, TCP_NODELAY) == 1);
+  CHECK(option(server, SOL_SOCKET, SO_KEEPALIVE) == 1);
+  CHECK(option(server, IPPROTO_TCP, TCP_KEEPINTVL) == 15);
+}
+
 TEST_CASE("packet_conn_from takes datagram sockets, connected or not") {
   for (const Kind& kind : packets()) {
     CAPTURE(kind.name);
