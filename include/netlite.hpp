@@ -3365,6 +3365,18 @@ Result<H> adopt(const char* op, int fd) {
                          peer ? from_kernel(*network, remote) : Addr())};
 }
 
+// Is it any address of this machine, 0.0.0.0 or ::, or none?
+inline bool is_any(const Addr& addr) {
+  return !addr.ip() || addr.ip().is_unspecified();
+}
+
+// Whether an IPv6 socket that will be bound takes IPv4 too (RFC 3493, 5.3).
+inline void choose_families(int fd, int family, const Network& network) {
+  if (family == AF_INET6)
+    sys::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY,
+                    network.family == AF_INET6 ? 1 : 0);
+}
+
 // One connect under way, and the addresses still to be tried after it.
 struct Lane {
   std::vector<Addr> addrs{};
@@ -3445,8 +3457,8 @@ class Dialer {
     const Addr& local = options_.local;
     int family = network_.family;
     if (family == AF_UNSPEC)
-      family =
-          lane.current().ip().is6() || local.ip().is6() ? AF_INET6 : AF_INET;
+      family = lane.current().ip().is6() || local.ip().unmap().is6() ? AF_INET6
+                                                                     : AF_INET;
     Descriptor fd(sys::socket(family, network_.type));
     if (!fd) return fail(lane, sys::last_error(), "socket");
     if (options_.control)
@@ -3456,6 +3468,7 @@ class Dialer {
       sys::setsockopt(fd.get(), SOL_SOCKET, SO_BROADCAST, 1);
     sys::Address address;
     if (local) {
+      choose_families(fd.get(), family, network_);
       if (const auto why = to_kernel(local, family, address))
         return fail(lane, why, "bind");
       if (sys::bind(fd.get(), address) < 0)
@@ -3545,12 +3558,13 @@ class Dialer {
   Conn conn_{};
 };
 
-// Keeps the addresses that a given local address can reach.
+// Keeps the addresses that a given local address can reach: those of its
+// family. Any address, 0.0.0.0 or ::, is of both.
 inline Error keep_reachable(const Addr& local, std::vector<Addr>& addrs) {
-  if (!local.ip()) return {};
+  if (is_any(local)) return {};
   std::vector<Addr> fitting;
   for (Addr& addr : addrs)
-    if (!addr.ip() || addr.ip().is6() == local.ip().is6())
+    if (is_any(addr) || addr.ip().is6() == local.ip().unmap().is6())
       fitting.push_back(std::move(addr));
   addrs = std::move(fitting);
   if (addrs.empty())
@@ -3795,10 +3809,10 @@ inline SocketFile made_file(const std::string& path) {
 
 // socket(2) and what comes before bind(2); `family` tells which kind it is.
 // "tcp" and "udp" on any address serve both families, with an IPv6 socket that
-// takes IPv4 too (RFC 3493, 5.3); a machine without IPv6 serves IPv4.
+// takes IPv4 too; a machine without IPv6 serves IPv4.
 inline Descriptor open_for_bind(const Network& network, const Addr& addr,
                                 int& family) {
-  const bool any = !addr.ip() || addr.ip().is_unspecified();
+  const bool any = is_any(addr);
   family = network.family;
   if (family == AF_UNSPEC) family = any || addr.ip().is6() ? AF_INET6 : AF_INET;
   Descriptor fd(sys::socket(family, network.type));
@@ -3806,9 +3820,7 @@ inline Descriptor open_for_bind(const Network& network, const Addr& addr,
     family = AF_INET;
     fd.reset(sys::socket(family, network.type));
   }
-  if (fd && family == AF_INET6)
-    sys::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY,
-                    network.family == AF_INET6 ? 1 : 0);
+  if (fd) choose_families(fd.get(), family, network);
   return fd;
 }
 

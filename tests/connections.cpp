@@ -1858,6 +1858,35 @@ TEST_CASE("dial never gives a connection that is connected to itself" *
   }
 }
 
+TEST_CASE("any local address fits, and any address fits a local one") {
+  if (!has_ipv6()) return;
+  const auto listener = net::must(net::listen("tcp", ":0"));
+  const std::string port = std::to_string(net::addr(listener).port());
+  const auto dialled = [&](const char* network, const std::string& host,
+                           const char* local) {
+    net::DialOptions options;
+    options.local = net::Addr("tcp", net::must(net::parse_ip(local)), 0);
+    return net::dial(network, host + ":" + port, options);
+  };
+  const auto reached = [&](const char* network, const std::string& host,
+                           const char* local) {
+    const net::Conn conn = net::must(dialled(network, host, local));
+    return net::local_addr(conn).ip().string() + " " +
+           net::remote_addr(conn).ip().string();
+  };
+  CHECK(reached("tcp", "127.0.0.1", "::") == "127.0.0.1 127.0.0.1");
+  CHECK(reached("tcp", "[::1]", "0.0.0.0") == "::1 ::1");
+  CHECK(reached("tcp6", "[::1]", "0.0.0.0") == "::1 ::1");
+  CHECK(reached("tcp", "0.0.0.0", "::1") == "::1 ::1");
+  CHECK(reached("tcp", "127.0.0.1", "::ffff:127.0.0.5") ==
+        "127.0.0.5 127.0.0.1");
+  CHECK(reached("tcp4", "127.0.0.1", "::ffff:127.0.0.5") ==
+        "127.0.0.5 127.0.0.1");
+  // The network still says which families may be spoken.
+  CHECK(dialled("tcp6", "", "127.0.0.1").error == std::errc::invalid_argument);
+  CHECK(dialled("tcp4", "0.0.0.0", "::1").error == net::non_ipv4_address);
+}
+
 TEST_CASE("the local address can be chosen, when it fits" *
           doctest::description("behaviour 87")) {
   Connected c;
