@@ -4035,14 +4035,15 @@ inline Packet read_from(const Conn& packets, Buffer buffer) {
 
 inline Result<std::size_t> write_to(const Conn& packets, Bytes bytes,
                                     const Addr& to) {
+  if (!packets) return {0, internal::failure("write", nullptr, closed)};
   const internal::Use use(packets);
-  if (!use) return {0, use.failure("write")};
   const auto fail = [&](std::error_code why, const std::string& subject) {
     return Result<std::size_t>{0,
                                {why,
                                 {"write", std::string(use->network.name),
                                  subject, "", use->local, to}}};
   };
+  if (!use) return fail(closed, "");
   if (use->remote) return fail(write_to_connected, "");
   if (!to) return fail(missing_address, "");
   if (to.network() != use->network.base && use->family() == AF_UNIX)

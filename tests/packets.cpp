@@ -555,7 +555,12 @@ TEST_CASE("close wakes a blocked read_from" * description("behaviour 30")) {
     CHECK(err == net::closed);
     CHECK(err.message() == text);
   }
-  CHECK(net::write_to(a, "x", net::local_addr(a)).error == net::closed);
+  const net::Addr to = net::must(net::resolve("udp", "127.0.0.1:9"));
+  const net::Error err = net::write_to(a, "x", to).error;
+  CHECK(err == net::closed);
+  CHECK(err.message() == "write udp " + net::local_addr(a).string() +
+                             "->127.0.0.1:9: use of closed network connection");
+  CHECK(net::write_to(net::Conn(), "x", to).error == net::closed);
   CHECK(net::close(a) == net::closed);
 }
 
