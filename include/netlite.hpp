@@ -2136,6 +2136,7 @@ inline const Network* find_network(std::string_view name) {
 
 // "address X: missing port in address" and kin
 inline Error address_error(std::error_code code, std::string_view address) {
+  if (address.empty()) return code;
   return {code, {"", "", "address " + std::string(address)}};
 }
 

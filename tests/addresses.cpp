@@ -139,6 +139,12 @@ TEST_CASE("a prefix of impossible length is empty, and contains nothing") {
   }
 }
 
+TEST_CASE("an error about no address at all does not name one") {
+  CHECK(net::split_host_port("").error.message() == "missing port in address");
+  CHECK(net::split_host_port("x").error.message() ==
+        "address x: missing port in address");
+}
+
 TEST_CASE("an address prints as its network writes it") {
   CHECK(net::Addr("tcp", ip("127.0.0.1"), 80).string() == "127.0.0.1:80");
   CHECK(net::Addr("udp", ip("::1"), 65535).string() == "[::1]:65535");
