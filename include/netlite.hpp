@@ -711,7 +711,9 @@ struct DialOptions {
   std::chrono::nanoseconds timeout{0};
   /// The same as a point in time; the earlier of the two counts.
   Deadline deadline = no_deadline;
-  /// The address of this end; none: the system chooses.
+  /// The address of this end; none: the system chooses. A unix one with an
+  /// empty path: Linux makes up an abstract name, at which this end can be
+  /// answered (Go gives it none).
   Addr local{};
   /// How long the second address family waits for the first when a name has
   /// both (RFC 8305). 0: 300 ms; negative: one after the other.
