@@ -793,8 +793,10 @@ Result<std::size_t> read_full(const Conn& conn, Buffer buffer);
 /// Writes all the bytes, in one piece even when other threads write too.
 /// Blocks until the kernel has taken them (not: until the peer has read them).
 /// With an error, the count says how many it took: `closed`, `timed_out`, or
-/// what send(2) says, EPIPE when the peer has gone. Never raises SIGPIPE. On a
-/// datagram or unixpacket socket sends one message. Go: `Conn.Write`.
+/// what send(2) says, EPIPE when the peer has gone. Never raises SIGPIPE. No
+/// bytes are written to a stream without asking it: 0 even when the peer has
+/// gone (Go: EPIPE). On a datagram or unixpacket socket sends one message. Go:
+/// `Conn.Write`.
 Result<std::size_t> write(const Conn& conn, Bytes bytes);
 
 /// The same for `size` bytes at `data`.
