@@ -519,7 +519,8 @@ Result<std::vector<std::string>> lookup_addr(std::string_view ip,
                                              Deadline deadline = no_deadline);
 
 /// Finds the canonical name of a host, at the end of its aliases. Blocks and
-/// fails as lookup_host. Go: `net.LookupCNAME`.
+/// fails as lookup_host; an IP address has none: no_such_host. Go:
+/// `net.LookupCNAME`.
 Result<std::string> lookup_cname(std::string_view host,
                                  Deadline deadline = no_deadline);
 
@@ -1123,8 +1124,9 @@ inline namespace NETLITE_BUILD {
 
 /// Runs `f(args...)` in a thread of its own; copies the arguments. Blocks
 /// while the group is at its limit - for ever, if it is a task of the full
-/// group that calls. An exception ends only that task. Error: what
-/// pthread_create(3) says, ENOMEM; the task then did not run. Go: `go f(args)`.
+/// group that calls. An exception ends only that task. Errors, after which the
+/// task does not run: what pthread_create(3) says, ENOMEM, task_failed when an
+/// exception ended its move to the thread. Go: `go f(args)`.
 template <class F, class... Args>
 Error go(Group& group, F f, Args... args);
 
@@ -1946,7 +1948,11 @@ std::string guarded(F f) {
   try {
     f();
   } catch (const std::exception& exception) {
-    return std::string("exception: ") + exception.what();
+    try {
+      return std::string("exception: ") + exception.what();
+    } catch (...) {  // no memory for that: it may be what f had not
+      return "exception";
+    }
   } catch (...) {
     return "exception";
   }
@@ -2041,16 +2047,23 @@ inline std::string uncapitalized(std::string text) {
   return text;
 }
 
-}  // namespace internal
-
-inline const std::error_category& category() noexcept {
-  static const auto& instance = *new internal::Category;
+// One T for all, which needs no memory, so it can tell that there is none, and
+// is never destroyed: threads may use it while the process exits.
+template <class T>
+const T& only() noexcept {
+  alignas(T) static unsigned char room[sizeof(T)];
+  static const T& instance = *new (room) T;
   return instance;
 }
 
+}  // namespace internal
+
+inline const std::error_category& category() noexcept {
+  return internal::only<internal::Category>();
+}
+
 inline const std::error_category& resolver_category() noexcept {
-  static const auto& instance = *new internal::ResolverCategory;
-  return instance;
+  return internal::only<internal::ResolverCategory>();
 }
 
 inline Error::Error(std::error_code code, internal::Story story)
@@ -2058,8 +2071,7 @@ inline Error::Error(std::error_code code, internal::Story story)
       story_(std::make_shared<const internal::Story>(std::move(story))) {}
 
 inline const internal::Story& Error::story() const noexcept {
-  static const auto& none = *new internal::Story;
-  return story_ ? *story_ : none;
+  return story_ ? *story_ : internal::only<internal::Story>();
 }
 
 inline const std::string& Error::op() const noexcept { return story().op; }
@@ -2491,7 +2503,10 @@ Error run(F& f) {
     else
       f();
   });
-  return what.empty() ? err : task_error(what);
+  if (what.empty()) return err;
+  err = task_failed;  // all that is said where there is no memory for more
+  sys::guarded([&] { err = task_error(what); });
+  return err;
 }
 
 // Runs f in a thread of its own, then tells `end` its error: by then f is gone
@@ -2602,7 +2617,7 @@ inline Result<Answer> ask(std::string_view host, Deadline deadline) {
                           host.find(':') != host.npos;
   const auto literal =
       parse_ip(host.substr(0, host.size() - (empty_zone ? 1 : 0)));
-  if (!literal.error) return {{{}, {literal.value}, std::string(host)}};
+  if (!literal.error) return {{{}, {literal.value}}};
   if (!is_domain_name(host)) return {{}, lookup_error(no_such_host, host)};
   Answer answer = ask_within(deadline, ask_addresses, std::string(host));
   if (answer.why) return {{}, lookup_error(answer.why, host)};
@@ -2725,6 +2740,9 @@ inline Result<std::string> lookup_cname(std::string_view host,
                                         Deadline deadline) {
   auto [answer, err] = internal::ask(host, deadline);
   if (err) return {{}, err};
+  // An address stands for itself, behind no alias.
+  if (answer.name.empty())
+    return {{}, internal::lookup_error(no_such_host, host)};
   return {std::move(answer.name)};
 }
 
@@ -2859,8 +2877,8 @@ struct Sleeper {
 // kick reaches only those who sleep already; a nudge also keeps a server awake
 // that is about to rest when a handler ends.
 struct Direction {
-  std::mutex turn;         // held for a whole read or write
-  bool exhausted = false;  // the last call found less than it asked for
+  std::mutex turn;       // held for a whole read or write
+  bool drained = false;  // the last read took all there was
   std::atomic<Time::rep> deadline{Time::max().time_since_epoch().count()};
   Sleeper* sleepers = nullptr;  // a list, under the socket's guard
   std::atomic<std::uint32_t> nudges{0};
@@ -3066,16 +3084,20 @@ struct Outcome {
   std::error_code why{};
 };
 
-// Takes a sleeper off the list when it wakes, or when its thread is cancelled.
+// Takes a sleeper off the list, and the token of its kick, when it wakes or
+// when its thread is cancelled.
 struct Asleep {
   Socket& s;
   Direction& direction;
   Sleeper& me;
   ~Asleep() {
-    const std::lock_guard<std::mutex> lock(s.guard);
-    Sleeper** link = &direction.sleepers;
-    while (*link != &me) link = &(*link)->next;
-    *link = me.next;
+    {
+      const std::lock_guard<std::mutex> lock(s.guard);
+      Sleeper** link = &direction.sleepers;
+      while (*link != &me) link = &(*link)->next;
+      *link = me.next;
+    }
+    if (me.kicked && me.wakeup) sys::wakeup_take(me.wakeup->take_end);
   }
 };
 
@@ -3109,13 +3131,10 @@ inline Outcome wait(Socket& s, Direction& direction, short events,
     if (sys::poll(fds, me.wakeup ? 2 : 1, time) < 0 && errno != EINTR)
       outcome.why = sys::last_error();
   }
-  if (me.kicked && me.wakeup) {
-    sys::wakeup_take(me.wakeup->take_end);
-  } else if (fds[1].revents != 0 && fds[0].revents == 0) {
-    // A shared wake-up was meant for another thread, which is on its way to
-    // take the token. Look elsewhere for a moment instead of spinning.
+  // A shared wake-up was meant for another thread, which is on its way to take
+  // the token. Look elsewhere for a moment instead of spinning.
+  if (!me.kicked && fds[1].revents != 0 && fds[0].revents == 0)
     sys::poll(fds, 1, 1);
-  }
   outcome.n = fds[0].revents != 0;
   return outcome;
 }
@@ -3134,12 +3153,14 @@ enum class Mode { wait, once };  // a try_ call looks once
 
 // Makes a call until it succeeds or fails, waiting while it would block.
 // The order of truth: closed, then the deadline, then what the socket says.
-// Trying first costs one call when there is something; where the last call has
-// left nothing, as epoll(7) explains, waiting first spares the one in vain.
+// Trying first is one call where there is something. Where the last read has
+// left nothing, as epoll(7) explains, waiting first spares the one in vain. (A
+// write always tries: poll calls a socket writable late, when a good part of
+// its buffer is free, and a short one may fit before.)
 template <class Call>
 Outcome attempt(Socket& s, Direction& direction, short events, Mode mode,
                 Call call) {
-  bool try_first = mode == Mode::once || !direction.exhausted;
+  bool try_first = mode == Mode::once || !direction.drained;
   for (bool ready = false;; try_first = true) {
     if (s.is_closed()) return {0, closed};
     if (direction.due().passed()) return {0, timed_out};
@@ -3182,7 +3203,7 @@ inline ssize_t receive(const Use& use, Buffer buffer, sys::Address& from,
   if (!use->is_stream())
     return sys::recvfrom(use->fd, buffer.data(), buffer.size(), from, cut);
   const ssize_t n = sys::recv(use->fd, buffer.data(), buffer.size());
-  use->reading.exhausted = n < static_cast<ssize_t>(buffer.size());
+  use->reading.drained = n < static_cast<ssize_t>(buffer.size());
   return n;
 }
 
@@ -3256,7 +3277,6 @@ inline Result<std::size_t> write(const Use& use, iovec* pieces,
     const auto n = static_cast<std::size_t>(sent.n);
     written += n;
     left -= n;
-    use->writing.exhausted = left > 0;
     if (left == 0 || mode == Mode::once || !use->is_stream()) return {written};
     step_over(n, pieces, count);
   }
@@ -3678,15 +3698,13 @@ inline Error close_write(const Conn& conn) {
 }
 
 inline const Addr& local_addr(const Handle& handle) {
-  static const auto& none = *new Addr;
   const internal::Socket* s = internal::Access::socket(handle);
-  return s ? s->local : none;
+  return s ? s->local : internal::only<Addr>();
 }
 
 inline const Addr& remote_addr(const Conn& conn) {
-  static const auto& none = *new Addr;
   const internal::Socket* s = internal::Access::socket(conn);
-  return s ? s->remote : none;
+  return s ? s->remote : internal::only<Addr>();
 }
 
 inline Error set_deadline(const Handle& handle, Deadline deadline) {
@@ -3885,9 +3903,7 @@ Result<H> bind_to(std::string_view network_name, std::string_view address,
   if (err) return fail(err);
   addr = favourite(addrs);
   if (packets != (network->type == SOCK_DGRAM))
-    return fail(address.empty()
-                    ? Error(unexpected_address_type)
-                    : address_error(unexpected_address_type, address));
+    return fail(address_error(unexpected_address_type, address));
 
   Descriptor fd;
   if (const Error why = open_and_bind(*network, addr, options, fd))
@@ -4344,8 +4360,9 @@ struct Serving {
   std::size_t begin(const Conn& conn) {
     const std::lock_guard<std::mutex> lock(mutex);
     if (free.empty()) {
-      free.push_back(conns.size());
       conns.emplace_back();
+      free.reserve(conns.capacity());  // `end` must not need memory
+      free.push_back(conns.size() - 1);
     }
     const std::size_t place = free.back();
     free.pop_back();
@@ -4426,11 +4443,15 @@ Error go(Group& group, F f, Args... args) {
     return std::apply(f, std::move(all));
   };
   state->begin();
-  const int error = internal::start(
-      std::move(task), [state](const Error& err) { state->end(err); });
-  if (error == 0) return {};
-  state->end({});
-  return {{error, std::system_category()}, {"go", "", "pthread_create"}};
+  const auto start = [&]() -> Error {  // moving the task may throw
+    const int error = internal::start(
+        std::move(task), [state](const Error& err) { state->end(err); });
+    if (error == 0) return {};
+    return {{error, std::system_category()}, {"go", "", "pthread_create"}};
+  };
+  const Error err = internal::run(start);
+  if (err) state->end({});
+  return err;
 }
 
 template <class Handler>
@@ -4441,7 +4462,9 @@ Error serve(const Listener& listener, Handler handler,
   Error result;
   auto pause = std::chrono::milliseconds(5);
   for (;;) {
-    auto [conn, err] = serving->next();
+    const auto next = serving->next();
+    const Conn& conn = next.value;
+    const Error& err = next.error;
     if (err == closed) break;
     if (err == timed_out || (err && !err.temporary())) {
       result = err;
@@ -4458,14 +4481,16 @@ Error serve(const Listener& listener, Handler handler,
     }
     pause = std::chrono::milliseconds(5);
     const std::size_t place = serving->begin(conn);
-    const int error = internal::start(
-        [handler, conn = conn]() mutable { return handler(std::move(conn)); },
-        [serving, place](const Error& why) { serving->end(place, why); });
-    if (error)
-      serving->end(
-          place,
-          internal::failure("serve", internal::Access::socket(conn),
-                            {error, std::system_category()}, "pthread_create"));
+    const auto start = [&]() -> Error {  // copying the handler may throw
+      const int error = internal::start(
+          [handler, conn = conn]() mutable { return handler(std::move(conn)); },
+          [serving, place](const Error& why) { serving->end(place, why); });
+      if (error == 0) return {};
+      return internal::failure("serve", internal::Access::socket(conn),
+                               {error, std::system_category()},
+                               "pthread_create");
+    };
+    if (const Error why = internal::run(start)) serving->end(place, why);
   }
   serving->finish();
   return result;

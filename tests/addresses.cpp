@@ -470,6 +470,7 @@ TEST_CASE("a host's addresses come in the order to try them" IN_WORLD) {
 TEST_CASE("an alias leads to its canonical name" IN_WORLD) {
   CHECK(net::must(net::lookup_cname("alias2.test")) == "both.test");
   CHECK(net::must(net::lookup_cname("both.test")) == "both.test");
+  CHECK(net::lookup_cname("127.0.0.1").error == net::no_such_host);
   const net::Error err = net::lookup_cname("no-such-host.test").error;
   CHECK(err.message() == "lookup no-such-host.test: no such host");
 }

@@ -335,6 +335,35 @@ TEST_CASE_FIXTURE(TimeLimit, "an exception ends its task, and nothing else") {
   CHECK(net::wait(group).message().find("EOF") != std::string::npos);
 }
 
+// A task that cannot be moved, only copied: and that fails, the n-th time.
+struct Copied {
+  int* copies_left;
+  explicit Copied(int& copies) : copies_left(&copies) {}
+  Copied(const Copied& other) : copies_left(other.copies_left) {
+    if ((*copies_left)-- == 0) throw std::runtime_error("out of paper");
+  }
+  Copied& operator=(const Copied&) = delete;
+  ~Copied() = default;
+  void operator()() const {}
+};
+
+TEST_CASE_FIXTURE(TimeLimit, "a task whose copy fails is not waited for") {
+  net::Group group(1);
+  bool failed = true;
+  for (int n = 0; failed; ++n) {
+    CAPTURE(n);
+    int copies = 1000;
+    const Copied task(copies);
+    copies = n;
+    try {
+      failed = net::go(group, task) == net::task_failed;
+    } catch (const std::runtime_error&) {  // the caller's own copy
+      failed = true;
+    }
+    CHECK_FALSE(net::wait(group));
+  }
+}
+
 TEST_CASE_FIXTURE(TimeLimit, "a Group waits for its tasks before it goes") {
   std::atomic<int> ran{0};
   {
@@ -690,6 +719,39 @@ TEST_CASE_FIXTURE(TimeLimit,
     CHECK((err == std::errc::connection_reset || err == net::eof));
   CHECK_FALSE(server.done());
   CHECK_FALSE(server.stop());
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a handler whose copy fails costs one client") {
+  struct Handler {
+    std::shared_ptr<std::atomic<bool>> fails;
+    explicit Handler(std::shared_ptr<std::atomic<bool>> told)
+        : fails(std::move(told)) {}
+    Handler(const Handler& other) : fails(other.fails) {
+      if (fails->exchange(false)) throw std::runtime_error("out of paper");
+    }
+    Handler& operator=(const Handler&) = delete;
+    ~Handler() = default;
+    void operator()(const net::Conn& conn) const { echo_byte(conn); }
+  };
+  const auto fails = std::make_shared<std::atomic<bool>>(false);
+  const net::Listener listener = net::must(net::listen("unix", ""));
+  const auto dial = [&] {
+    return net::must(net::dial("unix", net::addr(listener).string()));
+  };
+  std::atomic<int> told{0};
+  net::ServeOptions options;
+  options.on_error = [&](const net::Error& err) {
+    told += err == net::task_failed;
+  };
+  Blocked serving(
+      [&] { return net::serve(listener, Handler(fails), options); });
+  CHECK(answers(dial()));
+  *fails = true;
+  CHECK(ended(dial()));
+  CHECK(answers(dial()));
+  CHECK(told == 1);
+  net::close(listener);
+  CHECK_FALSE(serving.get());
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "an exception from on_error ends nothing") {

@@ -324,6 +324,39 @@ TEST_CASE("a write that meets its deadline half-way says how much went out" *
   }
 }
 
+// poll(2) calls a unix socket writable when three quarters of its buffer are
+// free; a write that was cut must not make the next one wait for that.
+TEST_CASE("a short write fits where a long one was cut") {
+  for (const Kind& kind : streams) {
+    INFO(kind.network);
+    for (const bool once : {true, false}) {
+      Connected c(kind.network, kind.address);
+      const std::string much = noise(plenty);
+      net::must(net::set_write_deadline(c.client, 50ms));
+      const std::size_t n = once ? net::try_write(c.client, much).value
+                                 : net::write(c.client, much).value;
+      REQUIRE(n > 0);
+      std::string half(n / 2, '\0');
+      net::must(net::read_full(c.server, half));
+      net::must(net::set_write_deadline(c.client, 10s));
+      CHECK(net::must(net::write(c.client, "short")) == 5);
+    }
+  }
+}
+
+TEST_CASE("after close_write a full buffer is no reason to wait") {
+  for (const Kind& kind : streams) {
+    INFO(kind.network);
+    Connected c(kind.network, kind.address);
+    const std::string much = noise(plenty);
+    net::must(net::set_write_deadline(c.client, 50ms));
+    CHECK(net::write(c.client, much).value > 0);
+    net::must(net::set_write_deadline(c.client, 10s));
+    net::must(net::close_write(c.client));
+    CHECK(net::write(c.client, "more").error == std::errc::broken_pipe);
+  }
+}
+
 // https://github.com/golang/go/pull/80244
 // https://github.com/golang/go/issues/40385
 // https://github.com/panjf2000/gnet/issues/391
@@ -1380,6 +1413,33 @@ TEST_CASE("a thread that is cancelled in a call leaves nothing behind") {
   net::must(net::set_deadline(c.client, 10ms));
   CHECK(read_error(c.client) == net::timed_out);
   net::must(net::close(c.client));
+}
+
+// Each wait would end at once, for a thousand times a second.
+TEST_CASE("a thread cancelled while close wakes it leaves no token behind") {
+  for (int i = 0; i < 100; ++i) {
+    const net::Pipe pipe = net::pipe();
+    std::atomic<pthread_t> reader{};
+    support::Blocked reading([&] {
+      reader = ::pthread_self();
+      char buffer[1];
+      return net::read(pipe.first, buffer).error;
+    });
+    net::must(net::close(pipe.first));
+    ::pthread_cancel(reader);
+  }
+  const net::Pipe pipe = net::pipe();
+  support::Blocked reading([&] {
+    char buffer[1];
+    return net::read(pipe.first, buffer).error;
+  });
+  const net::internal::Wakeups& pool = net::internal::Wakeups::get();
+  for (std::size_t i = 0; i < pool.made; ++i) {
+    pollfd token{pool.all[i].take_end, POLLIN, 0};
+    if (pool.all[i].users > 0) CHECK(::poll(&token, 1, 0) == 0);
+  }
+  net::must(net::close(pipe.first));
+  CHECK(reading.get() == net::closed);
 }
 #endif
 

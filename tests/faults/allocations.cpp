@@ -10,7 +10,9 @@
 
 #include <cstdlib>
 #include <new>
+#include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "../support.hpp"
 
@@ -97,4 +99,38 @@ TEST_CASE_FIXTURE(TimeLimit, "a Group does not wait for what never began") {
   CHECK(allocations > 0);
   CHECK_FALSE(net::wait(group));
   CHECK(ran >= 2);
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a task that ends without memory tells of it") {
+  for (const int left : {0, 1, 2}) {
+    CAPTURE(left);
+    net::Group group;
+    net::go(group, [left] {
+      const std::runtime_error why("a text too long for a string's own room");
+      allocations_left = left;
+      throw why;
+    });
+    CHECK(net::wait(group) == net::task_failed);
+  }
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a handler that ends without memory ends alone") {
+  const net::Listener listener = net::must(net::listen("tcp", "127.0.0.1:0"));
+  const auto handler = [](const net::Conn& conn) {
+    char byte;
+    (void)net::read(conn, {&byte, 1});
+    allocations_left = 0;
+  };
+  support::Blocked serving([&] { return net::serve(listener, handler); });
+  std::vector<net::Conn> clients;
+  for (int i = 0; i < 20; ++i)
+    clients.push_back(
+        net::must(net::dial("tcp", net::addr(listener).string())));
+  for (const net::Conn& client : clients) net::must(net::write(client, "x"));
+  for (const net::Conn& client : clients) {
+    char byte;
+    CHECK(net::read(client, {&byte, 1}).error == net::eof);
+  }
+  net::close(listener);
+  CHECK_FALSE(serving.get());
 }

@@ -87,19 +87,3 @@ TEST_CASE_FIXTURE(TimeLimit, "a write that fits is one call") {
   CHECK(count("sendmsg") == 1);
   CHECK(count("poll") == 0);
 }
-
-// A write that was cut has filled the socket, and waits until there is room.
-TEST_CASE_FIXTURE(TimeLimit, "a long write sends nothing in vain") {
-  const Connected ends("unix", "");
-  const std::string much(4 << 20, 'x');
-  const inject::Faults counting;
-  support::Blocked writing([&] { return net::write(ends.client, much).value; });
-  {
-    const inject::Exempt uncounted;
-    std::string all(much.size(), ' ');
-    CHECK(net::must(net::read_full(ends.server, all)) == much.size());
-  }
-  CHECK(writing.get() == much.size());
-  CHECK(count("poll") > 0);
-  CHECK(count("send") <= 1 + count("poll"));
-}
