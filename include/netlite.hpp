@@ -599,13 +599,15 @@ struct Element {
   using type = void;
 };
 template <class C>
-struct Element<C, std::void_t<decltype(std::declval<C&>().size())>> {
+struct Element<C, std::void_t<decltype(std::declval<C&>().data()),
+                              decltype(std::declval<C&>().size())>> {
   using type = std::remove_pointer_t<decltype(std::declval<C&>().data())>;
 };
 
 template <class T>
 inline constexpr bool is_text =
-    std::is_convertible_v<const T&, std::string_view> && !std::is_array_v<T>;
+    std::is_convertible_v<const T&, std::string_view> && !std::is_array_v<T> &&
+    !std::is_null_pointer_v<T>;
 
 // A function of the user's, kept. (std::function would do the same; its
 // header alone costs a quarter of the compile time of this one.)
@@ -637,11 +639,12 @@ class Bytes {
   Bytes() = default;
   /// `size` bytes at `data`.
   Bytes(const void* data, std::size_t size) : data_(data), size_(size) {}
-  /// A C string, without its NUL.
-  Bytes(const char* text) : Bytes(std::string_view(text)) {}
+  /// A C string, without its NUL; an array that has none is written whole.
+  template <std::size_t N>
+  Bytes(const char (&text)[N]) : Bytes(text, ::strnlen(text, N)) {}
   /// Text, NULs included.
   Bytes(std::string_view text) : Bytes(text.data(), text.size()) {}
-  /// std::string and whatever else converts to std::string_view.
+  /// std::string, const char* and whatever else converts to std::string_view.
   template <class T, std::enable_if_t<internal::is_text<T>, int> = 0>
   Bytes(const T& text) : Bytes(std::string_view(text)) {}
   /// std::vector, std::array, std::span of bytes.

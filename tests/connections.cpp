@@ -649,6 +649,35 @@ TEST_CASE("whatever holds bytes can be written, whatever has room be read") {
   CHECK(into_string == "789");
 }
 
+// A text class with a size but no data(): std::string_view takes it.
+struct Label {
+  std::string text;
+  std::size_t size() const { return text.size(); }
+  operator std::string_view() const { return text; }
+};
+
+TEST_CASE("what is written ends where its array or its size says") {
+  Connected c;
+  const struct {
+    char tag[4];
+    char beyond[4];
+  } chunk = {{'R', 'I', 'F', 'F'}, {'n', 'o', 'n', 'e'}};
+  CHECK(net::must(net::write(c.client, chunk.tag)) == 4);
+  const char* pointer = "pointer";
+  CHECK(net::must(net::write(c.client, pointer)) == 7);
+  CHECK(net::must(net::write(c.client, Label{"label"})) == 5);
+  CHECK(net::must(net::write(c.client, {chunk.tag, "!"})) == 5);
+  // A 0 is a size, no third kind of text.
+  char buffer[] = "buffer";
+  CHECK(net::must(net::write(c.client, {buffer, 0})) == 0);
+  CHECK(net::must(net::write(c.client, {pointer, 0})) == 0);
+  CHECK(net::must(net::write(c.client, {nullptr, 0})) == 0);
+  CHECK(!std::is_convertible_v<std::nullptr_t, net::Bytes>);
+  CHECK(!std::is_convertible_v<int, net::Bytes>);
+  CHECK(rest((net::close_write(c.client), c.server)) ==
+        "RIFFpointerlabelRIFF!");
+}
+
 TEST_CASE("read_full tells a stream that ends before from one that ends in") {
   Connected c;
   net::must(net::write(c.server, "four+"));
