@@ -619,9 +619,11 @@ class Callback {
   Callback(F f)
       : state_(std::make_shared<F>(std::move(f))),
         call_([](void* state, A a) -> R {
-          return (*static_cast<F*>(state))(a);
+          // R may be void: what f returns is dropped then.
+          return static_cast<R>((*static_cast<F*>(state))(a));
         }) {}
-  explicit operator bool() const { return bool(call_); }
+  // False also for one that was moved from.
+  explicit operator bool() const { return bool(state_); }
   R operator()(A a) const { return call_(state_.get(), a); }
 
  private:

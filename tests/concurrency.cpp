@@ -304,6 +304,16 @@ TEST_CASE_FIXTURE(TimeLimit, "wait returns the first error, and only once") {
   CHECK(net::wait(group) == std::errc::io_error);
 }
 
+TEST_CASE_FIXTURE(TimeLimit, "a report may return what it likes") {
+  int heard = 0;
+  net::Report report = [&](const net::Error&) { return ++heard; };
+  report(net::closed);
+  CHECK(heard == 1);
+  const net::Report moved = std::move(report);
+  CHECK(moved);
+  CHECK_FALSE(report);  // and nobody calls it
+}
+
 TEST_CASE_FIXTURE(TimeLimit,
                   "an error keeps its story on the way out of a task") {
   net::Group group;
