@@ -1121,8 +1121,8 @@ struct ServeOptions {
 };
 
 /// Waits until all tasks of the group have ended. Returns the first failure:
-/// an Error that a task returned, or task_failed for an exception.
-/// Go: `errgroup.Group.Wait`.
+/// an Error that a task returned, alone or in a Result, or task_failed for an
+/// exception. Go: `errgroup.Group.Wait`.
 Error wait(Group& group);
 
 inline namespace NETLITE_BUILD {
@@ -2498,15 +2498,25 @@ inline Error task_error(const std::string& what) {
   return {task_failed, {"", "", "", ": " + what}};
 }
 
-// Calls f; the error that it returned, or an exception as one.
+// Has it an Error, as each Result has?
+template <class T, class = void>
+inline constexpr bool has_error = false;
+template <class T>
+inline constexpr bool
+    has_error<T, std::void_t<decltype(Error(std::declval<T>().error))>> = true;
+
+// Calls f; the error that it returned, alone or in a Result, or an exception
+// as one.
 template <class F>
 Error run(F& f) {
   Error err;
   const std::string what = sys::guarded([&] {
     if constexpr (std::is_convertible_v<decltype(f()), Error>)
       err = f();
+    else if constexpr (has_error<decltype(f())>)
+      err = f().error;
     else
-      f();
+      static_cast<void>(f());
   });
   if (what.empty()) return err;
   err = task_failed;  // all that is said where there is no memory for more
@@ -4443,8 +4453,9 @@ inline namespace NETLITE_BUILD {
 template <class F, class... Args>
 Error go(Group& group, F f, Args... args) {
   const auto state = internal::Access::state(group);
+  auto all = std::make_tuple(std::move(args)...);
   auto task = [f = std::move(f),
-               all = std::make_tuple(std::move(args)...)]() mutable {
+               all = std::move(all)]() mutable -> decltype(auto) {
     return std::apply(f, std::move(all));
   };
   state->begin();
@@ -4488,7 +4499,9 @@ Error serve(const Listener& listener, Handler handler,
     const std::size_t place = serving->begin(conn);
     const auto start = [&]() -> Error {  // copying the handler may throw
       const int error = internal::start(
-          [handler, conn = conn]() mutable { return handler(std::move(conn)); },
+          [handler, conn = conn]() mutable -> decltype(auto) {
+            return handler(std::move(conn));
+          },
           [serving, place](const Error& why) { serving->end(place, why); });
       if (error == 0) return {};
       return internal::failure("serve", internal::Access::socket(conn),

@@ -304,6 +304,31 @@ TEST_CASE_FIXTURE(TimeLimit, "wait returns the first error, and only once") {
   CHECK(net::wait(group) == std::errc::io_error);
 }
 
+TEST_CASE_FIXTURE(TimeLimit, "a Result that a task returns tells its error") {
+  net::Group group;
+  const net::Conn none;
+  net::go(group, [&] { return net::write(none, "x"); });
+  CHECK(net::wait(group) == net::closed);
+  char room[1];
+  net::go(group, [&] { return net::read_from(none, room); });
+  CHECK(net::wait(group) == net::closed);
+  net::go(group, [] { return net::parse_ip("::1"); });
+  CHECK_FALSE(net::wait(group));
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a task may return a reference, of any type") {
+  struct Counter {
+    Counter& count() { return ++counted, *this; }
+    std::atomic<int> counted{0};  // cannot be copied
+  };
+  Counter counter;
+  net::Group group;
+  net::go(group, &Counter::count, &counter);
+  net::go(group, [&]() -> Counter& { return counter.count(); });
+  CHECK_FALSE(net::wait(group));
+  CHECK(counter.counted == 2);
+}
+
 TEST_CASE_FIXTURE(TimeLimit, "a report may return what it likes") {
   int heard = 0;
   net::Report report = [&](const net::Error&) { return ++heard; };
