@@ -2816,7 +2816,11 @@ std::chrono::nanoseconds saturated(std::chrono::duration<Rep, Period> d) {
   const Wide wide = d;
   if (wide >= Wide(nanoseconds::max())) return nanoseconds::max();
   if (wide <= Wide(nanoseconds::min())) return nanoseconds::min();
-  return std::chrono::duration_cast<nanoseconds>(d);
+  // Floats are too coarse to count in: the last ones would round up and over.
+  if constexpr (std::is_floating_point_v<Rep>)
+    return std::chrono::duration_cast<nanoseconds>(wide);
+  else
+    return std::chrono::duration_cast<nanoseconds>(d);
 }
 
 using Time = Deadline::Clock::time_point;

@@ -1360,6 +1360,7 @@ TEST_CASE("a deadline in the far future never comes" *
       std::chrono::milliseconds::max(),
       std::chrono::hours::max(),
       std::chrono::duration<double>(1e300),
+      std::chrono::duration<float>(9223371776.0f),  // a float from the end
       Clock::time_point::max(),
       Clock::time_point::max() - std::chrono::nanoseconds(1),
       // The year 3000, by a clock that counts seconds.
