@@ -190,8 +190,11 @@ class Error {
   Error() noexcept = default;
   /// An error that is only its cause, as `eof` is.
   Error(std::error_code code) noexcept : code_(code) {}
-  /// The same for a condition, `return netlite::closed;`.
-  Error(Errc code) noexcept : code_(make_error_code(code)) {}
+  /// The same for a condition, `return netlite::closed;`, or for any other
+  /// enum that is registered as an error code.
+  template <class Code,
+            std::enable_if_t<std::is_error_code_enum_v<Code>, int> = 0>
+  Error(Code code) noexcept : code_(code) {}
   /// An error with its story, as netlite's own calls make it.
   Error(std::error_code code, internal::Story story);
 
