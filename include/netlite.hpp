@@ -293,7 +293,8 @@ class IP {
   /// No address.
   IP() = default;
   /// An address of `size` bytes, 4 or 16, in network order; another size
-  /// makes the empty IP. `zone` names the interface of a link-local address.
+  /// makes the empty IP. `zone` names the interface of a link-local address;
+  /// IPv4 has none.
   IP(const unsigned char* bytes, std::size_t size, std::string_view zone = {});
 
   /// True for anything but the empty IP.
@@ -2202,11 +2203,11 @@ inline std::size_t parse_numeric(std::string_view text, unsigned char* bytes) {
 }  // namespace internal
 
 inline IP::IP(const unsigned char* bytes, std::size_t size,
-              std::string_view zone)
-    : zone_(zone) {
+              std::string_view zone) {
   if (size != 4 && size != 16) return;
   std::memcpy(bytes_, bytes, size);
   size_ = static_cast<std::uint8_t>(size);
+  if (size == 16) zone_ = zone;
 }
 
 inline bool IP::is4_in_6() const noexcept {

@@ -98,6 +98,14 @@ TEST_CASE("the zone is part of an IP") {
   CHECK(ip("fe80::1%lo") != ip("fe80::1%eth0"));
 }
 
+TEST_CASE("only an IPv6 address has a zone") {
+  const unsigned char bytes[16] = {10, 0, 0, 1};
+  CHECK(net::IP(bytes, 5, "lo") == net::IP());
+  CHECK(net::IP(bytes, 4, "lo") == net::IP(bytes, 4));
+  CHECK(net::IP(bytes, 4, "lo").string() == "10.0.0.1");
+  CHECK(net::IP(bytes, 16, "lo").zone() == "lo");
+}
+
 TEST_CASE("what is no IP says so, and what it was") {
   const auto [none, err] = net::parse_ip("1.2.3.4.5");
   CHECK_FALSE(none);
