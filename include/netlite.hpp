@@ -42,7 +42,7 @@
 //   NETLITE_TRACE     compiles in the trace of every BSD call; it then runs
 //                     when the environment has NETLITE_TRACE=1 or =FILE.
 //   NETLITE_PORTABLE  uses the portable half of netlite::sys on Linux too; for
-//                     all files of a program or none.
+//                     all files of a program or none, as -fno-exceptions is.
 // (std::min and std::max come with <string> in every known library; <algorithm>
 // would add a tenth to the time that this header takes to compile.)
 
@@ -2496,12 +2496,6 @@ inline Addr from_kernel(const Network& network, const sys::Address& from) {
   return {network.base, name.substr(0, name.find('\0'))};
 }
 
-// An exception that left a task, as an error.
-inline Error task_error(const std::string& what) {
-  if (what.empty()) return {};
-  return {task_failed, {"", "", "", ": " + what}};
-}
-
 // Has it an Error, as each Result has?
 template <class T, class = void>
 inline constexpr bool has_error = false;
@@ -2524,7 +2518,7 @@ Error run(F& f) {
   });
   if (what.empty()) return err;
   err = task_failed;  // all that is said where there is no memory for more
-  sys::guarded([&] { err = task_error(what); });
+  sys::guarded([&] { err = Error(err.code(), {"", "", "", ": " + what}); });
   return err;
 }
 
@@ -3742,7 +3736,7 @@ inline Error set_write_deadline(const Handle& handle, Deadline deadline) {
 
 template <class T>
 Error set_option(const Handle& handle, int level, int name, const T& value) {
-  static_assert(std::is_trivially_copyable_v<T>);
+  static_assert(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>);
   return internal::control(handle, "set", "setsockopt", [&](int fd) {
     return sys::setsockopt(fd, level, name, &value, sizeof value);
   });
