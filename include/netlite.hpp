@@ -4439,7 +4439,8 @@ struct Serving {
     const auto idle = [&] { return running == 0; };
     std::unique_lock<std::mutex> lock(mutex);
     if (!changed.wait_until(lock, grace.when(), idle))
-      for (const Conn& conn : conns) netlite::close(conn);
+      for (const Conn& conn : conns)  // the error of a second close may throw
+        sys::guarded([&] { netlite::close(conn); });
     changed.wait(lock, idle);
     // A thread on its way out may still hold us, but nothing of the caller's.
     listener = Listener();
@@ -4477,6 +4478,11 @@ Error serve(const Listener& listener, Handler handler,
             const ServeOptions& options) {
   if (!listener) return internal::failure("serve", nullptr, closed);
   const auto serving = std::make_shared<internal::Serving>(listener, options);
+  // However this ends - accept may find no memory - handlers end before it.
+  struct End {
+    internal::Serving& serving;
+    ~End() { serving.finish(); }
+  } const end{*serving};
   Error result;
   auto pause = std::chrono::milliseconds(5);
   for (;;) {
@@ -4512,7 +4518,6 @@ Error serve(const Listener& listener, Handler handler,
     };
     if (const Error why = internal::run(start)) serving->end(place, why);
   }
-  serving->finish();
   return result;
 }
 

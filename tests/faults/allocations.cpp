@@ -8,10 +8,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "../support.hpp"
@@ -133,4 +136,47 @@ TEST_CASE_FIXTURE(TimeLimit, "a handler that ends without memory ends alone") {
   }
   net::close(listener);
   CHECK_FALSE(serving.get());
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a server without memory leaves no handler behind") {
+  net::ServeOptions options;
+  options.grace = std::chrono::nanoseconds(0);
+  int failures = 0;
+  for (int n = 0; n < 30; ++n) {
+    CAPTURE(n);
+    std::atomic<int> running{0};
+    const net::Listener listener = net::must(net::listen("tcp", "127.0.0.1:0"));
+    const std::string address = net::addr(listener).string();
+    const net::Conn clients[] = {net::must(net::dial("tcp", address)),
+                                 net::must(net::dial("tcp", address))};
+    int left_behind = -1;
+    std::thread server([&] {
+      allocations_left = n;
+      try {
+        net::serve(
+            listener,
+            [&](const net::Conn& conn) {
+              ++running;
+              char byte = 'x';
+              (void)net::write(conn, &byte, 1);
+              (void)net::read(conn, {&byte, 1});
+              --running;
+            },
+            options);
+      } catch (const std::bad_alloc&) {
+        ++failures;
+      }
+      allocations_left = -1;
+      left_behind = running;
+      net::close(listener);
+    });
+    char byte;
+    for (const net::Conn& client : clients)
+      (void)net::read(client, {&byte, 1});  // until served, or given up
+    net::close(listener);
+    server.join();
+    CHECK(left_behind == 0);
+  }
+  CHECK(failures > 5);
 }
