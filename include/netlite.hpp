@@ -1521,9 +1521,23 @@ auto retry(Call call) {
   }
 }
 
+// While one lives, its thread is not cancelled, pthread_cancel(3): for calls
+// that destructors make, and for those that end what others wait for.
+class Uncancelled {
+ public:
+  Uncancelled() { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+  Uncancelled(const Uncancelled&) = delete;
+  Uncancelled& operator=(const Uncancelled&) = delete;
+  ~Uncancelled() { ::pthread_setcancelstate(before_, nullptr); }
+
+ private:
+  int before_;
+};
+
 // close(2). Not repeated after EINTR: the descriptor is released all the same,
 // and its number may be somebody else's by now.
 inline int close(int fd) {
+  const Uncancelled thread;
   return NETLITE_TRACED(::close(fd), "close", fd, fd);
 }
 
@@ -1793,10 +1807,12 @@ using WakeToken = char;
 inline int wakeup_pair(int (&ends)[2]) { return born_pair(::pipe(ends), ends); }
 #endif
 inline ssize_t wakeup_send(int end) {
+  const Uncancelled thread;
   const WakeToken token = 1;
   return retry([&] { return ::write(end, &token, sizeof token); });
 }
 inline ssize_t wakeup_take(int end) {
+  const Uncancelled thread;
   WakeToken token;
   return retry([&] { return ::read(end, &token, sizeof token); });
 }
