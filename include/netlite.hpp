@@ -1851,15 +1851,18 @@ constexpr int no_data = EAI_NODATA;
 constexpr int no_data = EAI_NONAME;
 #endif
 
-// getaddrinfo(3); returns its EAI_... number. May block for seconds.
+// getaddrinfo(3); returns its EAI_... number, and sets errno for EAI_SYSTEM -
+// or forgets to, so it must not be an older one. May block for seconds.
 inline int getaddrinfo(const char* host, const char* service,
                        const addrinfo& hints, addrinfo** found) {
+  errno = 0;
   return NETLITE_TRACED(::getaddrinfo(host, service, &hints, found),
                         "getaddrinfo", -1, host, ", ", service);
 }
 
-// getnameinfo(3) for a name; returns its EAI_... number. May block.
+// getnameinfo(3) for a name; tells and blocks as getaddrinfo.
 inline int getnameinfo(const Address& address, char (&name)[NI_MAXHOST]) {
+  errno = 0;
   return NETLITE_TRACED(::getnameinfo(&address.any, address.size, name,
                                       sizeof name, nullptr, 0, NI_NAMEREQD),
                         "getnameinfo", -1, address);
@@ -2598,6 +2601,8 @@ inline Answer ask_within(Deadline deadline, Answer (*ask)(const std::string&),
 }
 
 inline std::error_code resolver_error(int code) {
+  // Where errno does not say why, it was seen to be this: Go's issue 6232.
+  if (code == EAI_SYSTEM && errno == 0) errno = EMFILE;
   if (code == EAI_SYSTEM) return sys::last_error();
   if (code == sys::no_data) return no_such_host;
   return {code, resolver_category()};

@@ -152,6 +152,27 @@ TEST_CASE_FIXTURE(TimeLimit,
   CHECK(brief.elapsed() >= 1s);
 }
 
+// https://github.com/golang/go/issues/6232
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a resolver that fails without saying why has failed") {
+  const inject::Faults faults(
+      {{"getaddrinfo", 0, inject::unsaid, inject::always},
+       {"getnameinfo", 0, inject::unsaid, inject::always}});
+  const auto is_emfile = [](const net::Error& err) {
+    return err == std::errc::too_many_files_open;
+  };
+  for (const net::Deadline deadline : {net::no_deadline, net::Deadline(5s)}) {
+    errno = EIO;  // an older one, which says nothing of the resolver
+    CHECK(is_emfile(net::lookup_host("name.test", deadline).error));
+    CHECK(is_emfile(net::lookup_cname("name.test", deadline).error));
+    CHECK(is_emfile(net::lookup_addr("127.0.0.1", deadline).error));
+  }
+  CHECK(is_emfile(net::lookup_port("tcp", "nosuchservice").error));
+  const net::Error err = net::dial("tcp", "name.test:80").error;
+  CHECK(is_emfile(err));
+  CHECK(err.temporary());
+}
+
 // https://github.com/golang/go/issues/10721
 TEST_CASE_FIXTURE(TimeLimit, "a machine without IPv6 serves and dials IPv4" *
                                  doctest::description("bug-case 20")) {

@@ -42,6 +42,8 @@ namespace inject {
 
 // Instead of an error: the call moves one byte at most.
 constexpr int cut = 1 << 20;
+// For the resolver: EAI_SYSTEM, and errno does not say why.
+constexpr int unsaid = 1 << 21;
 // As `times`: from there on the call always fails.
 constexpr int always = 1 << 30;
 
@@ -283,14 +285,21 @@ extern "C" int fcntl(int a, int b, ...) {
   return -1;
 }
 
+namespace inject {
+
 // The resolver tells by what it returns, and by errno where that is EAI_SYSTEM.
+inline int resolver_says(int error) {
+  errno = error == unsaid ? 0 : EIO;
+  return error == unsaid ? EAI_SYSTEM : error;
+}
+
+}  // namespace inject
+
 extern "C" int getaddrinfo(const char* a, const char* b, const addrinfo* c,
                            addrinfo** d) {
   INJECT_NEXT(getaddrinfo, "getaddrinfo");
-  if (const int error = inject::struck("getaddrinfo")) {
-    errno = EIO;
-    return error;
-  }
+  if (const int error = inject::struck("getaddrinfo"))
+    return inject::resolver_says(error);
   const auto& services = inject::State::get().services;
   const auto service = services.find(b ? b : "");
   if (service != services.end()) b = service->second.c_str();
@@ -307,10 +316,8 @@ extern "C" int getaddrinfo(const char* a, const char* b, const addrinfo* c,
 extern "C" int getnameinfo(const sockaddr* a, socklen_t b, char* c, socklen_t d,
                            char* e, socklen_t f, int g) {
   INJECT_NEXT(getnameinfo, "getnameinfo");
-  if (const int error = inject::struck("getnameinfo")) {
-    errno = EIO;
-    return error;
-  }
+  if (const int error = inject::struck("getnameinfo"))
+    return inject::resolver_says(error);
   sockaddr_in in{};
   std::memcpy(&in, a, std::min(size_t{b}, sizeof in));
   if (!c || in.sin_family != AF_INET || in.sin_addr.s_addr != htonl(0x7f000001))
