@@ -1253,6 +1253,14 @@ struct Address {
   socklen_t size;
   Address() : storage(), size(sizeof(sockaddr_storage)) {}
   int family() const { return size < sizeof(sa_family_t) ? 0 : any.sa_family; }
+  // Where an address says itself how long it is, getnameinfo(3) and the
+  // multicast options insist on that (RFC 3493, 3.4).
+  void set_size(std::size_t bytes) {
+    size = static_cast<socklen_t>(bytes);
+#ifdef SIN6_LEN
+    any.sa_len = static_cast<std::uint8_t>(bytes);
+#endif
+  }
 };
 
 inline std::error_code last_error() { return {errno, std::system_category()}; }
@@ -2447,8 +2455,7 @@ inline std::error_code unix_to_kernel(const std::string& path,
   if (abstract) out.un.sun_path[0] = '\0';
   // The length counts: an abstract name has no NUL at its end, a path has.
   const std::size_t nul = abstract || path.empty() ? 0 : 1;
-  out.size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) +
-                                    path.size() + nul);
+  out.set_size(offsetof(sockaddr_un, sun_path) + path.size() + nul);
   return {};
 }
 
@@ -2466,7 +2473,7 @@ inline std::error_code to_kernel(const Addr& addr, int family,
     out.v4.sin_family = AF_INET;
     out.v4.sin_port = htons(addr.port());
     std::memcpy(&out.v4.sin_addr, ip.data(), 4);
-    out.size = sizeof out.v4;
+    out.set_size(sizeof out.v4);
     return {};
   }
   out.v6.sin6_family = AF_INET6;
@@ -2482,7 +2489,7 @@ inline std::error_code to_kernel(const Addr& addr, int family,
   if (!ip.zone().empty() && out.v6.sin6_scope_id == 0 &&
       (ip.is_link_local_unicast() || ip.is_link_local_multicast()))
     return {EINVAL, std::system_category()};
-  out.size = sizeof out.v6;
+  out.set_size(sizeof out.v6);
   return {};
 }
 
