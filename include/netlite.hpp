@@ -1699,6 +1699,13 @@ inline int getsockopt(int fd, int level, int name, void* value,
                         trace::option(level, name, value, size));
 }
 
+// SO_LINGER counts in seconds; but on macOS in ticks, and another option does.
+#ifdef SO_LINGER_SEC
+constexpr int linger_seconds = SO_LINGER_SEC;
+#else
+constexpr int linger_seconds = SO_LINGER;
+#endif
+
 // TCP's keep-alive probes, tcp(7), in whole seconds; 0 probes: the system's
 // number. An accepted socket inherits such options on Linux, not everywhere.
 #ifdef NETLITE_LINUX
@@ -3798,7 +3805,7 @@ inline Error set_linger(const Conn& conn, int seconds) {
   linger value{};
   value.l_onoff = seconds >= 0;
   value.l_linger = std::max(seconds, 0);
-  return set_option(conn, SOL_SOCKET, SO_LINGER, value);
+  return set_option(conn, SOL_SOCKET, sys::linger_seconds, value);
 }
 
 inline Error set_read_buffer(const Handle& handle, int bytes) {
