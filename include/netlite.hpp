@@ -620,12 +620,17 @@ class Callback {
  public:
   Callback() = default;
   template <class F, std::enable_if_t<std::is_invocable_v<F&, A>, int> = 0>
-  Callback(F f)
-      : state_(std::make_shared<F>(std::move(f))),
-        call_([](void* state, A a) -> R {
-          // R may be void: what f returns is dropped then.
-          return static_cast<R>((*static_cast<F*>(state))(a));
-        }) {}
+  Callback(F f) {
+    // A pointer or std::function that holds nothing is no function.
+    if constexpr (std::is_constructible_v<F, std::nullptr_t> &&
+                  std::is_constructible_v<bool, F&>)
+      if (!f) return;
+    state_ = std::make_shared<F>(std::move(f));
+    call_ = [](void* state, A a) -> R {
+      // R may be void: what f returns is dropped then.
+      return static_cast<R>((*static_cast<F*>(state))(a));
+    };
+  }
   // False also for one that was moved from.
   explicit operator bool() const { return bool(state_); }
   R operator()(A a) const { return call_(state_.get(), a); }

@@ -508,6 +508,21 @@ TEST_CASE("a hook sees the descriptor before bind") {
   }
 }
 
+TEST_CASE("a hook that is a null pointer, or an empty function, is none") {
+  net::Error (*const pointer)(int) = nullptr;
+  net::DialOptions dialled;
+  net::ListenOptions listens;
+  CHECK_FALSE(net::Control(pointer));
+  listens.control = pointer;
+  const auto listener = net::must(net::listen("tcp", "127.0.0.1:0", listens));
+  CHECK_FALSE(net::Control(std::function<net::Error(int)>()));
+  dialled.control = std::function<net::Error(int)>();
+  net::must(net::dial("tcp", net::addr(listener).string(), dialled));
+  net::Error (*const function)(int) = [](int) { return net::Error(); };
+  CHECK(net::Control(function));
+  CHECK(net::Control(std::function<net::Error(int)>(function)));
+}
+
 TEST_CASE("dial tells what its hook said, of every address in the end") {
   const auto packets = net::must(net::listen_packet("udp", "127.0.0.1:0"));
   const std::string address = net::local_addr(packets).string();
