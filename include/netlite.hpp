@@ -1197,7 +1197,8 @@ Result<Poller> make_poller();
 /// Watches a handle for a sum of `Interest`s, until `unwatch` or close;
 /// watching it again changes interest and key. The Poller has a handle of its
 /// own: dropping yours does not close the socket. Any thread may call it; it
-/// does not block. Errors: `closed`, and those of epoll_ctl(2).
+/// does not block. Errors: `closed`, EINVAL for what is no sum of `Interest`s,
+/// and those of epoll_ctl(2).
 Error watch(const Poller& poller, const Handle& handle, unsigned interest,
             std::uint64_t key = 0);
 
@@ -4634,6 +4635,8 @@ inline Error set_watch(const std::shared_ptr<PollerState>& state,
                        std::uint64_t key) {
   const Use use(handle);
   if (!use) return use.failure("watch");
+  if (interest > (readable | writable | hung_up))
+    return use.failure("watch", {EINVAL, std::system_category()});
   {
     const std::lock_guard<std::mutex> lock(state->mutex);
     const Watched wanted{interest ? handle : Handle(), interest, key};

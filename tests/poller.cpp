@@ -212,6 +212,23 @@ TEST_CASE_FIXTURE(TimeLimit, "only what was asked for is told") {
   CHECK(event(poller).ready == (readable | writable));
 }
 
+TEST_CASE_FIXTURE(TimeLimit,
+                  "an unknown interest is refused, changing nothing") {
+  const Connected ends;
+  const net::Poller poller = make_poller();
+  net::must(net::write(ends.client, "!"));
+  const auto refused = std::errc::invalid_argument;
+  CHECK(net::watch(poller, ends.server, 8) == refused);
+  net::must(net::watch(poller, ends.server, readable));
+  CHECK(net::watch(poller, ends.server, 8) == refused);
+  CHECK(net::watch(poller, ends.server, readable | 8) == refused);
+  CHECK(event(poller).ready == readable);
+  net::must(net::watch(poller, ends.server, writable));
+  CHECK(event(poller).ready == writable);
+  net::must(net::unwatch(poller, ends.server));
+  CHECK(quiet(poller));
+}
+
 TEST_CASE_FIXTURE(TimeLimit, "watching again changes interest and key") {
   const Connected ends;
   const net::Poller poller = make_poller();
