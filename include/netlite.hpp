@@ -2482,7 +2482,7 @@ inline std::error_code to_kernel(const Addr& addr, int family,
   if (family == AF_UNIX) return unix_to_kernel(addr.path(), out);
   const IP ip = addr.ip().unmap();
   if (family == AF_INET) {
-    if (ip.is6()) return make_error_code(non_ipv4_address);
+    if (ip.is6()) return non_ipv4_address;
     out.v4.sin_family = AF_INET;
     out.v4.sin_port = htons(addr.port());
     std::memcpy(&out.v4.sin_addr, ip.data(), 4);
@@ -3093,9 +3093,9 @@ class Use {
   Socket& operator*() const { return *socket_; }
   Socket* operator->() const { return socket_; }
   // The story of a call that failed; of one that was not let in: closed.
-  Error failure(const char* op, std::error_code why = make_error_code(closed),
-                const char* call = "") const {
-    return internal::failure(op, socket_, why, call);
+  Error failure(const char* op, std::error_code why = closed,
+                const char* call = "", bool both_ends = true) const {
+    return internal::failure(op, socket_, why, call, both_ends);
   }
 
  private:
@@ -3276,7 +3276,7 @@ inline Result<std::size_t> read(const Conn& conn, Buffer buffer, Mode mode) {
   if (got.why) return {0, use.failure("read", got.why, "read")};
   if (got.n == 0 && use->network.type != SOCK_DGRAM) return {0, eof};
   const auto n = static_cast<std::size_t>(got.n);
-  if (cut) return {n, use.failure("read", make_error_code(truncated))};
+  if (cut) return {n, use.failure("read", truncated)};
   return {n};
 }
 
@@ -3319,7 +3319,7 @@ inline Result<std::size_t> write(const Use& use, iovec* pieces,
                                  const sys::Address* to = nullptr,
                                  const char* op = "write") {
   const auto turn = take_turn(use->writing, mode);
-  if (!turn) return {0, use.failure(op, make_error_code(would_block))};
+  if (!turn) return {0, use.failure(op, would_block)};
   std::size_t left = 0, written = 0;
   for (std::size_t i = 0; i < count; ++i) left += pieces[i].iov_len;
   for (;;) {
@@ -3356,11 +3356,9 @@ template <class Call>
 Error control(const Handle& handle, const char* op, const char* name, Call call,
               bool both_ends = true) {
   const Use use(handle);
-  const auto fail = [&](std::error_code why) {
-    return failure(op, Access::socket(handle), why, name, both_ends);
-  };
-  if (!use) return fail(make_error_code(closed));
-  if (call(use->fd) < 0) return fail(sys::last_error());
+  if (!use) return use.failure(op, closed, name, both_ends);
+  if (call(use->fd) < 0)
+    return use.failure(op, sys::last_error(), name, both_ends);
   return {};
 }
 
@@ -3377,9 +3375,7 @@ inline Error move_deadlines(const Handle& handle, Deadline deadline,
                             bool reading, bool writing) {
   const Use use(handle);
   // As in Go, deadlines and buffers are this end's, other options both ends'.
-  if (!use)
-    return failure("set", Access::socket(handle), make_error_code(closed), "",
-                   false);
+  if (!use) return use.failure("set", closed, "", false);
   const std::lock_guard<std::mutex> lock(use->guard);
   const auto move = [&](Direction& direction) {
     direction.deadline = deadline.when().time_since_epoch().count();
@@ -3436,7 +3432,7 @@ Result<H> adopt(const char* op, int fd) {
       network = &each;
   if (!network || (listens != 0) != listening ||
       (datagrams && type != SOCK_DGRAM))
-    return fail(make_error_code(unexpected_address_type), "");
+    return fail(unexpected_address_type, "");
   const bool peer = sys::getpeername(fd, remote) == 0;
   if (!peer && !listening && !datagrams)
     return fail(sys::last_error(), "getpeername");
@@ -3650,8 +3646,7 @@ inline Error keep_reachable(const Addr& local, std::vector<Addr>& addrs) {
     if (is_any(addr) || addr.ip().is6() == local.ip().unmap().is6())
       fitting.push_back(std::move(addr));
   addrs = std::move(fitting);
-  if (addrs.empty())
-    return address_error(make_error_code(no_suitable_address), local.string());
+  if (addrs.empty()) return address_error(no_suitable_address, local.string());
   return {};
 }
 
@@ -3672,8 +3667,8 @@ inline Result<Conn> dial(std::string_view network, std::string_view address,
   if (address.empty()) return fail(missing_address);
   const Addr& local = options.local;
   if (local && local.network() != known->base)
-    return fail(internal::address_error(
-        make_error_code(mismatched_local_address), local.string()));
+    return fail(
+        internal::address_error(mismatched_local_address, local.string()));
 
   Deadline deadline = options.deadline;
   if (options.timeout.count() != 0)
@@ -3729,7 +3724,7 @@ inline Result<std::size_t> write(const Conn& conn,
 inline Error close(const Handle& handle) {
   internal::Socket* s = internal::Access::socket(handle);
   if (!s || !s->enter(internal::Socket::closing))
-    return internal::failure("close", s, make_error_code(closed));
+    return internal::failure("close", s, closed);
   internal::remove_file(*s);
   std::vector<std::weak_ptr<internal::PollerState>> pollers;
   {
@@ -4049,7 +4044,7 @@ inline Packet read_from(const Conn& packets, Buffer buffer, Mode mode) {
   Packet packet{static_cast<std::size_t>(got.n),
                 use->remote ? use->remote : from_kernel(use->network, from)};
   if (got.n == 0 && use->network.type != SOCK_DGRAM) packet.error = eof;
-  if (cut) packet.error = use.failure("read", make_error_code(truncated));
+  if (cut) packet.error = use.failure("read", truncated);
   return packet;
 }
 
@@ -4057,7 +4052,7 @@ inline Packet read_from(const Conn& packets, Buffer buffer, Mode mode) {
 inline Error unix_only(const Use& use, const char* op) {
   if (!use) return use.failure(op);
   if (use->network.family == AF_UNIX) return {};
-  return use.failure(op, make_error_code(unexpected_address_type));
+  return use.failure(op, unexpected_address_type);
 }
 
 // An interface's index, or an error that names it.
@@ -4074,7 +4069,7 @@ inline Error change_group(const Conn& packets, const IP& group,
   if (!use) return use.failure("set");
   const int family = group.unmap().is4() ? AF_INET : AF_INET6;
   if (use->network.family != AF_UNSPEC && use->network.family != family)
-    return use.failure("set", make_error_code(no_suitable_address));
+    return use.failure("set", no_suitable_address);
   sys::Address address;
   to_kernel(Addr("udp", group, 0), family, address);
   group_req request{};
@@ -4227,10 +4222,10 @@ inline Result<int> receive_descriptor(const Conn& conn) {
   }
   // More descriptors or more bytes; or one that our table had no room for.
   if (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC))
-    return {descriptor, use.failure("read", make_error_code(truncated))};
+    return {descriptor, use.failure("read", truncated)};
   if (descriptor >= 0) return {descriptor};
   if (got.n == 0 && use->network.type != SOCK_DGRAM) return {-1, eof};
-  return {-1, use.failure("read", make_error_code(no_descriptor))};
+  return {-1, use.failure("read", no_descriptor)};
 }
 
 inline Result<Credentials> peer_credentials(const Conn& conn) {
@@ -4259,7 +4254,7 @@ inline Result<std::string> read_until(Reader& reader, char end,
     if (ahead.size() >= limit)
       return {{},
               internal::failure("read", internal::Access::socket(reader.conn()),
-                                make_error_code(limit_exceeded))};
+                                limit_exceeded)};
     looked = ahead.size();
     ahead.resize(looked + 4096);
     const auto [n, err] = read(reader.conn(), {&ahead[looked], 4096});
@@ -4304,7 +4299,7 @@ inline Result<std::string> read_all(const Conn& conn, std::size_t limit) {
     if (all.size() > limit)
       return {std::move(all),
               internal::failure("read", internal::Access::socket(conn),
-                                make_error_code(limit_exceeded))};
+                                limit_exceeded)};
   }
 }
 
