@@ -3294,6 +3294,24 @@ Result<std::size_t> fill(Buffer buffer, Read read) {
   return {have};
 }
 
+// Writes what `read` gives until it gives eof. The size of the buffer was
+// measured: a loop of 256 KiB is as fast as splice(2) and sendfile(2), and is
+// the same on every system.
+template <class Read>
+Result<std::uint64_t> pump(const Conn& to, Read read) {
+  constexpr std::size_t size = 256 * 1024;
+  std::vector<char> buffer(size);
+  for (std::uint64_t total = 0;;) {
+    const auto [n, err] = read(buffer);
+    const auto [written, write_err] =
+        n ? netlite::write(to, buffer.data(), n) : Result<std::size_t>{};
+    total += written;
+    if (write_err) return {total, write_err};
+    if (err == eof) return {total};
+    if (err) return {total, err};
+  }
+}
+
 // Takes `n` bytes off the front of some pieces.
 inline void step_over(std::size_t n, iovec*& pieces, std::size_t& count) {
   for (; count > 1 && n >= pieces->iov_len; ++pieces, --count)
@@ -4302,34 +4320,6 @@ inline Result<std::string> read_all(const Conn& conn, std::size_t limit) {
                                 limit_exceeded)};
   }
 }
-
-}  // namespace NETLITE_BUILD
-
-namespace internal {
-inline namespace NETLITE_BUILD {
-
-// Writes what `read` gives until it gives eof. The size of the buffer was
-// measured: a loop of 256 KiB is as fast as splice(2) and sendfile(2), and is
-// the same on every system.
-template <class Read>
-Result<std::uint64_t> pump(const Conn& to, Read read) {
-  constexpr std::size_t size = 256 * 1024;
-  std::vector<char> buffer(size);
-  for (std::uint64_t total = 0;;) {
-    const auto [n, err] = read(buffer);
-    const auto [written, write_err] =
-        n ? netlite::write(to, buffer.data(), n) : Result<std::size_t>{};
-    total += written;
-    if (write_err) return {total, write_err};
-    if (err == eof) return {total};
-    if (err) return {total, err};
-  }
-}
-
-}  // namespace NETLITE_BUILD
-}  // namespace internal
-
-inline namespace NETLITE_BUILD {
 
 inline Result<std::uint64_t> copy(const Conn& to, const Conn& from) {
   return internal::pump(to, [&](Buffer buffer) { return read(from, buffer); });
