@@ -369,9 +369,9 @@ class Prefix {
   IP masked() const;
   /// Is this address, of the same family, in the block?
   bool contains(const IP& ip) const;
-  /// The block as text, "192.168.0.0/16".
+  /// The block as text, "192.168.0.0/16"; "" for no block.
   std::string string() const {
-    return masked().string() + "/" + std::to_string(bits_);
+    return ip_ ? masked().string() + "/" + std::to_string(bits_) : "";
   }
 
  private:

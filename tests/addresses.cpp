@@ -143,7 +143,7 @@ TEST_CASE("a prefix of impossible length is empty, and contains nothing") {
     const net::Prefix prefix(ip("1.2.3.4"), bits);
     CHECK_FALSE(prefix.masked());
     CHECK_FALSE(prefix.contains(ip("1.2.3.4")));
-    CHECK(prefix.string() == net::Prefix().string());
+    CHECK(prefix.string() == "");
   }
 }
 
