@@ -1023,6 +1023,13 @@ Result<int> receive_descriptor(const Conn& conn);
 /// Who is at the other end? unix(7), SO_PEERCRED; getpeereid(3).
 Result<Credentials> peer_credentials(const Conn& conn);
 
+/// Whether close removes a unix listener's file: yes for one that `listen`
+/// made, no for one of `listener_from`. For a quick restart hand the descriptor
+/// to the new process, say no here and close; say yes there. Does not block.
+/// Errors: `closed`, unexpected_address_type. Go:
+/// `UnixListener.SetUnlinkOnClose`.
+Error set_unlink_on_close(const Listener& listener, bool on);
+
 }  // namespace NETLITE_BUILD
 
 // ---------------------------------------------------------------------------
@@ -2944,7 +2951,7 @@ struct Direction {
   Deadline due() const { return Time(Time::duration(deadline)); }
 };
 
-// The file that a unix listener made, if it made one.
+// The file that a unix listener made, and will remove, if there is one.
 struct SocketFile {
   std::string path{};
   dev_t device{};
@@ -2966,7 +2973,8 @@ struct Socket {
   SocketFile file;
   std::chrono::nanoseconds keep_alive{0};  // of what a listener accepts
 
-  std::mutex guard;  // for the sleepers, the pollers, deadlines as they change
+  // For the sleepers, the pollers, the file, deadlines as they change.
+  std::mutex guard;
   Direction reading;
   Direction writing;
   std::vector<std::weak_ptr<PollerState>> pollers;  // that watch it
@@ -3052,7 +3060,11 @@ class Descriptor {
 // only if it is still the same one. Another server may have taken over the
 // path meanwhile; more than one library has removed that server's file.
 inline void remove_file(Socket& s) {
-  const SocketFile file = std::exchange(s.file, SocketFile());
+  SocketFile file;
+  {
+    const std::lock_guard<std::mutex> lock(s.guard);
+    std::swap(file, s.file);
+  }
   struct stat now {};
   if (!file.path.empty() && file.maker == sys::getpid() &&
       sys::lstat(file.path, now) == 0 && now.st_dev == file.device &&
@@ -4253,6 +4265,18 @@ inline Result<Credentials> peer_credentials(const Conn& conn) {
   if (sys::peer_credentials(use->fd, peer) < 0)
     return {{}, use.failure("get", sys::last_error(), "getsockopt")};
   return {peer};
+}
+
+inline Error set_unlink_on_close(const Listener& listener, bool on) {
+  const internal::Use use(listener);
+  if (Error err = internal::unix_only(use, "set")) return err;
+  internal::SocketFile file;
+  if (on) file = internal::made_file(local_addr(listener).path());
+  const std::lock_guard<std::mutex> lock(use->guard);
+  if (use->is_closed()) return use.failure("set");
+  // The one that it made is known better than the path tells now.
+  if (!on || use->file.path.empty()) std::swap(use->file, file);
+  return {};
 }
 
 // ---------------------------------------------------------------------------

@@ -932,6 +932,47 @@ TEST_CASE("a listener travels to another process, which serves") {
   CHECK(status == 0);
 }
 
+// https://github.com/golang/go/issues/13877
+TEST_CASE("a unix listener's file outlives the process that hands it on" *
+          description("behaviour 57")) {
+  const support::Directory dir;
+  for (const char* network : {"unix", "unixpacket"}) {
+    CAPTURE(network);
+    const std::string path = dir.path + "/s";
+    const net::Listener old = bounded(net::listen(network, path));
+    const net::Listener next =
+        bounded(net::listener_from(net::must(net::duplicate(old))));
+    CHECK_FALSE(net::set_unlink_on_close(old, false));
+    net::must(net::close(old));
+    CHECK(exists(path));
+    CHECK_FALSE(net::dial(network, path).error);
+    SUBCASE("the next one leaves it") {
+      net::must(net::close(next));
+      CHECK(exists(path));
+      ::unlink(path.c_str());
+    }
+    SUBCASE("the next one removes it when it is told to") {
+      CHECK_FALSE(net::set_unlink_on_close(next, true));
+      net::must(net::close(next));
+      CHECK_FALSE(exists(path));
+    }
+    SUBCASE("nobody else's, though") {
+      CHECK_FALSE(net::set_unlink_on_close(next, true));
+      ::unlink(path.c_str());
+      const net::Listener fresh = bounded(net::listen(network, path));
+      CHECK_FALSE(net::set_unlink_on_close(next, true));
+      net::must(net::close(next));
+      CHECK(exists(path));
+      net::must(net::close(fresh));
+      CHECK_FALSE(exists(path));
+    }
+    CHECK(net::set_unlink_on_close(next, true) == net::closed);
+  }
+  const net::Listener tcp = bounded(net::listen("tcp", "127.0.0.1:0"));
+  CHECK(net::set_unlink_on_close(tcp, false) == net::unexpected_address_type);
+  CHECK(net::set_unlink_on_close(net::Listener(), false) == net::closed);
+}
+
 TEST_CASE("more descriptors than one: the first is given, none is leaked") {
   const Ends ends = stream();
   const auto before = support::descriptors();
