@@ -556,6 +556,10 @@ class Handle {
   friend bool operator!=(const Handle& a, const Handle& b) noexcept {
     return !(a == b);
   }
+  /// Some order, so that a std::map or std::set may have handles as keys.
+  friend bool operator<(const Handle& a, const Handle& b) noexcept {
+    return a.socket_ < b.socket_;
+  }
 
  private:
   friend struct internal::Access;

@@ -19,9 +19,11 @@
 #include <functional>
 #include <limits>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <random>
+#include <set>
 
 #include "support.hpp"
 
@@ -1051,6 +1053,20 @@ TEST_CASE("copies of a handle share the socket; the last one closes it") {
     net::must(net::set_read_deadline(c.server, net::no_deadline));
   }
   CHECK(read_error(c.server) == net::eof);
+}
+
+TEST_CASE("handles may be the keys of a map, open or closed") {
+  const Connected c("tcp");
+  std::map<net::Conn, std::string> names{{c.client, "ann"}, {c.server, "bob"}};
+  std::set<net::Handle> all{c.client, c.server, c.listener, c.client};
+  CHECK(names.size() == 2);
+  CHECK(all.size() == 3);
+  const net::Conn copy = c.server;
+  net::close(copy);
+  CHECK(names[copy] == "bob");
+  CHECK(names.erase(copy) == 1);
+  CHECK(all.count(c.listener) == 1);
+  CHECK(all.count(net::Conn()) == 0);
 }
 
 TEST_CASE("close on one copy closes the socket for all of them") {
