@@ -1086,11 +1086,15 @@ Result<std::size_t> read_full(Reader& reader, Buffer buffer);
 /// those with limit_exceeded, and the one byte that told. With other errors,
 /// as of read, gives what came before. Go: `io.ReadAll`.
 Result<std::string> read_all(const Conn& conn, std::size_t limit);
+/// The same, with what was read ahead in front.
+Result<std::string> read_all(Reader& reader, std::size_t limit);
 
 /// Copies from one connection to another until the first ends, which datagrams
 /// never do. Blocks. Returns how many bytes were written. Errors as read and
 /// write. Go: `io.Copy`.
 Result<std::uint64_t> copy(const Conn& to, const Conn& from);
+/// The same, with what was read ahead in front.
+Result<std::uint64_t> copy(const Conn& to, Reader& from);
 
 /// Writes a file, from the descriptor's position to its end. Blocks. Returns
 /// how many bytes were written. Errors as write, and those of read(2).
@@ -3310,6 +3314,24 @@ Result<std::size_t> fill(Buffer buffer, Read read) {
   return {have};
 }
 
+// Keeps what `read` gives until it gives eof.
+template <class Read>
+Result<std::string> read_all(const Conn& conn, std::size_t limit, Read read) {
+  std::string all;
+  for (;;) {
+    const std::size_t have = all.size();
+    // One byte more than the limit tells whether it is kept.
+    all.resize(have + std::min<std::size_t>(65536, limit - have) + 1);
+    const auto [n, err] = read(Buffer(&all[have], all.size() - have));
+    all.resize(have + n);
+    if (err == eof) return {std::move(all)};
+    if (err) return {std::move(all), err};
+    if (all.size() > limit)
+      return {std::move(all),
+              failure("read", Access::socket(conn), limit_exceeded)};
+  }
+}
+
 // Writes what `read` gives until it gives eof. The size of the buffer was
 // measured: a loop of 256 KiB is as fast as splice(2) and sendfile(2), and is
 // the same on every system.
@@ -4333,23 +4355,19 @@ inline Result<std::size_t> read_full(Reader& reader, Buffer buffer) {
 }
 
 inline Result<std::string> read_all(const Conn& conn, std::size_t limit) {
-  std::string all;
-  for (;;) {
-    const std::size_t have = all.size();
-    // One byte more than the limit tells whether it is kept.
-    all.resize(have + std::min<std::size_t>(65536, limit - have) + 1);
-    const auto [n, err] = read(conn, {&all[have], all.size() - have});
-    all.resize(have + n);
-    if (err == eof) return {std::move(all)};
-    if (err) return {std::move(all), err};
-    if (all.size() > limit)
-      return {std::move(all),
-              internal::failure("read", internal::Access::socket(conn),
-                                limit_exceeded)};
-  }
+  return internal::read_all(conn, limit,
+                            [&](Buffer room) { return read(conn, room); });
+}
+inline Result<std::string> read_all(Reader& reader, std::size_t limit) {
+  return internal::read_all(reader.conn(), limit,
+                            [&](Buffer room) { return read(reader, room); });
 }
 
 inline Result<std::uint64_t> copy(const Conn& to, const Conn& from) {
+  return internal::pump(to, [&](Buffer buffer) { return read(from, buffer); });
+}
+
+inline Result<std::uint64_t> copy(const Conn& to, Reader& from) {
   return internal::pump(to, [&](Buffer buffer) { return read(from, buffer); });
 }
 

@@ -619,6 +619,26 @@ TEST_CASE_FIXTURE(TimeLimit, "read_all gives what came before the error") {
   }
 }
 
+TEST_CASE_FIXTURE(TimeLimit, "after its head a stream is read to the end") {
+  const std::string body = noise(MiB);
+  for (const std::size_t piece : {std::size_t{1000}, body.size()}) {
+    const Connected ends;
+    const Thread sender([&] { send(ends.client, "head\r\n" + body, piece); });
+    net::Reader reader(ends.server);
+    CHECK(net::must(net::read_line(reader)) == "head");
+    CHECK(net::must(net::read_all(reader, body.size())) == body);
+    CHECK(net::must(net::read_all(reader, 100)).empty());  // and again: eof
+  }
+  const Connected ends;
+  net::must(net::write(ends.client, "head\nbody"));
+  net::Reader reader(ends.server);
+  CHECK(net::must(net::read_line(reader)) == "head");
+  const auto [two, err] = net::read_all(reader, 1);
+  CHECK(two == "bo");
+  CHECK(err == net::limit_exceeded);
+  CHECK(reader.buffered() == "dy");
+}
+
 // ---------------------------------------------------------------------------
 // copy
 
@@ -645,6 +665,22 @@ TEST_CASE_FIXTURE(TimeLimit,
   const Thread sender([&] { send(chain.sink, reply, reply.size()); });
   CHECK(net::must(net::read_all(chain.source, reply.size())) == reply);
   CHECK(net::must(back.get()) == reply.size());
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "copy begins with what a Reader has read ahead") {
+  const std::string body = noise(MiB);
+  const Chain chain;
+  const Thread sender(
+      [&] { send(chain.source, "CONNECT\n" + body, body.size()); });
+  Blocked copied([&] {
+    net::Reader reader(chain.in);
+    const auto line = net::read_line(reader);
+    auto result = net::copy(chain.out, reader);
+    net::close_write(chain.out);
+    return result;
+  });
+  CHECK(net::must(net::read_all(chain.sink, body.size())) == body);
+  CHECK(net::must(copied.get()) == body.size());
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "copy goes from any network to any other") {

@@ -12,7 +12,7 @@ namespace net = netlite;
 // `limit_exceeded`, without reading on, when it is longer than `limit`.
 inline net::Result<std::string> read_frame(const net::Conn& conn,
                                            std::size_t limit) {
-  unsigned char head[4];
+  unsigned char head[4] = {};
   // TODO: will one read give four bytes? And are they to be believed?
   auto [n, err] = net::read(conn, head);
   if (err) return {{}, err};
