@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <string_view>
+#include <thread>
 
 #include "netlite.hpp"
 
@@ -54,7 +55,10 @@ int main(int argc, char** argv) {
     auto [client, accept_err] = net::accept(listener);
     if (accept_err) {
       std::fprintf(stderr, "greeting: %s\n", accept_err.message().c_str());
-      return 1;
+      if (!accept_err.temporary()) return 1;
+      // Short of descriptors: the client stays queued until one is free.
+      std::this_thread::sleep_for(100ms);
+      continue;
     }
     std::puts("client connected");
     if (const net::Error go_err = net::go(clients, process_client, client))

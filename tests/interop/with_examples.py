@@ -1,5 +1,6 @@
 """The tools of examples/ with the programs that they are made for."""
 # SPDX-License-Identifier: MIT
+import resource
 import signal
 import socket
 import subprocess
@@ -53,6 +54,16 @@ class Greeting(ExampleCase):
         client = self.connect(address)
         client.sendall(GREETING)
         self.assertEqual(receive_all(client), ANSWER)
+
+    def test_greeting_goes_on_when_it_had_no_descriptor_left(self):
+        server, address = self.serve("greeting", "localhost:0", says="stdout",
+                                     stderr=subprocess.DEVNULL)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (12, 12))
+        clients = [self.connect(address) for _ in range(20)]
+        for client in clients:
+            client.sendall(GREETING)
+        for client in clients:
+            self.assertEqual(receive_all(client), ANSWER)
 
     def test_greeting_says_when_its_port_is_taken(self):
         _, address = self.listener()
