@@ -14,7 +14,8 @@ namespace net = netlite;
 int main(int argc, char** argv) {
   char* end = nullptr;
   const double seconds = argc == 3 ? std::strtod(argv[2], &end) : 10;
-  if (argc < 2 || argc > 3 || argv[1][0] == '-' || (end && *end)) {
+  if (argc < 2 || argc > 3 || argv[1][0] == '-' ||
+      (end && (*end || end == argv[2]))) {
     std::cerr << "usage: lookup HOST [SECONDS]\n\n"
                  "  HOST     a name, such as localhost\n"
                  "  SECONDS  how long to wait for an answer; 10\n";

@@ -391,6 +391,7 @@ class Lookup(ExampleCase):
     def test_lookup_explains_its_usage(self):
         self.usage("lookup")
         self.usage("lookup", "localhost", "soon")
+        self.usage("lookup", "localhost", "")
         self.usage("lookup", "a", "1", "more")
         self.usage("lookup", "-h")
 
