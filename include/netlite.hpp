@@ -1237,7 +1237,9 @@ Result<std::size_t> try_read(const Conn& conn, Buffer buffer);
 /// Writes what there is room for, and returns how much; would_block when
 /// there is none.
 Result<std::size_t> try_write(const Conn& conn, Bytes bytes);
-/// Accepts as accept, but gives would_block instead of waiting.
+/// Accepts as accept, but gives would_block instead of waiting. When the
+/// machine is short of descriptors the client stays queued and `wait` tells of
+/// it again at once: unwatch the listener until some are free, lest it spin.
 Result<Conn> try_accept(const Listener& listener);
 /// Reads a datagram as read_from, but gives would_block instead of waiting.
 Packet try_read_from(const Conn& packets, Buffer buffer);
