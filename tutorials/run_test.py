@@ -176,6 +176,11 @@ def what_a_learner_may_do_to_the_file():
 def mistakes_on_the_command_line():
     expect_line('a step that there is not', run('42'), r'there is no step 42')
     expect_line('step 0', run('0'), r'there is no step 0')
+    expect_line('a step of many digits', run('9' * 30), 'there is no step 9+;')
+    expect_line('a port that is none', run('1', PORT='80/x'),
+                'PORT wants a number')
+    expect_line('a CXX that is none', run('1', CXX='g++-of-nobody -O1'),
+                "there is no compiler 'g\\+\\+-of-nobody -O1'")
     expect_line('a word instead of a step', run('foo'), r"what is 'foo'\?")
     expect_line('a word that a step does not know', run('1', 'foo'),
                 r"step 1 has no 'foo'; it has: broken check client")
