@@ -298,6 +298,21 @@ def nothing_is_left_behind():
                    probe.connect_ex(('127.0.0.1', int(port))) != 0)
 
 
+def what_cannot_be_shown_is_told():
+    if not os.path.exists('/dev/full'):
+        return
+    for command, line in ((['1'], 'run: cannot write to standard output'),
+                          (['1', 'solution'], 'cat: ')):
+        with open('/dev/full', 'w', encoding='utf-8') as full:
+            done = subprocess.run(
+                ['sh', run_file, *command], stdin=subprocess.DEVNULL,
+                stdout=full, stderr=subprocess.PIPE, text=True, timeout=LONG,
+                env=environment())
+        expect(f'{command}: a full disk is told', done.returncode == 1 and
+               len(words(done)) == 1 and words(done)[0].startswith(line),
+               done.stderr)
+
+
 def a_play_that_hangs_comes_to_an_end():
     began = time.monotonic()
     done = run('3', 'silent')
@@ -372,6 +387,7 @@ def main():
         before = files()
         two_terminals()
         nothing_is_left_behind()
+        what_cannot_be_shown_is_told()
         a_play_that_hangs_comes_to_an_end()
         on_a_terminal()
         without_ipv6()

@@ -496,5 +496,10 @@ int main(int argc, char** argv) {
     std::signal(signal, [](int which) { stopped_by = which; });
   const int code = stage.play();
   if (stage.trace) std::fclose(stage.trace);
+  if (code == 0 && std::ferror(stdout)) {
+    if (stopped_by) return 128 + stopped_by;
+    std::fprintf(stderr, "run: cannot write to standard output\n");
+    return 1;
+  }
   return code;
 }
