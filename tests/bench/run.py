@@ -522,6 +522,8 @@ def main():
     chosen = [name for name in rows
               if not options.names or any(part in name
                                           for part in options.names)]
+    if not chosen:
+        parser.error(f"no row has {' or '.join(options.names)} in its name")
     measure(chosen)
     measured = {name: row for name, row in rows.items() if row["samples"]}
     results = {"machine": machine(), "rows": measured}
