@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <csignal>
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -652,6 +653,30 @@ TEST_CASE_FIXTURE(TimeLimit, "a grace without end does not overflow") {
   CHECK_FALSE(server.done());
   gate.open();
   CHECK_FALSE(server.result());
+}
+
+// As how-do-i.md says. The signal is for one thread, since this process has
+// others that do not block it.
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a thread that waits for a signal stops a server") {
+  sigset_t stop, before;
+  sigemptyset(&stop);
+  sigaddset(&stop, SIGTERM);
+  ::pthread_sigmask(SIG_BLOCK, &stop, &before);
+  const net::Listener listener = net::must(net::listen("tcp", "127.0.0.1:0"));
+  std::atomic<pthread_t> waiting{};
+  net::Group group;
+  net::go(group, [&] {
+    waiting = ::pthread_self();
+    int signal = 0;
+    ::sigwait(&stop, &signal);
+    net::close(listener);
+  });
+  Blocked serving([&] { return net::serve(listener, echo_byte); });
+  while (waiting == pthread_t{}) std::this_thread::yield();
+  ::pthread_kill(waiting, SIGTERM);
+  CHECK_FALSE(serving.get());
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "serve ends when the listener is closed") {

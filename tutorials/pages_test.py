@@ -655,6 +655,7 @@ def compile_lines(fragments):
 
 
 GIVEN = '''#include "netlite.hpp"
+#include <csignal>
 #include <iostream>
 namespace net = netlite;
 using namespace std::chrono_literals;
