@@ -1041,7 +1041,8 @@ Error set_unlink_on_close(const Listener& listener, bool on);
 
 /// A Reader reads ahead from a connection, to find lines and frames in the
 /// stream. What a call could not use stays for the next, whatever the error
-/// was: after a timeout just call again. One thread at a time. Go counterpart:
+/// was: after a timeout just call again. One thread at a time. Its calls block:
+/// beside a Poller, use try_read and a buffer of your own. Go counterpart:
 /// `bufio.Reader`.
 class Reader {
  public:
