@@ -12,7 +12,7 @@ namespace net = netlite;
 // `limit_exceeded`, without reading on, when it is longer than `limit`.
 inline net::Result<std::string> read_frame(const net::Conn& conn,
                                            std::size_t limit) {
-  unsigned char head[4];
+  unsigned char head[4] = {};
   auto [n, err] = net::read_full(conn, head);
   if (err) return {{}, err};
   std::size_t size = 0;
