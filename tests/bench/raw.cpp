@@ -1,11 +1,14 @@
 // The yardstick: bare blocking BSD sockets, and bare epoll for many. Where the
 // environment has BENCH_KEEPALIVE, TCP connections get the keep-alive probes
-// that netlite and Go give them.
+// that netlite and Go give them; with BENCH_POLL, reads wait in poll as those
+// of netlite do, which watches a wake-up descriptor as well.
 // SPDX-License-Identifier: MIT
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -104,6 +107,10 @@ struct Raw {
     ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &hour, sizeof hour);
   }
   static std::size_t read(int fd, char* data, std::size_t size) {
+    static const int wakeup =
+        std::getenv("BENCH_POLL") ? ::eventfd(0, EFD_CLOEXEC) : -1;
+    pollfd fds[] = {{fd, POLLIN, 0}, {wakeup, POLLIN, 0}};
+    if (wakeup >= 0) ::poll(fds, 2, -1);
     const ssize_t n = ::recv(fd, data, size, 0);
     return n < 0 ? 0 : static_cast<std::size_t>(n);
   }

@@ -42,14 +42,16 @@ benches = []  # (names of rows, {label: what gives their values})
 @contextlib.contextmanager
 def running(words, cpus=CPUS, before=()):
     """A program in pipes: "raw ping tcp ...", or an argv that is complete.
-    "raw+" is raw with keep-alive probes."""
+    "raw+" is raw with keep-alive probes, "raw?" raw that polls."""
     env = dict(os.environ)
     argv = words
     if isinstance(words, str):
         name, *rest = words.split()
         if name == "raw+":
             env["BENCH_KEEPALIVE"] = "1"
-        argv = [*before, program(name.rstrip("+")), *rest]
+        if name == "raw?":
+            env["BENCH_POLL"] = "1"
+        argv = [*before, program(name.rstrip("+?")), *rest]
     child = subprocess.Popen(
         [str(word) for word in argv], env=env, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -145,6 +147,7 @@ def bench_ping(name, network, rounds, cpus, how="", hogs=False):
         del runs["Asio"]  # has no deadlines; UDP was left out
     elif network == "tcp" and not how:
         runs["Asio async"] = measure_events
+        runs["raw, polling"] = lambda: measure("raw?")
     bench([row(name, "ping", "µs a round trip")], runs)
 
 
