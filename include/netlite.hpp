@@ -96,6 +96,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -154,114 +155,116 @@ inline namespace NETLITE_NAMESPACE {
 // These are plain values. To get one from text or from a name, see "Host and
 // port" and "Names".
 
-/// An IP is an IPv4 or IPv6 address, or nothing (default-constructed). The
-/// classes (`is_private` and so on) count an IPv4-mapped address (RFC 4291,
-/// 2.5.5.2) as IPv4. Go: `net.IP`, `netip.Addr`.
-class IP {
+namespace internal {
+
+// What plain values have in common: T::key() says by what they are compared.
+template <class T>
+struct Value {
+  friend bool operator==(const T& a, const T& b) { return a.key() == b.key(); }
+  friend bool operator!=(const T& a, const T& b) { return !(a == b); }
+  friend bool operator<(const T& a, const T& b) { return a.key() < b.key(); }
+  template <class Traits>
+  friend std::basic_ostream<char, Traits>& operator<<(
+      std::basic_ostream<char, Traits>& out, const T& value) {
+    return out << value.string();
+  }
+};
+struct TextHash {
+  template <class T>
+  std::size_t operator()(const T& value) const {
+    return std::hash<std::string>()(value.string());
+  }
+};
+
+}  // namespace internal
+
+/// An IP is an IPv4 or IPv6 address, or nothing (default-constructed). IPs
+/// compare, print and hash; an IPv4 address and its mapped form (RFC 4291,
+/// 2.5.5.2) are two, but the classes (`is_private` and so on) count both as
+/// IPv4. Go: `net.IP`, `netip.Addr`.
+class IP : public internal::Value<IP> {
  public:
   /// No address.
   IP() = default;
   /// An address of `size` bytes, 4 or 16, in network order; any other size
-  /// makes the empty IP. `zone` names the interface of a link-local address;
-  /// IPv4 has none.
+  /// makes the empty IP. `zone` names the interface of a link-local IPv6
+  /// address.
   IP(const unsigned char* bytes, std::size_t size, std::string_view zone = {}) {
     if (size != 4 && size != 16) return;
-    std::memcpy(bytes_, bytes, size);
-    size_ = static_cast<std::uint8_t>(size);
+    std::memcpy(bytes_.data(), bytes, size);
+    size_ = size;
     if (size == 16) zone_ = zone;
   }
 
   /// True for anything but the empty IP.
-  explicit operator bool() const noexcept { return size_ != 0; }
+  explicit operator bool() const { return size_ != 0; }
   /// Four bytes?
-  bool is4() const noexcept { return size_ == 4; }
+  bool is4() const { return size_ == 4; }
   /// Sixteen bytes?
-  bool is6() const noexcept { return size_ == 16; }
+  bool is6() const { return size_ == 16; }
   /// An IPv4-mapped address, IPv4 in IPv6 clothes?
-  bool is4_in_6() const noexcept {
+  bool is4_in_6() const {
     return is6() &&
-           std::memcmp(bytes_, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0;
+           std::memcmp(data(), "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0;
   }
   /// 0.0.0.0 or ::, which mean "any address of this machine"?
-  bool is_unspecified() const noexcept {
+  bool is_unspecified() const {
     return starts(4, zeros, 32) || starts(16, zeros, 128);
   }
   /// 127.0.0.0/8 or ::1, this machine itself?
-  bool is_loopback() const noexcept {
+  bool is_loopback() const {
     return starts(4, "\x7f", 8) || starts(16, one, 128);
   }
   /// 10/8, 172.16/12, 192.168/16 (RFC 1918) or fc00::/7 (RFC 4193)?
-  bool is_private() const noexcept {
+  bool is_private() const {
     return starts(4, "\x0a", 8) || starts(4, "\xac\x10", 12) ||
            starts(4, "\xc0\xa8", 16) || starts(16, "\xfc", 7);
   }
   /// 224.0.0.0/4 or ff00::/8, a group?
-  bool is_multicast() const noexcept {
+  bool is_multicast() const {
     return starts(4, "\xe0", 4) || starts(16, "\xff", 8);
   }
   /// 169.254.0.0/16 or fe80::/10, good on one link only?
-  bool is_link_local_unicast() const noexcept {
+  bool is_link_local_unicast() const {
     return starts(4, "\xa9\xfe", 16) || starts(16, "\xfe\x80", 10);
   }
   /// 224.0.0.0/24 or ff02::/16 and kin?
-  bool is_link_local_multicast() const noexcept {
+  bool is_link_local_multicast() const {
     return starts(4, "\xe0\0\0", 24) ||
            (starts(16, "\xff", 8) && (bytes_[1] & 15) == 2);
   }
   /// ff01::/16 and kin?
-  bool is_interface_local_multicast() const noexcept {
+  bool is_interface_local_multicast() const {
     return starts(16, "\xff", 8) && (bytes_[1] & 15) == 1;
   }
   /// Any unicast address but the above (private ones included) and
   /// 255.255.255.255?
-  bool is_global_unicast() const noexcept {
+  bool is_global_unicast() const {
     return *this && !starts(4, "\xff\xff\xff\xff", 32) && !is_unspecified() &&
            !is_loopback() && !is_multicast() && !is_link_local_unicast();
   }
 
   /// The bytes in network order; `size()` of them.
-  const unsigned char* data() const noexcept { return bytes_; }
+  const unsigned char* data() const { return bytes_.data(); }
   /// 0, 4 or 16 bytes.
-  std::size_t size() const noexcept { return size_; }
+  std::size_t size() const { return size_; }
   /// The interface of a link-local IPv6 address, "eth0" in fe80::1%eth0.
-  const std::string& zone() const& noexcept { return zone_; }
-  /// The same of a temporary.
-  std::string zone() && { return std::move(zone_); }
+  std::string zone() const { return zone_; }
   /// The IPv4 address inside an IPv4-mapped one; any other as it is.
-  IP unmap() const { return is4_in_6() ? IP(bytes_ + 12, 4) : *this; }
+  IP unmap() const { return is4_in_6() ? IP(data() + 12, 4) : *this; }
   /// The shortest text (RFC 5952 for IPv6); "" for the empty IP.
   std::string string() const {
     if (!*this) return {};
     char text[INET6_ADDRSTRLEN] = "";
-    ::inet_ntop(is4() ? AF_INET : AF_INET6, bytes_, text, sizeof text);
+    ::inet_ntop(is4() ? AF_INET : AF_INET6, data(), text, sizeof text);
     // inet_ntop(3) writes the outdated ::1.2.3.4 for what is ::102:304 now.
     if (is6() && !is4_in_6() && std::strchr(text, '.'))
       std::snprintf(text, sizeof text, "::%x:%x", bytes_[12] << 8 | bytes_[13],
                     bytes_[14] << 8 | bytes_[15]);
     return zone_.empty() ? text : text + ("%" + zone_);
   }
-
-  /// Same bytes, same zone? (An IPv4 address and its mapped form are two.)
-  friend bool operator==(const IP& a, const IP& b) noexcept {
-    return a.size_ == b.size_ && std::memcmp(a.bytes_, b.bytes_, 16) == 0 &&
-           a.zone_ == b.zone_;
-  }
-  /// The opposite.
-  friend bool operator!=(const IP& a, const IP& b) noexcept {
-    return !(a == b);
-  }
-  /// IPv4 first, then by number, then by zone.
-  friend bool operator<(const IP& a, const IP& b) noexcept {
-    if (a.size_ != b.size_) return a.size_ < b.size_;
-    const int order = std::memcmp(a.bytes_, b.bytes_, 16);
-    return order != 0 ? order < 0 : a.zone_ < b.zone_;
-  }
-  /// Prints `ip.string()`.
-  template <class Traits>
-  friend std::basic_ostream<char, Traits>& operator<<(
-      std::basic_ostream<char, Traits>& out, const IP& ip) {
-    return out << ip.string();
-  }
+  /// By what IPs are compared: IPv4 first, then by number, then by zone.
+  auto key() const { return std::tie(size_, bytes_, zone_); }
 
  private:
   static constexpr char zeros[16] = {};
@@ -269,16 +272,16 @@ class IP {
                                    0, 0, 0, 0, 0, 0, 0, 1};
 
   // Are the first bits of an address of this size these?
-  bool starts(std::size_t size, const char* bytes, int bits) const noexcept {
-    const unsigned char* mine = is4_in_6() ? bytes_ + 12 : bytes_;
+  bool starts(std::size_t size, const char* bytes, int bits) const {
+    const unsigned char* mine = is4_in_6() ? data() + 12 : data();
     if ((is4_in_6() ? 4 : size_) != size) return false;
     for (int bit = 0; bit < bits; ++bit)
       if ((mine[bit / 8] ^ bytes[bit / 8]) >> (7 - bit % 8) & 1) return false;
     return true;
   }
 
-  unsigned char bytes_[16] = {};
-  std::uint8_t size_ = 0;
+  std::array<unsigned char, 16> bytes_{};
+  std::size_t size_ = 0;
   std::string zone_;
 };
 
@@ -323,16 +326,16 @@ inline std::string join_host_port(std::string_view host,
 }
 
 /// An Addr is one end of a connection: IP and port, or a unix socket's name.
-/// Go: `net.Addr` (`*net.TCPAddr`, `*net.UDPAddr`, `*net.UnixAddr`).
-class Addr {
+/// Addrs compare, print and hash. Go: `net.Addr` (`*net.TCPAddr` and kin).
+class Addr : public internal::Value<Addr> {
  public:
   /// No address at all.
   Addr() = default;
   /// An address of "tcp" or "udp"; for any other network, no address.
   Addr(std::string_view network, IP ip, std::uint16_t port)
-      : ip_(std::move(ip)), port_(port) {
-    if (const auto* known = internal::find_network(network))
-      network_ = known->base;
+      : Addr(network, "") {
+    ip_ = std::move(ip);
+    port_ = port;
   }
   /// An address of "unix", "unixgram" or "unixpacket": a file's path, or an
   /// abstract name written "@name" (Linux; a file whose name begins with @ is
@@ -344,52 +347,29 @@ class Addr {
   }
 
   /// True when there is an address.
-  explicit operator bool() const noexcept { return !network_.empty(); }
+  explicit operator bool() const { return !network_.empty(); }
   /// "tcp", "udp", "unix", "unixgram", "unixpacket" or "pipe".
-  std::string_view network() const noexcept { return network_; }
+  std::string_view network() const { return network_; }
   /// The IP; empty for a unix socket, and where none was named.
-  const IP& ip() const& noexcept { return ip_; }
-  /// The same of a temporary.
-  IP ip() && { return std::move(ip_); }
+  IP ip() const { return ip_; }
   /// The port, 0 to 65535, in the machine's own byte order.
-  std::uint16_t port() const noexcept { return port_; }
+  std::uint16_t port() const { return port_; }
   /// The unix socket's path or "@name"; "" when it has no name.
-  const std::string& path() const& noexcept { return path_; }
-  /// The same of a temporary.
-  std::string path() && { return std::move(path_); }
+  std::string path() const { return path_; }
   /// True for a unix socket without a name: nobody can dial or answer it.
-  bool unnamed() const noexcept { return is_unix() && path_.empty(); }
+  bool unnamed() const {
+    return network_.substr(0, 4) == "unix" && path_.empty();
+  }
   /// "127.0.0.1:80", "[::1]:80", "/tmp/s.sock", "@name"; "@" when unnamed.
   std::string string() const {
     if (network_ == "tcp" || network_ == "udp")
       return join_host_port(ip_.string(), std::to_string(port_));
     return unnamed() ? "@" : path_;
   }
-
-  /// Same network, same place?
-  friend bool operator==(const Addr& a, const Addr& b) noexcept {
-    return a.network_ == b.network_ && a.ip_ == b.ip_ && a.port_ == b.port_ &&
-           a.path_ == b.path_;
-  }
-  /// The opposite.
-  friend bool operator!=(const Addr& a, const Addr& b) noexcept {
-    return !(a == b);
-  }
-  /// By network, IP, port, path.
-  friend bool operator<(const Addr& a, const Addr& b) noexcept {
-    return std::tie(a.network_, a.ip_, a.port_, a.path_) <
-           std::tie(b.network_, b.ip_, b.port_, b.path_);
-  }
-  /// Prints `addr.string()`.
-  template <class Traits>
-  friend std::basic_ostream<char, Traits>& operator<<(
-      std::basic_ostream<char, Traits>& out, const Addr& addr) {
-    return out << addr.string();
-  }
+  /// By what Addrs are compared: network, IP, port, path.
+  auto key() const { return std::tie(network_, ip_, port_, path_); }
 
  private:
-  bool is_unix() const noexcept { return network_.substr(0, 4) == "unix"; }
-
   std::string_view network_;  // a literal of `internal::networks`
   IP ip_;
   std::uint16_t port_ = 0;
@@ -478,8 +458,7 @@ inline constexpr const char* conditions[] = {
     "unexpected address type",
     "mismatched local address type",
     "non-IPv4 address",
-    "use of WriteTo with pre-connected connection",
-};
+    "use of WriteTo with pre-connected connection"};
 
 class Category : public std::error_category {
   const char* name() const noexcept override { return "netlite"; }
@@ -561,8 +540,7 @@ inline constexpr ErrnoText errno_texts[] = {
     {ENOTCONN, "transport endpoint is not connected"},
     {ETIMEDOUT, "connection timed out"},
     {ECONNREFUSED, "connection refused"},
-    {EHOSTUNREACH, "no route to host"},
-};
+    {EHOSTUNREACH, "no route to host"}};
 
 // The cause in words that fit the middle of a sentence.
 inline std::string text_of(const std::error_code& code) {
@@ -600,8 +578,9 @@ template <class T>
 inline constexpr bool is_code =
     std::is_error_code_enum_v<T> || std::is_same_v<T, std::error_code>;
 template <class T>
-inline constexpr bool is_condition = std::is_error_condition_enum_v<T> ||
-                                     std::is_same_v<T, std::error_condition>;
+inline constexpr bool is_cause =
+    is_code<T> || std::is_error_condition_enum_v<T> ||
+    std::is_same_v<T, std::error_condition>;
 
 }  // namespace internal
 
@@ -696,16 +675,14 @@ class Error {
   friend bool operator==(const Error& a, const Error& b) noexcept {
     return internal::same(a.code_, b.code_);
   }
-  /// Same cause? `err == netlite::eof`, or any other error code.
-  template <class Code, std::enable_if_t<internal::is_code<Code>, int> = 0>
-  friend bool operator==(const Error& err, const Code& code) noexcept {
-    return internal::same(err.code_, code);
-  }
-  /// Same kind of cause? `err == std::errc::connection_refused`.
-  template <class Condition,
-            std::enable_if_t<internal::is_condition<Condition>, int> = 0>
-  friend bool operator==(const Error& err, const Condition& kind) noexcept {
-    return err.code_ == kind;
+  /// Same cause - `err == netlite::eof`, or a code - or same kind of cause,
+  /// `err == std::errc::connection_refused`?
+  template <class Cause, std::enable_if_t<internal::is_cause<Cause>, int> = 0>
+  friend bool operator==(const Error& err, const Cause& cause) noexcept {
+    if constexpr (internal::is_code<Cause>)
+      return internal::same(err.code_, cause);
+    else
+      return err.code_ == cause;
   }
   /// The opposite.
   template <class Cause>
@@ -2087,6 +2064,12 @@ struct Access {
     Socket socket;
     socket.state_.reset(state, release);
     return H(socket);
+  }
+};
+
+struct SocketHash {
+  std::size_t operator()(const Socket& socket) const {
+    return std::hash<SocketState*>()(Access::state(socket));
   }
 };
 
@@ -3903,9 +3886,9 @@ template <class Handler>
 // Asking the resolver for something else than a connection, and the machine
 // for its own addresses.
 
-/// A Prefix is a block of addresses, "192.168.0.0/16". Go: `net.IPNet`,
-/// `netip.Prefix`.
-class Prefix {
+/// A Prefix is a block of addresses, "192.168.0.0/16". Prefixes compare, print
+/// and hash. Go: `net.IPNet`, `netip.Prefix`.
+class Prefix : public internal::Value<Prefix> {
  public:
   /// No block.
   Prefix() = default;
@@ -3916,13 +3899,10 @@ class Prefix {
     ip_ = std::move(ip);
     bits_ = bits;
   }
-
   /// The address as it was written, with all its bits.
-  const IP& ip() const& noexcept { return ip_; }
-  /// The same of a temporary.
-  IP ip() && { return std::move(ip_); }
+  IP ip() const { return ip_; }
   /// How many leading bits the block's addresses share: 0 to 32 or 128.
-  int bits() const noexcept { return bits_; }
+  int bits() const { return bits_; }
   /// The block's first address: the other bits are zero.
   IP masked() const {
     unsigned char bytes[16] = {};
@@ -3940,25 +3920,8 @@ class Prefix {
   std::string string() const {
     return ip_ ? masked().string() + "/" + std::to_string(bits_) : "";
   }
-
-  /// Same address, same number of bits?
-  friend bool operator==(const Prefix& a, const Prefix& b) noexcept {
-    return a.ip_ == b.ip_ && a.bits_ == b.bits_;
-  }
-  /// The opposite.
-  friend bool operator!=(const Prefix& a, const Prefix& b) noexcept {
-    return !(a == b);
-  }
-  /// By address, then by bits.
-  friend bool operator<(const Prefix& a, const Prefix& b) noexcept {
-    return std::tie(a.ip_, a.bits_) < std::tie(b.ip_, b.bits_);
-  }
-  /// Prints `prefix.string()`.
-  template <class Traits>
-  friend std::basic_ostream<char, Traits>& operator<<(
-      std::basic_ostream<char, Traits>& out, const Prefix& prefix) {
-    return out << prefix.string();
-  }
+  /// By what Prefixes are compared: address, then bits.
+  auto key() const { return std::tie(ip_, bits_); }
 
  private:
   IP ip_;
@@ -5172,32 +5135,24 @@ inline Result<std::size_t> try_write_to(const PacketConn& packets, Bytes bytes,
 }  // namespace netlite
 
 // ---------------------------------------------------------------------------
-// Addresses and sockets as the keys of a std::unordered_map
+// Keys of a std::unordered_map
+//
+// Equal addresses, and handles of the same socket, have equal hashes.
 
-/// Equal addresses have equal hashes.
 template <>
-struct std::hash<netlite::IP> {
-  /// The hash of its text.
-  std::size_t operator()(const netlite::IP& ip) const {
-    return std::hash<std::string>()(ip.string());
-  }
-};
-/// Equal blocks have equal hashes.
+struct std::hash<netlite::IP> : netlite::internal::TextHash {};
 template <>
-struct std::hash<netlite::Prefix> {
-  /// The hash of its text.
-  std::size_t operator()(const netlite::Prefix& prefix) const {
-    return std::hash<std::string>()(prefix.string());
-  }
-};
-/// Equal addresses have equal hashes.
+struct std::hash<netlite::Prefix> : netlite::internal::TextHash {};
 template <>
-struct std::hash<netlite::Addr> {
-  /// The hash of its text.
-  std::size_t operator()(const netlite::Addr& addr) const {
-    return std::hash<std::string>()(addr.string());
-  }
-};
+struct std::hash<netlite::Addr> : netlite::internal::TextHash {};
+template <>
+struct std::hash<netlite::Socket> : netlite::internal::SocketHash {};
+template <>
+struct std::hash<netlite::Conn> : netlite::internal::SocketHash {};
+template <>
+struct std::hash<netlite::Listener> : netlite::internal::SocketHash {};
+template <>
+struct std::hash<netlite::PacketConn> : netlite::internal::SocketHash {};
 
 #undef NETLITE_NAMESPACE
 #undef NETLITE_VARIANT
