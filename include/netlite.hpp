@@ -897,10 +897,54 @@ inline Result<IP> parse_ip(std::string_view text) {
 //                  connect (the attempt goes on by itself), close (the
 //                  descriptor is gone already) and poll (its caller looks at
 //                  the clock first).
-//   close-on-exec  and non-blocking, from birth where the system can.
+//   close-on-exec  and non-blocking, from birth where the system can: no child
+//                  that another thread forks in between can inherit them.
 //   SIGPIPE        never: MSG_NOSIGNAL, or SO_NOSIGPIPE where that is missing.
 
 namespace sys {
+
+// What the systems have.
+#ifdef NETLITE_LINUX
+constexpr int birth_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+constexpr int receive_flags = MSG_CMSG_CLOEXEC;
+constexpr bool accepted_inherits = true;  // TCP's options, of its listener
+#else
+constexpr int birth_flags = 0;
+constexpr int receive_flags = 0;
+constexpr bool accepted_inherits = false;
+#endif
+#ifdef MSG_NOSIGNAL
+constexpr int send_flags = MSG_NOSIGNAL;
+#else
+constexpr int send_flags = 0;
+#endif
+#ifdef __linux__
+constexpr bool has_abstract_names = true;   // of unix sockets, unix(7)
+constexpr bool full_is_no_buffers = false;  // what a full unixgram queue says
+constexpr bool groups_need_reuse_port = false;  // to be heard by two sockets
+#else
+constexpr bool has_abstract_names = false;
+constexpr bool full_is_no_buffers = true;
+constexpr bool groups_need_reuse_port = true;
+#endif
+constexpr int no_option = -1;  // where a system lacks one: ENOPROTOOPT
+#if defined(TCP_KEEPIDLE)
+constexpr int keep_idle = TCP_KEEPIDLE;
+#elif defined(TCP_KEEPALIVE)
+constexpr int keep_idle = TCP_KEEPALIVE;  // macOS
+#else
+constexpr int keep_idle = no_option;
+#endif
+#ifdef TCP_KEEPINTVL
+constexpr int keep_interval = TCP_KEEPINTVL;
+#else
+constexpr int keep_interval = no_option;
+#endif
+#ifdef TCP_KEEPCNT
+constexpr int keep_count = TCP_KEEPCNT;
+#else
+constexpr int keep_count = no_option;
+#endif
 
 // A socket address as the kernel wants it.
 struct Address {
@@ -924,18 +968,18 @@ struct Address {
   }
 };
 
-inline std::error_code last_error() { return {errno, std::system_category()}; }
+inline std::error_code error(int number) {
+  return {number, std::system_category()};
+}
+inline std::error_code last_error() { return error(errno); }
 
 // Sets errno, for a call that is refused before it is made.
-inline int refuse(int error) { return errno = error, -1; }
+inline int refuse(int number) { return errno = number, -1; }
 
-// Does this errno mean "later"? BSD calls a full unix datagram queue ENOBUFS.
-inline bool would_block(int error) {
-#ifdef __linux__
-  return error == EAGAIN || error == EWOULDBLOCK;
-#else
-  return error == EAGAIN || error == EWOULDBLOCK || error == ENOBUFS;
-#endif
+// Does this errno mean "later"?
+inline bool would_block(int number) {
+  return number == EAGAIN || number == EWOULDBLOCK ||
+         (full_is_no_buffers && number == ENOBUFS);
 }
 
 // The end of must: an exception, or where there are none, of the program.
@@ -943,8 +987,7 @@ inline bool would_block(int error) {
 #ifdef __cpp_exceptions
   throw Failure(err);
 #else
-  const std::string line = err.message() + "\n";
-  if (::write(STDERR_FILENO, line.data(), line.size()) < 0) std::abort();
+  std::fprintf(stderr, "%s\n", err.message().c_str());
   std::abort();
 #endif
 }
@@ -979,10 +1022,9 @@ std::string guarded(F f) {
 // Makes a call again for as long as signals interrupt it.
 template <class Call>
 auto retry(Call call) {
-  for (;;) {
-    const auto result = call();
-    if (result != -1 || errno != EINTR) return result;
-  }
+  auto result = call();
+  while (result == -1 && errno == EINTR) result = call();
+  return result;
 }
 
 // While one lives, its thread is not cancelled, pthread_cancel(3): for calls
@@ -1012,7 +1054,7 @@ inline int close(int fd) {
   return ::close(fd);
 }
 
-// fcntl(2): the flags of a descriptor that was not born with them.
+// fcntl(2): what a descriptor has that was not born with it.
 inline int close_on_exec(int fd) { return ::fcntl(fd, F_SETFD, FD_CLOEXEC); }
 inline int adopt(int fd) {
 #ifdef SO_NOSIGPIPE
@@ -1023,39 +1065,18 @@ inline int adopt(int fd) {
   if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return -1;
   return close_on_exec(fd);
 }
-inline int adopt_or_close(int fd) {
-  if (fd < 0 || adopt(fd) == 0) return fd;
-  const int error = errno;
+inline int born(int fd) {
+  if (birth_flags || fd < 0 || adopt(fd) == 0) return fd;
+  const int number = errno;
   close(fd);
-  return refuse(error);
+  return refuse(number);
 }
-
-// dup(2), close-on-exec
-inline int duplicate(int fd) { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); }
-
-// What the systems have for the three policies. On Linux sockets are born
-// non-blocking and close-on-exec: no child that another thread forks in
-// between can inherit them.
-#ifdef NETLITE_LINUX
-constexpr int birth_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
-constexpr int receive_flags = MSG_CMSG_CLOEXEC;
-inline int born(int fd) { return fd; }
-#else
-constexpr int birth_flags = 0;
-constexpr int receive_flags = 0;
-inline int born(int fd) { return adopt_or_close(fd); }
-#endif
-#ifdef MSG_NOSIGNAL
-constexpr int send_flags = MSG_NOSIGNAL;
-#else
-constexpr int send_flags = 0;
-#endif
 
 inline int socket(int family, int type) {
   return born(::socket(family, type | birth_flags, 0));
 }
 
-// socketpair(2), pipe(2), and whatever else makes two descriptors
+// socketpair(2), pipe(2): two descriptors
 inline int born_pair(int result, int (&fds)[2]) {
   if (result < 0) return result;
   if (born(fds[0]) < 0) return close(fds[1]), -1;
@@ -1083,7 +1104,7 @@ inline int accept(int fd, Address& peer) {
     return ::accept4(fd, &peer.any, &peer.size, birth_flags);
 #else
     const int accepted = ::accept(fd, &peer.any, &peer.size);
-    if (accepted < 0 || adopt_or_close(accepted) >= 0) return accepted;
+    if (accepted < 0 || born(accepted) >= 0) return accepted;
     return errno == EINVAL ? refuse(ECONNABORTED) : -1;
 #endif
   });
@@ -1091,13 +1112,13 @@ inline int accept(int fd, Address& peer) {
 
 // What accept(2) says about one client that has gone already; Linux hands over
 // that client's pending network errors too.
-inline bool concerns_one_client(int error) {
+inline bool concerns_one_client(int number) {
 #ifdef ENONET
-  if (error == ENONET) return true;
+  if (number == ENONET) return true;
 #endif
   for (const int each : {ECONNABORTED, ECONNRESET, EPROTO, ENETDOWN,
                          ENOPROTOOPT, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH})
-    if (error == each) return true;
+    if (number == each) return true;
   return false;
 }
 
@@ -1118,6 +1139,7 @@ inline int getpeername(int fd, Address& address) {
 
 inline int setsockopt(int fd, int level, int name, const void* value,
                       std::size_t size) {
+  if (name == no_option) return refuse(ENOPROTOOPT);
   return ::setsockopt(fd, level, name, value, static_cast<socklen_t>(size));
 }
 inline int setsockopt(int fd, int level, int name, int value) {
@@ -1129,90 +1151,14 @@ inline int getsockopt(int fd, int level, int name, void* value,
   return ::getsockopt(fd, level, name, value, &length);
 }
 
-// Options that not every system has. Setting one that is missing: ENOPROTOOPT.
-constexpr int no_option = -1;
-inline int set_known(int fd, int level, int name, const void* value,
-                     std::size_t size) {
-  if (name == no_option) return refuse(ENOPROTOOPT);
-  return setsockopt(fd, level, name, value, size);
-}
-#if defined(TCP_KEEPIDLE)
-constexpr int keep_idle = TCP_KEEPIDLE;
-#elif defined(TCP_KEEPALIVE)
-constexpr int keep_idle = TCP_KEEPALIVE;  // macOS
-#else
-constexpr int keep_idle = no_option;
-#endif
-#ifdef TCP_KEEPINTVL
-constexpr int keep_interval = TCP_KEEPINTVL;
-#else
-constexpr int keep_interval = no_option;
-#endif
-#ifdef TCP_KEEPCNT
-constexpr int keep_count = TCP_KEEPCNT;
-#else
-constexpr int keep_count = no_option;
-#endif
-// SO_LINGER counts in seconds; but on macOS in ticks, and another option does.
-#ifdef SO_LINGER_SEC
-constexpr int linger_seconds = SO_LINGER_SEC;
-#else
-constexpr int linger_seconds = SO_LINGER;
-#endif
-// Two sockets may hear one group only with SO_REUSEPORT as well, except on
-// Linux. There an accepted socket inherits TCP's options; not so everywhere.
-#ifdef __linux__
-constexpr bool groups_need_reuse_port = false;
-#else
-constexpr bool groups_need_reuse_port = true;
-#endif
-#ifdef NETLITE_LINUX
-constexpr bool accepted_inherits = true;
-#else
-constexpr bool accepted_inherits = false;
-#endif
-
 // TCP's keep-alive probes, tcp(7), in whole seconds; 0 probes: the system's
 // number.
 inline int set_keep_alive(int fd, int idle, int interval, int count) {
-  const auto set = [&](int name, int value) {
-    return set_known(fd, IPPROTO_TCP, name, &value, sizeof value);
-  };
   int result = setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  if (!result) result = set(keep_idle, idle);
-  if (!result) result = set(keep_interval, interval);
-  if (!result && count) result = set(keep_count, count);
+  if (!result) result = setsockopt(fd, IPPROTO_TCP, keep_idle, idle);
+  if (!result) result = setsockopt(fd, IPPROTO_TCP, keep_interval, interval);
+  if (!result && count) result = setsockopt(fd, IPPROTO_TCP, keep_count, count);
   return result;
-}
-
-// Joins or leaves a multicast group, ip(7), RFC 3678.
-inline int change_group(int fd, bool join, const Address& group,
-                        unsigned interface_index) {
-#ifdef MCAST_JOIN_GROUP
-  group_req request{};
-  request.gr_interface = interface_index;
-  std::memcpy(&request.gr_group, &group.storage, sizeof group.storage);
-  const int level = group.family() == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
-  return setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
-                    &request, sizeof request);
-#else
-  return static_cast<void>(fd), static_cast<void>(join),
-         static_cast<void>(group), static_cast<void>(interface_index),
-         refuse(ENOPROTOOPT);
-#endif
-}
-
-// A socket on a port hears every group that any socket of the machine joined,
-// says Linux, ip(7), unless told to hear only the groups that it joined itself.
-inline int hear_joined_only([[maybe_unused]] int fd, int family) {
-#ifdef IP_MULTICAST_ALL
-  if (family == AF_INET) return setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
-#endif
-#ifdef IPV6_MULTICAST_ALL
-  if (family == AF_INET6)
-    return setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
-#endif
-  return family ? 0 : -1;
 }
 
 // recv(2) and send(2), of a gigabyte at most: not all systems take more than
@@ -1268,20 +1214,12 @@ inline ssize_t sendto(int fd, const void* data, std::size_t size,
       [&] { return ::sendto(fd, data, size, send_flags, &to.any, to.size); });
 }
 
-// Is this control message one with descriptors? Linux may also attach one that
-// stands for the sender's process: SCM_PIDFD, which is 4.
-inline bool carries_descriptors(const cmsghdr& header) {
-#ifdef __linux__
-  if (header.cmsg_level == SOL_SOCKET && header.cmsg_type == 4) return true;
-#endif
-  return header.cmsg_level == SOL_SOCKET && header.cmsg_type == SCM_RIGHTS;
-}
-
 // poll(2), for at most so many milliseconds, negative: for ever. May return
 // early, -1 and EINTR: the caller looks at the clock and at the socket.
 inline int poll(pollfd* fds, std::size_t count, int milliseconds) {
   return ::poll(fds, static_cast<nfds_t>(count), milliseconds);
 }
+inline void pause(int milliseconds) { poll(nullptr, 0, milliseconds); }
 
 // A bell wakes a thread that sleeps in poll: ringing it makes the other end
 // readable, until the ring is taken. eventfd(2) needs one descriptor for both
@@ -1301,8 +1239,7 @@ inline Bell make_bell() {
 using Ring = char;
 inline Bell make_bell() {
   int fds[2];
-  if (born_pair(::pipe(fds), fds) < 0) return {};
-  return {fds[0], fds[1]};
+  return born_pair(::pipe(fds), fds) < 0 ? Bell() : Bell{fds[0], fds[1]};
 }
 #endif
 inline void ring(const Bell& bell) {
@@ -1322,26 +1259,31 @@ inline void discard(const Bell& bell) {
 
 // How many descriptors the process may have, getrlimit(2).
 inline std::size_t descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) < 0) return 256;
+  rlimit limit{256, 256};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
   return static_cast<std::size_t>(limit.rlim_cur);
 }
 
-// Files: open(2) for reading, also of more than 2 GiB in a 32-bit program;
-// read(2), chmod(2), unlink(2)
-inline int open(const std::string& path) {
-#ifdef O_LARGEFILE
-  constexpr int flags = O_RDONLY | O_CLOEXEC | O_LARGEFILE;
+// lstat(2): which file a path names. The numbers may need 64 bits where the
+// program has 32.
+struct File {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  bool is_socket = false;
+};
+inline int lstat(const std::string& path, File& file) {
+#ifdef __USE_LARGEFILE64
+  struct stat64 found {};
+  const int result = ::lstat64(path.c_str(), &found);
 #else
-  constexpr int flags = O_RDONLY | O_CLOEXEC;
+  struct stat found {};
+  const int result = ::lstat(path.c_str(), &found);
 #endif
-  if (path.find('\0') != path.npos) return refuse(EINVAL);
-  return retry([&] { return ::open(path.c_str(), flags); });
+  file = {found.st_dev, found.st_ino, S_ISSOCK(found.st_mode) != 0};
+  return result;
 }
-inline ssize_t read(int fd, void* data, std::size_t size) {
-  return retry([&] { return ::read(fd, data, size); });
-}
-// The mode of a socket that is not bound yet is that of the file to come.
+// fchmod(2): the mode of a socket that is not bound yet is that of the file to
+// come. chmod(2), unlink(2)
 inline int fchmod(int fd, int mode) {
   return ::fchmod(fd, static_cast<mode_t>(mode));
 }
@@ -1356,60 +1298,6 @@ inline std::string absolute(const std::string& path) {
   return std::string(here) + "/" + path;
 }
 
-// lstat(2): which file a path names. The numbers may need 64 bits where the
-// program has 32.
-struct File {
-  std::uint64_t device = 0;
-  std::uint64_t inode = 0;
-  bool is_socket = false;
-  bool operator==(const File& other) const {
-    return device == other.device && inode == other.inode;
-  }
-};
-inline int lstat(const std::string& path, File& file) {
-#ifdef __USE_LARGEFILE64
-  struct stat64 found {};
-  const int result = ::lstat64(path.c_str(), &found);
-#else
-  struct stat found {};
-  const int result = ::lstat(path.c_str(), &found);
-#endif
-  if (result == 0)
-    file = {static_cast<std::uint64_t>(found.st_dev),
-            static_cast<std::uint64_t>(found.st_ino),
-            S_ISSOCK(found.st_mode) != 0};
-  return result;
-}
-
-// Abstract unix names, unix(7), are Linux's; elsewhere zeros mean no name.
-#ifdef __linux__
-constexpr bool has_abstract_names = true;
-#else
-constexpr bool has_abstract_names = false;
-#endif
-
-// A name without addresses: to some systems not the same as no such name.
-#ifdef EAI_NODATA
-constexpr int no_data = EAI_NODATA;
-#else
-constexpr int no_data = EAI_NONAME;
-#endif
-
-// getaddrinfo(3); returns its EAI_... number, and sets errno for EAI_SYSTEM -
-// or forgets to, so it must not be an older one. May block for seconds.
-inline int getaddrinfo(const char* host, const char* service,
-                       const addrinfo& hints, addrinfo** found) {
-  errno = 0;
-  return ::getaddrinfo(host, service, &hints, found);
-}
-
-// getnameinfo(3) for a name; returns and blocks as getaddrinfo.
-inline int getnameinfo(const Address& address, char (&name)[NI_MAXHOST]) {
-  errno = 0;
-  return ::getnameinfo(&address.any, address.size, name, sizeof name, nullptr,
-                       0, NI_NAMEREQD);
-}
-
 // if_nametoindex(3); a zone may also be written as a number. 0: no such.
 inline unsigned if_nametoindex(const std::string& name) {
   if (name.find('\0') != name.npos) return 0;
@@ -1418,87 +1306,22 @@ inline unsigned if_nametoindex(const std::string& name) {
                       name.find_first_not_of("0123456789") == name.npos;
   return index || !number ? index : static_cast<unsigned>(std::stoul(name));
 }
-
 // if_indextoname(3), or the number where there is no such interface
 inline std::string if_indextoname(unsigned index) {
   char name[IF_NAMESIZE];
   return ::if_indextoname(index, name) ? name : std::to_string(index);
 }
 
-inline int getifaddrs(ifaddrs** list) { return ::getifaddrs(list); }
-
 // pthread_create(3) of a thread that nobody joins; 0, or an errno.
 inline int start_thread(void* (*run)(void*), void* argument) {
   pthread_attr_t detached;
-  if (const int error = ::pthread_attr_init(&detached)) return error;
+  if (const int number = ::pthread_attr_init(&detached)) return number;
   ::pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
   pthread_t thread;
-  const int error = ::pthread_create(&thread, &detached, run, argument);
+  const int number = ::pthread_create(&thread, &detached, run, argument);
   ::pthread_attr_destroy(&detached);
-  return error;
+  return number;
 }
-
-// Who is at the other end of a unix socket; SO_PEERCRED, getpeereid(3). What
-// the system does not tell stays as it is.
-inline int peer_credentials(int fd, long& pid, unsigned& uid, unsigned& gid) {
-#ifdef __linux__
-  ucred peer{};
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, sizeof peer) < 0)
-    return -1;
-  // What Linux says where nobody is: process 0 of user -1.
-  if (peer.uid == static_cast<uid_t>(-1)) return refuse(ENOTCONN);
-  // A process in a namespace that we cannot see is 0, too; kill(0) would hit
-  // our own group.
-  if (peer.pid > 0) pid = peer.pid;
-  uid = peer.uid;
-  gid = peer.gid;
-  return 0;
-#else
-#ifdef LOCAL_PEERPID
-  pid_t peer = 0;
-  if (getsockopt(fd, 0, LOCAL_PEERPID, &peer, sizeof peer) == 0 && peer > 0)
-    pid = peer;
-#else
-  static_cast<void>(pid);
-#endif
-  return ::getpeereid(fd, &uid, &gid);
-#endif
-}
-
-// Readiness of many: epoll(7), or nothing where there is only poll. `id` is the
-// caller's name for what it watches, and comes back with what is ready (in
-// poll's words: POLLIN and POLLOUT have the same numbers in both).
-struct Ready {
-  std::uint64_t id;
-  short events;
-};
-#ifdef NETLITE_LINUX
-constexpr bool has_epoll = true;
-inline int epoll_create() { return ::epoll_create1(EPOLL_CLOEXEC); }
-// No events: stops watching it.
-inline int epoll_watch(int epoll, int fd, unsigned events, std::uint64_t id,
-                       bool known) {
-  epoll_event event{};
-  event.events = events;
-  event.data.u64 = id;
-  const int operation = !events ? EPOLL_CTL_DEL
-                        : known ? EPOLL_CTL_MOD
-                                : EPOLL_CTL_ADD;
-  return ::epoll_ctl(epoll, operation, fd, &event);
-}
-inline int epoll_wait(int epoll, std::vector<Ready>& ready, int milliseconds) {
-  epoll_event events[256];
-  const int n = ::epoll_wait(epoll, events, 256, milliseconds);
-  for (int i = 0; i < n; ++i)
-    ready.push_back({events[i].data.u64, static_cast<short>(events[i].events)});
-  return n;
-}
-#else
-constexpr bool has_epoll = false;
-inline int epoll_create() { return -1; }
-inline int epoll_watch(int, int, unsigned, std::uint64_t, bool) { return 0; }
-inline int epoll_wait(int, std::vector<Ready>&, int) { return -1; }
-#endif
 
 }  // namespace sys
 
@@ -1633,30 +1456,29 @@ T& of_this_process() {
 // share them. (Measured: 0.92 of the clients that bare sockets can serve.)
 class Bells {
  public:
-  // A child of the parent that rang `inherited`: its bells are not ours.
-  explicit Bells(Bells* inherited) {
-    for (std::size_t i = 0; inherited && i < inherited->count_; ++i)
-      sys::discard(unpacked(inherited->bells_[i]));
+  // A forked child has its parent's bells, which are not for it to ring.
+  explicit Bells(Bells* inherited)
+      : bells_(std::min<std::size_t>(
+            4096, std::max<std::size_t>(1, sys::descriptor_limit() / 12))) {
+    if (inherited)
+      for (const auto& bell : inherited->bells_) sys::discard(unpacked(bell));
   }
 
   // The bell for one direction of a socket. When the descriptor table is full,
   // the next one that there is; or none.
   sys::Bell get(int fd, short events) {
-    const std::size_t first =
+    const auto first =
         static_cast<std::size_t>(fd) * 2 + (events == POLLOUT ? 1 : 0);
-    std::atomic<std::uint64_t>& ours = bells_[first % count_];
-    if (ours == 0) make(ours);
-    for (std::size_t i = 0; i < count_; ++i)
-      if (const std::uint64_t bell = bells_[(first + i) % count_])
-        return unpacked(bell);
+    for (std::size_t i = 0; i < bells_.size(); ++i) {
+      std::atomic<std::uint64_t>& bell = bells_[(first + i) % bells_.size()];
+      if (i == 0 && bell == 0) make(bell);
+      if (bell != 0) return unpacked(bell);
+    }
     return {};
   }
 
  private:
-  static std::uint64_t packed(const sys::Bell& bell) {
-    return static_cast<std::uint64_t>(bell.heard + 1) << 32 |
-           static_cast<std::uint32_t>(bell.rung + 1);
-  }
+  // Both ends in one number, which can be set in one go; 0 is none.
   static sys::Bell unpacked(std::uint64_t bell) {
     return {static_cast<int>(bell >> 32) - 1,
             static_cast<int>(bell & 0xffffffff) - 1};
@@ -1664,20 +1486,17 @@ class Bells {
   static void make(std::atomic<std::uint64_t>& place) {
     const sys::Bell made = sys::make_bell();
     std::uint64_t none = 0;
-    if (made && !place.compare_exchange_strong(none, packed(made)))
+    if (!place.compare_exchange_strong(
+            none, static_cast<std::uint64_t>(made.heard + 1) << 32 |
+                      static_cast<std::uint32_t>(made.rung + 1)))
       sys::discard(made);  // another thread was faster
   }
 
-  static constexpr std::size_t most = 4096;
-  const std::size_t count_ =
-      std::min(most, std::max<std::size_t>(1, sys::descriptor_limit() / 12));
-  const std::unique_ptr<std::atomic<std::uint64_t>[]> bells_ {
-    new std::atomic<std::uint64_t>[count_] {}
-  };
+  std::vector<std::atomic<std::uint64_t>> bells_;
 };
 
 // A thread that sleeps in `wait`: with which bell, until when, and whether
-// somebody has rung it. The socket's guard protects it.
+// somebody has rung it.
 struct Sleeper {
   sys::Bell bell;
   Time until;
@@ -1695,7 +1514,7 @@ struct Direction {
   bool drained = false;            // the last read took all there was
   std::atomic<bool> ended{false};  // close_write was here
   std::atomic<Time::rep> deadline{Time::max().time_since_epoch().count()};
-  Sleeper* sleeper = nullptr;
+  Sleeper* sleeper = nullptr;  // under the socket's guard
 
   Deadline due() const { return Time(Time::duration(deadline)); }
 
@@ -1738,7 +1557,6 @@ struct SocketState {
   const Addr local;
   const Addr remote;
   std::chrono::nanoseconds keep_alive{0};  // of what a listener accepts
-
   Direction reading{POLLIN};
   Direction writing{POLLOUT};
 
@@ -1781,7 +1599,7 @@ struct SocketState {
     changed.notify_all();
   }
 
-  // Is the caller the only one inside?
+  // Is the caller, who closes it, the only one inside?
   bool alone() const { return (state_ & 0xffffffff) == inside + closing; }
 
  private:
@@ -1809,67 +1627,48 @@ struct Outcome {
   std::error_code why{};
 };
 
-// Lays a sleeper into its bed, and takes it out again when it wakes or when its
-// thread is cancelled, with the ring that was meant for it.
-class Asleep {
- public:
-  Asleep(SocketState& s, Direction* first, Direction* second, Sleeper& me)
-      : s_(s), beds_{first, second}, me_(me) {
-    // Whoever closes marks first and rings then, under this guard. So either
-    // we see the mark here, or they see us sleep, and ring.
-    const std::lock_guard<std::mutex> lock(s.guard);
-    for (Direction* bed : beds_) {
-      if (!bed) continue;
-      if (s.is_closed() || bed->ended) return;
-      me.until = std::min(me.until, bed->due().when());
-    }
-    for (Direction* bed : beds_)
-      if (bed) bed->sleeper = &me;
-    asleep_ = true;
-  }
-  Asleep(const Asleep&) = delete;
-  Asleep& operator=(const Asleep&) = delete;
-  ~Asleep() {
-    if (!asleep_) return;
-    {
-      const std::lock_guard<std::mutex> lock(s_.guard);
-      for (Direction* bed : beds_)
-        if (bed) bed->sleeper = nullptr;
-    }
-    if (me_.rung && me_.bell) sys::take_ring(me_.bell);
-  }
-  explicit operator bool() const { return asleep_; }
-
- private:
-  SocketState& s_;
-  Direction* const beds_[2];
-  Sleeper& me_;
-  bool asleep_ = false;
-};
-
 // The one place where calls wait: until the socket is ready for `events`, or
 // the deadline or `limit` has come, or the bell. It may return for no reason:
 // the caller looks again at everything. 1 when the socket was ready, else 0.
-inline Outcome wait(SocketState& s, Direction& direction, short events,
+// (`second`: who waits for both directions sleeps in both.)
+inline Outcome wait(SocketState& s, Direction& first, short events,
                     Time limit = Time::max(), Direction* second = nullptr) {
-  const sys::Bell bell = of_this_process<Bells>().get(s.fd, direction.events);
-  Sleeper me{bell, limit};
+  Sleeper me{of_this_process<Bells>().get(s.fd, first.events), limit};
+  Direction* const beds[] = {&first, second ? second : &first};
+  {
+    // Whoever closes marks first and rings then, under this guard. So either
+    // we see the mark here, or they see us sleep, and ring.
+    const std::lock_guard<std::mutex> lock(s.guard);
+    for (Direction* bed : beds) {
+      if (s.is_closed() || bed->ended) return {};
+      me.until = std::min(me.until, bed->due().when());
+    }
+    for (Direction* bed : beds) bed->sleeper = &me;
+  }
+  struct Awake {  // also when the thread is cancelled
+    SocketState& s;
+    Direction* const (&beds)[2];
+    Sleeper& me;
+    ~Awake() {
+      const std::lock_guard<std::mutex> lock(s.guard);
+      for (Direction* bed : beds) bed->sleeper = nullptr;
+      if (me.rung && me.bell) sys::take_ring(me.bell);
+    }
+  };
   // Without events it is a pause: poll passes over a negative descriptor, and
   // what it would tell unasked - POLLERR, POLLHUP - cannot end the pause.
-  pollfd fds[2] = {{events ? s.fd : -1, events, 0}, {bell.heard, POLLIN, 0}};
+  pollfd fds[] = {{events ? s.fd : -1, events, 0}, {me.bell.heard, POLLIN, 0}};
   {
-    const Asleep asleep(s, &direction, second, me);
-    if (!asleep) return {};
+    const Awake awake{s, beds, me};
     int time = poll_time(me.until);
-    if (!bell && (time < 0 || time > 10))
-      time = 10;  // there is nothing to wake us: look up now and then
-    if (sys::poll(fds, bell ? 2 : 1, time) < 0 && errno != EINTR)
+    // Without a bell there is nothing to wake us: look up now and then.
+    if (!me.bell && (time < 0 || time > 10)) time = 10;
+    if (sys::poll(fds, 2, time) < 0 && errno != EINTR)
       return {0, sys::last_error()};
   }
   // The ring was meant for another thread that shares the bell, and is on its
   // way to take it. Look elsewhere for a moment instead of spinning.
-  if (!me.rung && fds[1].revents != 0 && fds[0].revents == 0)
-    sys::poll(fds, 1, 1);
+  if (!me.rung && fds[1].revents && !fds[0].revents) sys::poll(fds, 1, 1);
   return {fds[0].revents != 0};
 }
 
@@ -1919,17 +1718,15 @@ class Descriptor {
   explicit Descriptor(int fd = -1) : fd_(fd) {}
   Descriptor(Descriptor&& other) noexcept : fd_(other.release()) {}
   Descriptor& operator=(Descriptor&& other) noexcept {
-    reset(other.release());
+    std::swap(fd_, other.fd_);
     return *this;
   }
-  ~Descriptor() { reset(); }
+  ~Descriptor() {
+    if (fd_ >= 0) sys::close(fd_);
+  }
   explicit operator bool() const { return fd_ >= 0; }
   int get() const { return fd_; }
   int release() { return std::exchange(fd_, -1); }
-  void reset(int fd = -1) {
-    if (fd_ >= 0) sys::close(fd_);
-    fd_ = fd;
-  }
 
  private:
   int fd_;
@@ -1945,8 +1742,9 @@ inline void remove_file(SocketState& s) {
     std::swap(mine, s.file);
   }
   sys::File now;
-  if (!mine.path.empty() && mine.maker == sys::forks &&
-      sys::lstat(mine.path, now) == 0 && now == mine.file)
+  if (mine.maker == sys::forks && !mine.path.empty() &&
+      sys::lstat(mine.path, now) == 0 && now.device == mine.file.device &&
+      now.inode == mine.file.inode)
     sys::unlink(mine.path);
 }
 
@@ -2102,27 +1900,34 @@ inline constexpr bool is_byte =
     std::is_same_v<T, char> || std::is_same_v<T, signed char> ||
     std::is_same_v<T, unsigned char> || std::is_same_v<T, std::byte>;
 
-// What data() of a container points to; void when there is no such thing.
+// What an array or a container keeps; void when it is none.
 template <class C, class = void>
 struct Element {
   using type = void;
 };
 template <class C>
-struct Element<C, std::void_t<decltype(std::declval<C&>().data()),
-                              decltype(std::declval<C&>().size())>> {
-  using type = std::remove_pointer_t<decltype(std::declval<C&>().data())>;
+struct Element<C, std::void_t<decltype(std::data(std::declval<C&>())),
+                              decltype(std::size(std::declval<C&>()))>> {
+  using type = std::remove_pointer_t<decltype(std::data(std::declval<C&>()))>;
 };
 template <class C>
-using element = typename Element<C>::type;
+using element = typename Element<std::remove_reference_t<C>>::type;
 
 template <class T>
 inline constexpr bool is_text =
     std::is_convertible_v<const T&, std::string_view> && !std::is_array_v<T> &&
     !std::is_null_pointer_v<T>;
 
-// A view, such as std::span, leads to the same bytes even when it is const.
+// What can be written whole. (Arrays of char have rules of their own.)
 template <class C>
-inline constexpr bool is_room = is_byte<element<std::remove_reference_t<C>>> &&
+inline constexpr bool is_bytes =
+    !is_text<C> && is_byte<std::remove_cv_t<element<C>>> &&
+    !std::is_same_v<std::remove_cv_t<std::remove_extent_t<C>>, char>;
+
+// What can be read into: nothing temporary, but for a view such as std::span,
+// which leads to the same bytes even when it is const.
+template <class C>
+inline constexpr bool is_room = is_byte<element<C>> &&
                                 (std::is_lvalue_reference_v<C> ||
                                  is_byte<element<const C>>);
 
@@ -2136,27 +1941,19 @@ class Bytes {
   Bytes() = default;
   /// `size` bytes at `data`.
   Bytes(const void* data, std::size_t size) : data_(data), size_(size) {}
+  /// std::string, const char* and whatever else converts to std::string_view.
+  template <class T, std::enable_if_t<internal::is_text<T>, int> = 0>
+  Bytes(const T& text) {
+    const std::string_view view(text);
+    *this = Bytes(view.data(), view.size());
+  }
+  /// std::vector, std::array, std::span, std::byte[N]: all of it.
+  template <class C, std::enable_if_t<internal::is_bytes<C>, bool> = true>
+  Bytes(const C& bytes) : Bytes(std::data(bytes), std::size(bytes)) {}
   /// A literal, or another array that cannot change: all of it, NULs included,
   /// except for one at its end.
   template <std::size_t N>
   Bytes(const char (&text)[N]) : Bytes(text, text[N - 1] ? N : N - 1) {}
-  /// Text, NULs included.
-  Bytes(std::string_view text) : Bytes(text.data(), text.size()) {}
-  /// std::string, const char* and whatever else converts to std::string_view.
-  template <class T, std::enable_if_t<internal::is_text<T>, int> = 0>
-  Bytes(const T& text) : Bytes(std::string_view(text)) {}
-  /// std::vector, std::array, std::span of bytes.
-  template <class C, std::enable_if_t<!internal::is_text<C> &&
-                                          internal::is_byte<std::remove_cv_t<
-                                              internal::element<const C>>>,
-                                      int> = 0>
-  Bytes(const C& container) : Bytes(container.data(), container.size()) {}
-  /// unsigned char[N], std::byte[N]: all of it.
-  template <class T, std::size_t N,
-            std::enable_if_t<internal::is_byte<std::remove_cv_t<T>> &&
-                                 !std::is_same_v<std::remove_cv_t<T>, char>,
-                             int> = 0>
-  Bytes(T (&array)[N]) : Bytes(array, N) {}
   /// char buffer[1024] does not know how many of its bytes were filled.
   template <std::size_t N>
   Bytes(char (&)[N]) {
@@ -2182,13 +1979,9 @@ class Buffer {
  public:
   /// `size` bytes at `data`.
   Buffer(void* data, std::size_t size) : data_(data), size_(size) {}
-  /// char[N], unsigned char[N], std::byte[N]: all of it.
-  template <class T, std::size_t N,
-            std::enable_if_t<internal::is_byte<T>, int> = 0>
-  Buffer(T (&array)[N]) : Buffer(array, N) {}
-  /// std::array, std::vector, std::string, std::span: all of it.
+  /// char[N], std::array, std::vector, std::string, std::span: all of it.
   template <class C, std::enable_if_t<internal::is_room<C>, int> = 0>
-  Buffer(C&& container) : Buffer(container.data(), container.size()) {}
+  Buffer(C&& room) : Buffer(std::data(room), std::size(room)) {}
 
   /// Where the room is.
   char* data() const { return static_cast<char*>(data_); }
@@ -2539,87 +2332,6 @@ inline Error set_write_deadline(const Socket& socket, Deadline deadline) {
 
 namespace internal {
 
-// Has it an Error, as each Result has?
-template <class T, class = void>
-inline constexpr bool has_error = false;
-template <class T>
-inline constexpr bool
-    has_error<T, std::void_t<decltype(Error(std::declval<T>().error))>> = true;
-
-// Calls f; the error that it returned, alone or in a Result, or an exception
-// as one.
-template <class F>
-Error run(F& f) {
-  Error err;
-  const std::string what = sys::guarded([&] {
-    if constexpr (std::is_convertible_v<decltype(f()), Error>)
-      err = f();
-    else if constexpr (has_error<decltype(f())>)
-      err = f().error;
-    else
-      static_cast<void>(f());
-  });
-  if (what.empty()) return err;
-  err = task_failed;  // all that is said where there is no memory for more
-  sys::guarded([&] { err = Error(err.code(), {"", "", "", ": " + what}); });
-  return err;
-}
-
-// What a thread runs: f, and then `end` is told how it went. By then f is gone
-// with all it owned. A task that ends its own thread, pthread_exit(3), is one
-// that failed.
-template <class F, class End>
-struct Task {
-  F f;
-  End end;
-
-  static void* in_thread(void* argument) {
-    struct Ending {
-      Task* task;
-      Error err = task_failed;
-      ~Ending() {
-        End tell = std::move(task->end);
-        delete task;
-        tell(err);
-      }
-    } ending{static_cast<Task*>(argument)};
-    ending.err = run(ending.task->f);
-    return nullptr;
-  }
-};
-
-// Runs f in a thread of its own. 0, or an errno: then neither is called. (new
-// and delete by hand: unique_ptr would cost each f 20 ms of the user's compile
-// time.)
-template <class F, class End>
-int start(F f, End end) {
-  auto* task = new (std::nothrow) Task<F, End>{std::move(f), std::move(end)};
-  if (!task) return ENOMEM;
-  const int error = sys::start_thread(Task<F, End>::in_thread, task);
-  if (error) delete task;
-  return error;
-}
-
-// What is asked of the resolver. A service is looked up for a socket type.
-struct Question {
-  enum Kind { host, address, service } kind;
-  std::string text;
-  int family = AF_UNSPEC;
-  int type = SOCK_STREAM;
-  bool operator==(const Question& other) const {
-    return kind == other.kind && text == other.text && family == other.family &&
-           type == other.type;
-  }
-};
-
-// What it said.
-struct Answer {
-  std::error_code why{};
-  std::vector<IP> ips{};
-  std::string name{};
-  int port = 0;
-};
-
 inline IP ip_from_kernel(const sys::Address& from) {
   if (from.family() == AF_INET) {
     unsigned char bytes[4];
@@ -2635,46 +2347,6 @@ inline IP ip_from_kernel(const sys::Address& from) {
 inline std::uint16_t port_from_kernel(const sys::Address& from) {
   if (from.family() == AF_INET6) return ntohs(from.v6.sin6_port);
   return ntohs(from.v4.sin_port);
-}
-
-inline std::error_code resolver_error(int code) {
-  // Where errno does not say why, it was seen to be this: Go's issue 6232.
-  if (code == EAI_SYSTEM && errno == 0) errno = EMFILE;
-  if (code == EAI_SYSTEM) return sys::last_error();
-  if (code == sys::no_data) return no_such_host;
-  return {code, resolver_category()};
-}
-
-// Asks getaddrinfo(3). It was seen to succeed with an empty list, and to list
-// what nobody had asked for: what is no IP address does not count.
-inline Answer ask_addresses(const Question& question) {
-  const bool service = question.kind == Question::service;
-  addrinfo hints{};
-  hints.ai_family = question.family;
-  hints.ai_socktype = question.type;  // one answer an address, not three
-  hints.ai_flags = service ? 0 : AI_CANONNAME;
-  const char* text = question.text.c_str();
-  addrinfo* found = nullptr;
-  if (const int code = sys::getaddrinfo(
-          service ? nullptr : text, service ? text : nullptr, hints, &found))
-    return {resolver_error(code)};
-  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> list(found,
-                                                            ::freeaddrinfo);
-  Answer answer;
-  if (found && found->ai_canonname) answer.name = found->ai_canonname;
-  for (const addrinfo* each = found; each; each = each->ai_next) {
-    sys::Address address;
-    address.size = std::min<socklen_t>(each->ai_addrlen, address.size);
-    std::memcpy(&address.storage, each->ai_addr, address.size);
-    IP ip = ip_from_kernel(address);
-    if (!ip) continue;
-    answer.port = port_from_kernel(address);
-    bool known = false;
-    for (const IP& earlier : answer.ips) known = known || earlier == ip;
-    if (!known) answer.ips.push_back(std::move(ip));
-  }
-  if (answer.ips.empty()) answer.why = no_such_host;
-  return answer;
 }
 
 // An address as the kernel wants it, for a socket of that family: an IPv6 one
@@ -2702,7 +2374,7 @@ inline std::error_code ip_to_kernel(const Addr& addr, int family,
   // An unknown zone must not become any zone.
   if (!ip.zone().empty() && out.v6.sin6_scope_id == 0 &&
       (ip.is_link_local_unicast() || ip.is_link_local_multicast()))
-    return {EINVAL, std::system_category()};
+    return sys::error(EINVAL);
   out.set_size(sizeof out.v6);
   return {};
 }
@@ -2715,7 +2387,7 @@ inline std::error_code unix_to_kernel(const std::string& path,
   const bool abstract = path[0] == '@';
   const std::size_t room = sizeof out.un.sun_path - (abstract ? 0 : 1);
   if (path.size() > room || (!abstract && path.find('\0') != path.npos))
-    return {EINVAL, std::system_category()};
+    return sys::error(EINVAL);
   out.un.sun_family = AF_UNIX;
   std::memcpy(out.un.sun_path, path.data(), path.size());
   if (abstract) out.un.sun_path[0] = '\0';
@@ -2755,211 +2427,15 @@ inline Addr local_of(int fd, const Network& network) {
   return from_kernel(network, address);
 }
 
-// Asks getnameinfo(3) for the name of an address.
-inline Answer ask_name(const Question& question) {
-  const IP ip = parse_ip(question.text).value.unmap();
-  sys::Address address;
-  to_kernel(Addr("tcp", ip, 0), ip.is4() ? AF_INET : AF_INET6, address);
-  char name[NI_MAXHOST] = "";
-  const int code = sys::getnameinfo(address, name);
-  return {code ? resolver_error(code) : std::error_code(), {}, name};
-}
-
-inline Answer ask_now(const Question& question) {
-  return question.kind == Question::address ? ask_name(question)
-                                            : ask_addresses(question);
-}
-
-// Questions that are under way in threads of their own. The resolver knows no
-// deadline and cannot be interrupted: a thread whose time is up is left to
-// itself. But only so many linger, and equal questions share one.
-struct Lookups {
-  struct Lookup {
-    Question question;
-    bool done = false;
-    Answer answer{};
-  };
-  static constexpr std::size_t most = 64;
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::vector<std::shared_ptr<Lookup>> running{};
-
-  explicit Lookups(Lookups*) {}
-
-  // The look-up of this question, started if need be; null when there is no
-  // place for it now. The mutex is held.
-  std::shared_ptr<Lookup> get(const Question& question, int& error) {
-    for (const auto& each : running)
-      if (each->question == question) return each;
-    if (running.size() >= most) return nullptr;
-    auto fresh = std::make_shared<Lookup>(Lookup{question});
-    running.push_back(fresh);
-    error = start([fresh] { fresh->answer = ask_now(fresh->question); },
-                  [this, fresh](const Error& err) { end(*fresh, err); });
-    if (error) running.pop_back();
-    return fresh;
-  }
-
-  void end(Lookup& lookup, const Error& err) {
-    const std::lock_guard<std::mutex> lock(mutex);
-    if (err) lookup.answer.why = err.code();
-    lookup.done = true;
-    for (auto& each : running)
-      if (each.get() == &lookup) std::swap(each, running.back());
-    running.pop_back();
-    changed.notify_all();
-  }
-};
-
-// Asks the resolver, which may block, until the deadline.
-inline Answer ask_within(Deadline deadline, const Question& question) {
-  if (deadline.never()) return ask_now(question);
-  if (deadline.passed()) return {timed_out};
-  auto& lookups = of_this_process<Lookups>();
-  std::unique_lock<std::mutex> lock(lookups.mutex);
-  std::shared_ptr<Lookups::Lookup> mine;
-  int error = 0;
-  const bool done = wait_until(lookups.changed, lock, deadline.when(), [&] {
-    if (!mine) mine = lookups.get(question, error);
-    return error || (mine && mine->done);
-  });
-  if (error) return {std::error_code(error, std::system_category())};
-  return done ? mine->answer : Answer{timed_out};
-}
-
-inline Error lookup_error(std::error_code why, std::string_view name) {
-  return {why, {"", "", "lookup " + std::string(name)}};
-}
+// All addresses that a text stands for, in the order to try them; how they are
+// found is told under "Names".
+Result<std::vector<Addr>> resolve_all(const Network& network,
+                                      std::string_view address,
+                                      Deadline deadline);
 
 inline Error no_network(const char* op, std::string_view name) {
   return {unknown_network,
           {op, std::string(name), "", " " + std::string(name)}};
-}
-
-struct Service {
-  std::string_view protocol;
-  std::string_view name;
-  int port;
-};
-
-// For machines without /etc/services.
-inline constexpr Service services[] = {
-    {"tcp", "ftp", 21},    {"tcp", "ssh", 22},    {"tcp", "telnet", 23},
-    {"tcp", "smtp", 25},   {"tcp", "domain", 53}, {"tcp", "gopher", 70},
-    {"tcp", "http", 80},   {"tcp", "pop3", 110},  {"tcp", "imap2", 143},
-    {"tcp", "imap3", 220}, {"tcp", "https", 443}, {"tcp", "ftps", 990},
-    {"tcp", "imaps", 993}, {"tcp", "pop3s", 995}, {"udp", "domain", 53},
-};
-
-}  // namespace internal
-
-/// Finds the port of a service, "http" or "8080", for "tcp", "udp" and kin;
-/// "" is port 0. Knows a few names by heart and asks services(5) for the rest,
-/// where it may block, until the deadline. Errors: invalid_port (not in
-/// 0..65535), unknown_port, unknown_network, timed_out. Go: `net.LookupPort`.
-inline Result<int> lookup_port(std::string_view network,
-                               std::string_view service,
-                               Deadline deadline = no_deadline) {
-  if (service.empty()) return 0;
-  const int number = internal::parse_port(service);
-  if (number > 65535) return internal::address_error(invalid_port, service);
-  if (number >= 0) return number;
-  const auto* known = internal::find_network(network);
-  if (!known || known->family == AF_UNIX)
-    return internal::address_error(unknown_network, network);
-
-  std::string name(service);
-  for (char& c : name)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  for (const internal::Service& each : internal::services)
-    if (each.protocol == known->base && each.name == name) return each.port;
-  // The C library skips blanks in front of a number: no name begins with one.
-  internal::Answer answer{{EAI_SERVICE, resolver_category()}};
-  if (name.find('\0') == name.npos && name[0] > ' ')
-    answer = internal::ask_within(
-        deadline, {internal::Question::service, name, AF_INET, known->type});
-  if (!answer.why) return answer.port;
-  const std::string what =
-      std::string(known->base) + "/" + std::string(service);
-  if (answer.why == no_such_host ||
-      answer.why == std::error_code(EAI_SERVICE, resolver_category()))
-    return internal::address_error(unknown_port, what);
-  return internal::lookup_error(answer.why, what);
-}
-
-namespace internal {
-
-// A name that DNS could know: labels of letters, digits, '-' and '_', at most
-// 63 each and 253 in all, not just digits (RFC 1035, RFC 3696). Anything else
-// is refused without asking: the C library would take 127.1, 2130706433 and
-// even 0x7f000001 for addresses.
-inline bool is_domain_name(std::string_view name) {
-  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
-  if (name.empty() || name.size() > 253 || name.back() == '-') return false;
-  bool only_digits = true;
-  std::size_t label = 0;
-  char last = '.';
-  for (const char c : name) {
-    const bool digit = c >= '0' && c <= '9';
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    if (!digit && !letter && c != '_' && c != '-' && c != '.') return false;
-    if ((c == '.' || c == '-') && last == '.') return false;
-    if (c == '.' && last == '-') return false;
-    label = c == '.' ? 0 : label + 1;
-    if (label > 63) return false;
-    only_digits = only_digits && (digit || c == '.');
-    last = c;
-  }
-  in_addr number;
-  return !only_digits && !::inet_aton(std::string(name).c_str(), &number);
-}
-
-// All that is to be known of a host: an IP address is taken as it is.
-inline Result<Answer> ask(std::string_view host, Deadline deadline,
-                          int family = AF_UNSPEC) {
-  // Go reads an empty zone as none.
-  const bool empty_zone = !host.empty() && host.find('%') == host.size() - 1 &&
-                          host.find(':') != host.npos;
-  const auto literal =
-      parse_ip(host.substr(0, host.size() - (empty_zone ? 1 : 0)));
-  if (!literal.error) return Answer{{}, {literal.value}};
-  if (!is_domain_name(host)) return lookup_error(no_such_host, host);
-  Answer answer =
-      ask_within(deadline, {Question::host, std::string(host), family});
-  if (answer.why) return lookup_error(answer.why, host);
-  return answer;
-}
-
-// All addresses that a text stands for, in the order to try them.
-inline Result<std::vector<Addr>> resolve_all(const Network& network,
-                                             std::string_view address,
-                                             Deadline deadline) {
-  if (network.family == AF_UNIX)
-    return std::vector<Addr>{Addr(network.base, address)};
-  HostPort parts;
-  if (!address.empty()) parts = split_host_port(address);
-  if (parts.error) return parts.error;
-  const auto [number, port_error] =
-      lookup_port(network.name, parts.port, deadline);
-  if (port_error) return port_error;
-  const auto port = static_cast<std::uint16_t>(number);
-  if (parts.host.empty())
-    return std::vector<Addr>{Addr(network.base, IP(), port)};
-
-  auto [answer, err] = ask(parts.host, deadline, network.family);
-  if (err) return err;
-  std::vector<IP>& ips = answer.ips;
-  // Half-configured IPv6 can listen on :: and yet not be dialled there.
-  const unsigned char any[4] = {};
-  if (ips.size() == 1 && ips[0].is6() && ips[0].is_unspecified())
-    ips.emplace_back(any, 4);
-  std::vector<Addr> addrs;
-  for (const IP& ip : ips)
-    if (network.family == AF_UNSPEC ||
-        ip.unmap().is4() == (network.family == AF_INET))
-      addrs.emplace_back(network.base, ip.unmap(), port);
-  if (addrs.empty()) return address_error(no_suitable_address, parts.host);
-  return addrs;
 }
 
 // A function of the user's, kept. (std::function would do the same; its
@@ -3067,15 +2543,18 @@ inline void choose_families(int fd, int family, const Network& network) {
 // One connect under way, and the addresses still to be tried after it.
 struct Lane {
   std::vector<Addr> addrs{};
-  std::size_t next = 0;  // the one to try next
-  bool started = false;
-  Descriptor fd{};  // of the connect under way
-  Time until{};     // give it up then
-  int repeats = 0;  // of the same address
-  Error error{};    // the first failure
+  std::size_t next = 0;      // the one to try next
+  Time start = Time::min();  // not before
+  Descriptor fd{};           // of the connect under way
+  Time until{};              // give it up then
+  int repeats = 0;           // of the same address
+  Error error{};             // the first failure
 
   bool pending() const { return bool(fd); }
   bool spent() const { return !pending() && next == addrs.size(); }
+  bool ready() const {
+    return !pending() && !spent() && Deadline(start).passed();
+  }
   const Addr& current() const { return addrs[next - 1]; }
 };
 
@@ -3088,20 +2567,14 @@ class Dialer {
 
   Result<Conn> dial(std::vector<Addr> addrs) {
     divide(std::move(addrs));
-    lanes_[0].started = true;
-    for (;;) {
+    do {
+      if (lanes_[0].spent()) lanes_[1].start = Time::min();
       for (Lane& lane : lanes_)
-        while (lane.started && !lane.pending() && !lane.spent())
+        while (lane.ready())
           if (begin(lane)) return conn_;
-      if (!lanes_[1].started &&
-          (lanes_[0].spent() || Deadline(second_start_).passed())) {
-        lanes_[1].started = true;
-      } else if (lanes_[0].spent() && lanes_[1].spent()) {
-        return lanes_[0].error;
-      } else if (look_at_pending()) {
-        return conn_;
-      }
-    }
+      if (lanes_[0].spent() && lanes_[1].spent()) return lanes_[0].error;
+    } while (!look_at_pending());
+    return conn_;
   }
 
  private:
@@ -3115,7 +2588,7 @@ class Dialer {
       const bool second = race && addr.ip().is6() != first_is6;
       lanes_[second ? 1 : 0].addrs.push_back(std::move(addr));
     }
-    second_start_ = time_after(delay);
+    lanes_[1].start = time_after(delay);
   }
 
   // Starts on the next address of a lane; true when it is connected.
@@ -3179,7 +2652,7 @@ class Dialer {
       const int error = sys::connect(fd, address) < 0 ? errno : 0;
       if (network_.family != AF_UNIX || !sys::would_block(error)) return error;
       if (deadline_.passed()) return EAGAIN;  // finish tells that time is up
-      sys::poll(nullptr, 0, pause);
+      sys::pause(pause);
     }
   }
 
@@ -3188,7 +2661,7 @@ class Dialer {
     Descriptor fd = std::move(lane.fd);
     if (network_.family == AF_UNIX && sys::would_block(error))
       return fail(lane, timed_out);
-    if (error) return fail(lane, {error, std::system_category()}, "connect");
+    if (error) return fail(lane, sys::error(error), "connect");
     Addr local = local_of(fd.get(), network_);
     Addr remote = lane.current();
     // 0.0.0.0 became 127.0.0.1, a zone its number, a symbolic link its file.
@@ -3202,7 +2675,7 @@ class Dialer {
     if (network_.base == "tcp" && local == remote &&
         options_.local.port() == 0) {
       if (lane.repeats++ < 2) return connect(lane);
-      return fail(lane, {ECONNREFUSED, std::system_category()}, "connect");
+      return fail(lane, sys::error(ECONNREFUSED), "connect");
     }
     if (network_.base == "tcp")
       set_tcp_defaults(fd.get(), options_.keep_alive, options_.no_delay);
@@ -3237,13 +2710,15 @@ class Dialer {
     pollfd fds[2];
     Lane* lanes[2];
     std::size_t count = 0;
-    Time until = lanes_[1].started ? Time::max() : second_start_;
+    Time until = Time::max();
     for (Lane& lane : lanes_) {
+      if (!lane.spent() && !lane.pending()) until = std::min(until, lane.start);
       if (!lane.pending()) continue;
       fds[count] = {lane.fd.get(), POLLOUT, 0};
       lanes[count++] = &lane;
       until = std::min(until, lane.until);
     }
+    if (count == 0) return false;  // the second lane's turn
     const bool failed =
         sys::poll(fds, count, poll_time(until)) < 0 && errno != EINTR;
     const int why = errno;
@@ -3253,7 +2728,7 @@ class Dialer {
       } else if (fds[i].revents != 0) {
         if (finish(*lanes[i], outcome(fds[i]))) return true;
       } else if (Deadline(lanes[i]->until).passed()) {
-        lanes[i]->fd.reset();
+        lanes[i]->fd = Descriptor();
         fail(*lanes[i], timed_out);
       }
     }
@@ -3264,7 +2739,6 @@ class Dialer {
   const DialOptions& options_;
   const Deadline deadline_;
   Lane lanes_[2]{};
-  Time second_start_{};
   Conn conn_{};
 };
 
@@ -3374,7 +2848,7 @@ inline bool is_stale(const std::string& path, const sys::Address& address,
   sys::File file;
   if (sys::lstat(path, file) != 0 || !file.is_socket) return false;
   for (int tries = 0; tries < 3; ++tries) {
-    if (tries > 0) sys::poll(nullptr, 0, 10);
+    if (tries > 0) sys::pause(10);
     const Descriptor probe(sys::socket(AF_UNIX, type));
     if (!probe || sys::connect(probe.get(), address) == 0 ||
         errno != ECONNREFUSED)
@@ -3421,7 +2895,7 @@ inline Descriptor open_for_bind(const Network& network, const Addr& addr,
   Descriptor fd(sys::socket(family, network.type));
   if (!fd && errno == EAFNOSUPPORT && network.family == AF_UNSPEC && any) {
     family = AF_INET;
-    fd.reset(sys::socket(family, network.type));
+    fd = Descriptor(sys::socket(family, network.type));
   }
   if (fd) choose_families(fd.get(), family, network);
   return fd;
@@ -3579,6 +3053,67 @@ inline Addr addr(const Listener& listener) { return local_addr(listener); }
 
 namespace internal {
 
+// Has it an Error, as each Result has?
+template <class T, class = void>
+inline constexpr bool has_error = false;
+template <class T>
+inline constexpr bool
+    has_error<T, std::void_t<decltype(Error(std::declval<T>().error))>> = true;
+
+// Calls f; the error that it returned, alone or in a Result, or an exception
+// as one.
+template <class F>
+Error run(F& f) {
+  Error err;
+  const std::string what = sys::guarded([&] {
+    if constexpr (std::is_convertible_v<decltype(f()), Error>)
+      err = f();
+    else if constexpr (has_error<decltype(f())>)
+      err = f().error;
+    else
+      static_cast<void>(f());
+  });
+  if (what.empty()) return err;
+  err = task_failed;  // all that is said where there is no memory for more
+  sys::guarded([&] { err = Error(err.code(), {"", "", "", ": " + what}); });
+  return err;
+}
+
+// What a thread runs: f, and then `end` is told how it went. By then f is gone
+// with all it owned. A task that ends its own thread, pthread_exit(3), is one
+// that failed.
+template <class F, class End>
+struct Task {
+  F f;
+  End end;
+
+  static void* in_thread(void* argument) {
+    struct Ending {
+      Task* task;
+      Error err = task_failed;
+      ~Ending() {
+        End tell = std::move(task->end);
+        delete task;
+        tell(err);
+      }
+    } ending{static_cast<Task*>(argument)};
+    ending.err = run(ending.task->f);
+    return nullptr;
+  }
+};
+
+// Runs f in a thread of its own. 0, or an errno: then neither is called. (new
+// and delete by hand: unique_ptr would cost each f 20 ms of the user's compile
+// time.)
+template <class F, class End>
+int start(F f, End end) {
+  auto* task = new (std::nothrow) Task<F, End>{std::move(f), std::move(end)};
+  if (!task) return ENOMEM;
+  const int error = sys::start_thread(Task<F, End>::in_thread, task);
+  if (error) delete task;
+  return error;
+}
+
 struct GroupState {
   explicit GroupState(std::size_t most) : limit(most) {}
 
@@ -3655,7 +3190,7 @@ class Group {
           std::move(task),
           [state = state_](const Error& err) { state->end(err); });
       if (error == 0) return {};
-      return {{error, std::system_category()}, {"go", "", "pthread_create"}};
+      return {sys::error(error), {"go", "", "pthread_create"}};
     };
     const Error err = internal::run(start);
     if (err) state_->end({});
@@ -3793,7 +3328,7 @@ struct Serving {
 inline bool is_final(const Error& err) {
   if (err == closed || err == timed_out) return true;
   for (const int error : {EBADF, EINVAL, ENOTSOCK})
-    if (err == std::error_code(error, std::system_category())) return true;
+    if (err == sys::error(error)) return true;
   return false;
 }
 
@@ -3807,8 +3342,8 @@ void start_serving(const std::shared_ptr<Serving>& serving, const Conn& conn,
         make_task(conn),
         [serving, place](const Error& why) { serving->end(place, why); });
     if (error == 0) return {};
-    return failure("serve", Access::state(conn),
-                   {error, std::system_category()}, "pthread_create");
+    return failure("serve", Access::state(conn), sys::error(error),
+                   "pthread_create");
   };
   if (const Error why = run(start)) serving->end(place, why);
 }
@@ -3881,10 +3416,427 @@ template <class Handler>
 // ===========================================================================
 
 // ---------------------------------------------------------------------------
+// netlite::sys, the rest
+//
+// The BSD calls that the sections below need.
+
+namespace sys {
+
+// getaddrinfo(3); returns its EAI_... number, and sets errno for EAI_SYSTEM -
+// or forgets to, so it must not be an older one. May block for seconds.
+inline int getaddrinfo(const char* host, const char* service,
+                       const addrinfo& hints, addrinfo** found) {
+  errno = 0;
+  return ::getaddrinfo(host, service, &hints, found);
+}
+// getnameinfo(3) for a name; returns and blocks as getaddrinfo.
+inline int getnameinfo(const Address& address, char (&name)[NI_MAXHOST]) {
+  errno = 0;
+  return ::getnameinfo(&address.any, address.size, name, sizeof name, nullptr,
+                       0, NI_NAMEREQD);
+}
+// A name without addresses: to some systems not the same as no such name.
+#ifdef EAI_NODATA
+constexpr int no_data = EAI_NODATA;
+#else
+constexpr int no_data = EAI_NONAME;
+#endif
+
+inline int getifaddrs(ifaddrs** list) { return ::getifaddrs(list); }
+
+// dup(2), close-on-exec
+inline int duplicate(int fd) { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); }
+
+// open(2) for reading, also of more than 2 GiB in a 32-bit program; read(2)
+inline int open(const std::string& path) {
+#ifdef O_LARGEFILE
+  constexpr int flags = O_RDONLY | O_CLOEXEC | O_LARGEFILE;
+#else
+  constexpr int flags = O_RDONLY | O_CLOEXEC;
+#endif
+  if (path.find('\0') != path.npos) return refuse(EINVAL);
+  return retry([&] { return ::open(path.c_str(), flags); });
+}
+inline ssize_t read(int fd, void* data, std::size_t size) {
+  return retry([&] { return ::read(fd, data, size); });
+}
+
+// SO_LINGER counts in seconds; but on macOS in ticks, and another option does.
+#ifdef SO_LINGER_SEC
+constexpr int linger_seconds = SO_LINGER_SEC;
+#else
+constexpr int linger_seconds = SO_LINGER;
+#endif
+
+// Joins or leaves a multicast group, ip(7), RFC 3678. A socket on a port hears
+// every group that any socket of the machine joined, says Linux, unless told to
+// hear only those that it joined itself.
+inline int change_group([[maybe_unused]] int fd, [[maybe_unused]] bool join,
+                        [[maybe_unused]] const Address& group,
+                        [[maybe_unused]] unsigned interface_index) {
+#ifdef IP_MULTICAST_ALL
+  if (group.family() == AF_INET)
+    setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
+#endif
+#ifdef IPV6_MULTICAST_ALL
+  if (group.family() == AF_INET6)
+    setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
+#endif
+#ifdef MCAST_JOIN_GROUP
+  group_req request{};
+  request.gr_interface = interface_index;
+  std::memcpy(&request.gr_group, &group.storage, sizeof group.storage);
+  const int level = group.family() == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
+  return setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
+                    &request, sizeof request);
+#else
+  return refuse(ENOPROTOOPT);
+#endif
+}
+
+// Is this control message one with descriptors? Linux may also attach one that
+// stands for the sender's process: SCM_PIDFD, which is 4.
+inline bool carries_descriptors(const cmsghdr& header) {
+#ifdef __linux__
+  if (header.cmsg_level == SOL_SOCKET && header.cmsg_type == 4) return true;
+#endif
+  return header.cmsg_level == SOL_SOCKET && header.cmsg_type == SCM_RIGHTS;
+}
+
+// Who is at the other end of a unix socket; SO_PEERCRED, getpeereid(3). What
+// the system does not tell stays as it is.
+inline int peer_credentials(int fd, [[maybe_unused]] long& pid, unsigned& uid,
+                            unsigned& gid) {
+#ifdef __linux__
+  ucred peer{};
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, sizeof peer) < 0)
+    return -1;
+  // What Linux says where nobody is: process 0 of user -1.
+  if (peer.uid == static_cast<uid_t>(-1)) return refuse(ENOTCONN);
+  // A process in a namespace that we cannot see is 0, too; kill(0) would hit
+  // our own group.
+  if (peer.pid > 0) pid = peer.pid;
+  uid = peer.uid;
+  gid = peer.gid;
+  return 0;
+#else
+#ifdef LOCAL_PEERPID
+  pid_t peer = 0;
+  if (getsockopt(fd, 0, LOCAL_PEERPID, &peer, sizeof peer) == 0 && peer > 0)
+    pid = peer;
+#endif
+  return ::getpeereid(fd, &uid, &gid);
+#endif
+}
+
+// Readiness of many: epoll(7), or nothing where there is only poll. `id` is the
+// caller's name for what it watches, and comes back with what is ready (in
+// poll's words: POLLIN and POLLOUT have the same numbers in both).
+struct Ready {
+  std::uint64_t id;
+  short events;
+};
+#ifdef NETLITE_LINUX
+constexpr bool has_epoll = true;
+inline int epoll_create() { return ::epoll_create1(EPOLL_CLOEXEC); }
+// No events: stops watching it.
+inline int epoll_watch(int epoll, int fd, unsigned events, std::uint64_t id,
+                       bool known) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = id;
+  const int operation = !events ? EPOLL_CTL_DEL
+                        : known ? EPOLL_CTL_MOD
+                                : EPOLL_CTL_ADD;
+  return ::epoll_ctl(epoll, operation, fd, &event);
+}
+inline int epoll_wait(int epoll, std::vector<Ready>& ready, int milliseconds) {
+  epoll_event events[256];
+  const int n = ::epoll_wait(epoll, events, 256, milliseconds);
+  for (int i = 0; i < n; ++i)
+    ready.push_back({events[i].data.u64, static_cast<short>(events[i].events)});
+  return n;
+}
+#else
+constexpr bool has_epoll = false;
+inline int epoll_create() { return -1; }
+inline int epoll_watch(int, int, unsigned, std::uint64_t, bool) { return 0; }
+inline int epoll_wait(int, std::vector<Ready>&, int) { return -1; }
+#endif
+
+}  // namespace sys
+
+// ---------------------------------------------------------------------------
 // Names
 //
-// Asking the resolver for something else than a connection, and the machine
-// for its own addresses.
+// How a name becomes addresses, and what else the resolver and the machine can
+// be asked.
+
+namespace internal {
+
+// What is asked of the resolver. A service is looked up for a socket type.
+struct Question {
+  enum Kind { host, address, service } kind;
+  std::string text;
+  int family = AF_UNSPEC;
+  int type = SOCK_STREAM;
+  bool operator==(const Question& other) const {
+    return kind == other.kind && text == other.text && family == other.family &&
+           type == other.type;
+  }
+};
+
+// What it said.
+struct Answer {
+  std::error_code why{};
+  std::vector<IP> ips{};
+  std::string name{};
+  int port = 0;
+};
+
+inline std::error_code resolver_error(int code) {
+  // Where errno does not say why, it was seen to be this: Go's issue 6232.
+  if (code == EAI_SYSTEM && errno == 0) errno = EMFILE;
+  if (code == EAI_SYSTEM) return sys::last_error();
+  if (code == sys::no_data) return no_such_host;
+  return {code, resolver_category()};
+}
+
+// Asks getaddrinfo(3). It was seen to succeed with an empty list, and to list
+// what nobody had asked for: what is no IP address does not count.
+inline Answer ask_addresses(const Question& question) {
+  const bool service = question.kind == Question::service;
+  addrinfo hints{};
+  hints.ai_family = question.family;
+  hints.ai_socktype = question.type;  // one answer an address, not three
+  hints.ai_flags = service ? 0 : AI_CANONNAME;
+  const char* text = question.text.c_str();
+  addrinfo* found = nullptr;
+  if (const int code = sys::getaddrinfo(
+          service ? nullptr : text, service ? text : nullptr, hints, &found))
+    return {resolver_error(code)};
+  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> list(found,
+                                                            ::freeaddrinfo);
+  Answer answer;
+  if (found && found->ai_canonname) answer.name = found->ai_canonname;
+  for (const addrinfo* each = found; each; each = each->ai_next) {
+    sys::Address address;
+    address.size = std::min<socklen_t>(each->ai_addrlen, address.size);
+    std::memcpy(&address.storage, each->ai_addr, address.size);
+    IP ip = ip_from_kernel(address);
+    if (!ip) continue;
+    answer.port = port_from_kernel(address);
+    bool known = false;
+    for (const IP& earlier : answer.ips) known = known || earlier == ip;
+    if (!known) answer.ips.push_back(std::move(ip));
+  }
+  if (answer.ips.empty()) answer.why = no_such_host;
+  return answer;
+}
+
+// Asks getnameinfo(3) for the name of an address.
+inline Answer ask_name(const Question& question) {
+  const IP ip = parse_ip(question.text).value.unmap();
+  sys::Address address;
+  to_kernel(Addr("tcp", ip, 0), ip.is4() ? AF_INET : AF_INET6, address);
+  char name[NI_MAXHOST] = "";
+  const int code = sys::getnameinfo(address, name);
+  return {code ? resolver_error(code) : std::error_code(), {}, name};
+}
+
+inline Answer ask_now(const Question& question) {
+  return question.kind == Question::address ? ask_name(question)
+                                            : ask_addresses(question);
+}
+
+// Questions that are under way in threads of their own. The resolver knows no
+// deadline and cannot be interrupted: a thread whose time is up is left to
+// itself. But only so many linger, and equal questions share one.
+struct Lookups {
+  struct Lookup {
+    Question question;
+    bool done = false;
+    Answer answer{};
+  };
+  static constexpr std::size_t most = 64;
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<std::shared_ptr<Lookup>> running{};
+
+  explicit Lookups(Lookups*) {}
+
+  // The look-up of this question, started if need be; null when there is no
+  // place for it now. The mutex is held.
+  std::shared_ptr<Lookup> get(const Question& question, int& error) {
+    for (const auto& each : running)
+      if (each->question == question) return each;
+    if (running.size() >= most) return nullptr;
+    auto fresh = std::make_shared<Lookup>(Lookup{question});
+    running.push_back(fresh);
+    error = start([fresh] { fresh->answer = ask_now(fresh->question); },
+                  [this, fresh](const Error& err) { end(*fresh, err); });
+    if (error) running.pop_back();
+    return fresh;
+  }
+
+  void end(Lookup& lookup, const Error& err) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (err) lookup.answer.why = err.code();
+    lookup.done = true;
+    for (auto& each : running)
+      if (each.get() == &lookup) std::swap(each, running.back());
+    running.pop_back();
+    changed.notify_all();
+  }
+};
+
+// Asks the resolver, which may block, until the deadline.
+inline Answer ask_within(Deadline deadline, const Question& question) {
+  if (deadline.never()) return ask_now(question);
+  if (deadline.passed()) return {timed_out};
+  auto& lookups = of_this_process<Lookups>();
+  std::unique_lock<std::mutex> lock(lookups.mutex);
+  std::shared_ptr<Lookups::Lookup> mine;
+  int error = 0;
+  const bool done = wait_until(lookups.changed, lock, deadline.when(), [&] {
+    if (!mine) mine = lookups.get(question, error);
+    return error || (mine && mine->done);
+  });
+  if (error) return {sys::error(error)};
+  return done ? mine->answer : Answer{timed_out};
+}
+
+inline Error lookup_error(std::error_code why, std::string_view name) {
+  return {why, {"", "", "lookup " + std::string(name)}};
+}
+
+struct Service {
+  std::string_view protocol;
+  std::string_view name;
+  int port;
+};
+
+// For machines without /etc/services.
+inline constexpr Service services[] = {
+    {"tcp", "ftp", 21},    {"tcp", "ssh", 22},    {"tcp", "telnet", 23},
+    {"tcp", "smtp", 25},   {"tcp", "domain", 53}, {"tcp", "gopher", 70},
+    {"tcp", "http", 80},   {"tcp", "pop3", 110},  {"tcp", "imap2", 143},
+    {"tcp", "imap3", 220}, {"tcp", "https", 443}, {"tcp", "ftps", 990},
+    {"tcp", "imaps", 993}, {"tcp", "pop3s", 995}, {"udp", "domain", 53},
+};
+
+}  // namespace internal
+
+/// Finds the port of a service, "http" or "8080", for "tcp", "udp" and kin;
+/// "" is port 0. Knows a few names by heart and asks services(5) for the rest,
+/// where it may block, until the deadline. Errors: invalid_port (not in
+/// 0..65535), unknown_port, unknown_network, timed_out. Go: `net.LookupPort`.
+inline Result<int> lookup_port(std::string_view network,
+                               std::string_view service,
+                               Deadline deadline = no_deadline) {
+  if (service.empty()) return 0;
+  const int number = internal::parse_port(service);
+  if (number > 65535) return internal::address_error(invalid_port, service);
+  if (number >= 0) return number;
+  const auto* known = internal::find_network(network);
+  if (!known || known->family == AF_UNIX)
+    return internal::address_error(unknown_network, network);
+
+  std::string name(service);
+  for (char& c : name)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  for (const internal::Service& each : internal::services)
+    if (each.protocol == known->base && each.name == name) return each.port;
+  // The C library skips blanks in front of a number: no name begins with one.
+  internal::Answer answer{{EAI_SERVICE, resolver_category()}};
+  if (name.find('\0') == name.npos && name[0] > ' ')
+    answer = internal::ask_within(
+        deadline, {internal::Question::service, name, AF_INET, known->type});
+  if (!answer.why) return answer.port;
+  const std::string what =
+      std::string(known->base) + "/" + std::string(service);
+  if (answer.why == no_such_host ||
+      answer.why == std::error_code(EAI_SERVICE, resolver_category()))
+    return internal::address_error(unknown_port, what);
+  return internal::lookup_error(answer.why, what);
+}
+
+namespace internal {
+
+// A name that DNS could know: labels of letters, digits, '-' and '_', at most
+// 63 each and 253 in all, not just digits (RFC 1035, RFC 3696). Anything else
+// is refused without asking: the C library would take 127.1, 2130706433 and
+// even 0x7f000001 for addresses.
+inline bool is_domain_name(std::string_view name) {
+  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
+  if (name.empty() || name.size() > 253 || name.back() == '-') return false;
+  bool only_digits = true;
+  std::size_t label = 0;
+  char last = '.';
+  for (const char c : name) {
+    const bool digit = c >= '0' && c <= '9';
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    if (!digit && !letter && c != '_' && c != '-' && c != '.') return false;
+    if ((c == '.' || c == '-') && last == '.') return false;
+    if (c == '.' && last == '-') return false;
+    label = c == '.' ? 0 : label + 1;
+    if (label > 63) return false;
+    only_digits = only_digits && (digit || c == '.');
+    last = c;
+  }
+  in_addr number;
+  return !only_digits && !::inet_aton(std::string(name).c_str(), &number);
+}
+
+// All that is to be known of a host: an IP address is taken as it is.
+inline Result<Answer> ask(std::string_view host, Deadline deadline,
+                          int family = AF_UNSPEC) {
+  // Go reads an empty zone as none.
+  const bool empty_zone = !host.empty() && host.find('%') == host.size() - 1 &&
+                          host.find(':') != host.npos;
+  const auto literal =
+      parse_ip(host.substr(0, host.size() - (empty_zone ? 1 : 0)));
+  if (!literal.error) return Answer{{}, {literal.value}};
+  if (!is_domain_name(host)) return lookup_error(no_such_host, host);
+  Answer answer =
+      ask_within(deadline, {Question::host, std::string(host), family});
+  if (answer.why) return lookup_error(answer.why, host);
+  return answer;
+}
+
+// All addresses that a text stands for, in the order to try them.
+inline Result<std::vector<Addr>> resolve_all(const Network& network,
+                                             std::string_view address,
+                                             Deadline deadline) {
+  if (network.family == AF_UNIX)
+    return std::vector<Addr>{Addr(network.base, address)};
+  HostPort parts;
+  if (!address.empty()) parts = split_host_port(address);
+  if (parts.error) return parts.error;
+  const auto [number, port_error] =
+      lookup_port(network.name, parts.port, deadline);
+  if (port_error) return port_error;
+  const auto port = static_cast<std::uint16_t>(number);
+  if (parts.host.empty())
+    return std::vector<Addr>{Addr(network.base, IP(), port)};
+
+  auto [answer, err] = ask(parts.host, deadline, network.family);
+  if (err) return err;
+  std::vector<IP>& ips = answer.ips;
+  // Half-configured IPv6 can listen on :: and yet not be dialled there.
+  const unsigned char any[4] = {};
+  if (ips.size() == 1 && ips[0].is6() && ips[0].is_unspecified())
+    ips.emplace_back(any, 4);
+  std::vector<Addr> addrs;
+  for (const IP& ip : ips)
+    if (network.family == AF_UNSPEC ||
+        ip.unmap().is4() == (network.family == AF_INET))
+      addrs.emplace_back(network.base, ip.unmap(), port);
+  if (addrs.empty()) return address_error(no_suitable_address, parts.host);
+  return addrs;
+}
+
+}  // namespace internal
 
 /// A Prefix is a block of addresses, "192.168.0.0/16". Prefixes compare, print
 /// and hash. Go: `net.IPNet`, `netip.Prefix`.
@@ -4305,7 +4257,7 @@ inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
   if (use->remote) return fail(write_to_connected, "");
   if (!to) return fail(missing_address, "");
   if (to.network() != use->network.base && use->family() == AF_UNIX)
-    return fail({EAFNOSUPPORT, std::system_category()}, "");
+    return fail(sys::error(EAFNOSUPPORT), "");
   if (to.network() != use->network.base)
     return fail(unexpected_address_type, "address " + to.string());
   sys::Address address;
@@ -4323,8 +4275,7 @@ inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
 inline Result<unsigned> find_interface(const Use& use,
                                        const std::string& name) {
   if (const unsigned index = sys::if_nametoindex(name)) return index;
-  return use.failure("set", {ENODEV, std::system_category()},
-                     ("interface " + name).c_str());
+  return use.failure("set", sys::error(ENODEV), ("interface " + name).c_str());
 }
 
 inline Error change_group(const PacketConn& packets, bool join, const IP& group,
@@ -4345,7 +4296,6 @@ inline Error change_group(const PacketConn& packets, bool join, const IP& group,
   sys::Address address;
   if (const auto why = to_kernel(Addr("udp", group, 0), family, address))
     return use.failure("set", why);
-  sys::hear_joined_only(use->fd, family);
   if (sys::change_group(use->fd, join, address, index) < 0)
     return use.failure("set", sys::last_error(), "setsockopt");
   return {};
@@ -4771,7 +4721,7 @@ inline Error wait(const Conn& conn, unsigned interest) {
   if (!use) return use.failure("wait");
   const bool in = interest & readable, out = interest & writable;
   if (interest > (readable | writable) || (!in && !out))
-    return use.failure("wait", {EINVAL, std::system_category()});
+    return use.failure("wait", sys::error(EINVAL));
   std::unique_lock<std::mutex> turns[2];
   if (in) turns[0] = internal::take_turn(use->reading);
   if (out) turns[1] = internal::take_turn(use->writing);
@@ -5028,7 +4978,7 @@ class Poller {
     const internal::Use use(socket);
     if (!use) return use.failure("watch");
     if (interest > (readable | writable | hung_up))
-      return use.failure("watch", {EINVAL, std::system_category()});
+      return use.failure("watch", sys::error(EINVAL));
     internal::Watched wanted{interest ? socket : Socket(), interest, key};
     {
       const std::lock_guard<std::mutex> lock(state_->mutex);
