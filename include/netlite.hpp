@@ -163,16 +163,10 @@ struct Value {
   friend bool operator==(const T& a, const T& b) { return a.key() == b.key(); }
   friend bool operator!=(const T& a, const T& b) { return !(a == b); }
   friend bool operator<(const T& a, const T& b) { return a.key() < b.key(); }
-  template <class Traits>
-  friend std::basic_ostream<char, Traits>& operator<<(
-      std::basic_ostream<char, Traits>& out, const T& value) {
+  template <class Out, class V = T>
+  friend auto operator<<(Out& out, const T& value)
+      -> decltype(out << std::declval<const V&>().string()) {
     return out << value.string();
-  }
-};
-struct TextHash {
-  template <class T>
-  std::size_t operator()(const T& value) const {
-    return std::hash<std::string>()(value.string());
   }
 };
 
@@ -431,41 +425,13 @@ inline namespace NETLITE_NAMESPACE {
 
 namespace internal {
 
-// Each condition in Go's words, in the order of Errc.
-inline constexpr const char* conditions[] = {
-    "nil",
-    "EOF",
-    "unexpected EOF",
-    "use of closed network connection",
-    "i/o timeout",
-    "operation would block",
-    "message truncated",
-    "limit exceeded",
-    "task failed",
-    "no descriptor in the message",
-    "unknown network",
-    "missing address",
-    "missing port in address",
-    "too many colons in address",
-    "missing ']' in address",
-    "unexpected '[' in address",
-    "unexpected ']' in address",
-    "unknown port",
-    "invalid port",
-    "invalid IP address",
-    "invalid CIDR address",
-    "no suitable address found",
-    "unexpected address type",
-    "mismatched local address type",
-    "non-IPv4 address",
-    "use of WriteTo with pre-connected connection"};
+// An error in Go's words; see "Words".
+std::string text_of(int condition);
+std::string text_of(const std::error_code& code);
 
 class Category : public std::error_category {
   const char* name() const noexcept override { return "netlite"; }
-  std::string message(int code) const override {
-    const bool known = code >= 0 && code <= write_to_connected;
-    return known ? conditions[code] : "unknown error";
-  }
+  std::string message(int code) const override { return text_of(code); }
   // Our deadline is a kind of std::errc::timed_out; ETIMEDOUT is another.
   std::error_condition default_error_condition(
       int code) const noexcept override {
@@ -491,68 +457,6 @@ const T& only() noexcept {
   alignas(T) static unsigned char room[sizeof(T)];
   static const T& instance = *new (room) T;
   return instance;
-}
-
-// The errors that sockets know, in Go's words: the C libraries have different
-// ones ("Address in use", "Address already in use").
-struct ErrnoText {
-  int number;
-  const char* text;
-};
-inline constexpr ErrnoText errno_texts[] = {
-    {EPERM, "operation not permitted"},
-    {ENOENT, "no such file or directory"},
-    {EINTR, "interrupted system call"},
-    {EIO, "input/output error"},
-    {EBADF, "bad file descriptor"},
-    {EAGAIN, "resource temporarily unavailable"},
-    {ENOMEM, "cannot allocate memory"},
-    {EACCES, "permission denied"},
-    {EEXIST, "file exists"},
-    {ENODEV, "no such device"},
-    {ENOTDIR, "not a directory"},
-    {EISDIR, "is a directory"},
-    {EINVAL, "invalid argument"},
-    {ENFILE, "too many open files in system"},
-    {EMFILE, "too many open files"},
-    {ENOSPC, "no space left on device"},
-    {EROFS, "read-only file system"},
-    {EPIPE, "broken pipe"},
-    {ENAMETOOLONG, "file name too long"},
-    {ELOOP, "too many levels of symbolic links"},
-    {EPROTO, "protocol error"},
-    {ENOTSOCK, "socket operation on non-socket"},
-    {EDESTADDRREQ, "destination address required"},
-    {EMSGSIZE, "message too long"},
-    {EPROTOTYPE, "protocol wrong type for socket"},
-    {ENOPROTOOPT, "protocol not available"},
-    {EPROTONOSUPPORT, "protocol not supported"},
-    {EOPNOTSUPP, "operation not supported"},
-    {EAFNOSUPPORT, "address family not supported by protocol"},
-    {EADDRINUSE, "address already in use"},
-    {EADDRNOTAVAIL, "cannot assign requested address"},
-    {ENETDOWN, "network is down"},
-    {ENETUNREACH, "network is unreachable"},
-    {ECONNABORTED, "software caused connection abort"},
-    {ECONNRESET, "connection reset by peer"},
-    {ENOBUFS, "no buffer space available"},
-    {EISCONN, "transport endpoint is already connected"},
-    {ENOTCONN, "transport endpoint is not connected"},
-    {ETIMEDOUT, "connection timed out"},
-    {ECONNREFUSED, "connection refused"},
-    {EHOSTUNREACH, "no route to host"}};
-
-// The cause in words that fit the middle of a sentence.
-inline std::string text_of(const std::error_code& code) {
-  if (code.category() == std::system_category() ||
-      code.category() == std::generic_category())
-    for (const ErrnoText& each : errno_texts)
-      if (each.number == code.value()) return each.text;
-  std::string text = code.message();
-  const auto upper = [](char c) { return c >= 'A' && c <= 'Z'; };
-  if (text.size() > 1 && upper(text[0]) && !upper(text[1]))
-    text[0] = static_cast<char>(text[0] - 'A' + 'a');
-  return text;
 }
 
 // The same cause? A shared library may have a category object of its own that
@@ -766,124 +670,6 @@ template <class T>
 auto must(T result) -> decltype(must(result.error), std::move(result)) {
   must(result.error);
   return result;
-}
-
-// ---------------------------------------------------------------------------
-// Host and port
-//
-// Reading the text of addresses. None of these calls blocks.
-
-/// What `split_host_port` returns: `auto [host, port, err] = ...`.
-struct [[nodiscard]] HostPort {
-  std::string host{};  ///< without brackets
-  std::string port{};  ///< a number or a service's name, as it was written
-  Error error{};       ///< nil when the address could be split
-};
-
-namespace internal {
-
-// "address X: missing port in address" and kin
-inline Error address_error(std::error_code code, std::string_view address) {
-  if (address.empty()) return code;
-  return {code, {"", "", "address " + std::string(address)}};
-}
-
-// "invalid IP address: X" and kin
-inline Error parse_error(Errc code, std::string_view text) {
-  return {code, {"", "", "", ": " + std::string(text)}};
-}
-
-// inet_pton(3) wants at most four digits a group, but zeros in front of one
-// mean nothing; except in an IPv4 tail, where they once meant octal.
-inline std::string without_leading_zeros(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (i == 0 || text[i - 1] == ':') {
-      const std::string_view group = text.substr(i, text.substr(i).find(':'));
-      const bool tail = group.find('.') != group.npos;
-      std::size_t zeros = 0;
-      while (!tail && zeros + 1 < group.size() && group[zeros] == '0') ++zeros;
-      i += zeros;
-    }
-    out += text[i];
-  }
-  return out;
-}
-
-// The address's bytes, and how many: 4, 16, or 0 when it is none.
-inline std::size_t parse_numeric(std::string_view text, unsigned char* bytes) {
-  if (text.find('\0') != text.npos) return 0;
-  if (::inet_pton(AF_INET, std::string(text).c_str(), bytes) == 1) return 4;
-  const std::string plain = without_leading_zeros(text);
-  return ::inet_pton(AF_INET6, plain.c_str(), bytes) == 1 ? 16 : 0;
-}
-
-// Decimal digits as a number, cut to `most`; -1 when they are something else.
-inline int parse_digits(std::string_view text, int most) {
-  if (text.empty()) return -1;
-  int number = 0;
-  for (const char c : text) {
-    if (c < '0' || c > '9') return -1;
-    number = std::min(number * 10 + (c - '0'), most);
-  }
-  return number;
-}
-
-// A port, perhaps with a sign; -1 when it is no number, 65536 when no port.
-inline int parse_port(std::string_view text) {
-  const bool minus = text.substr(0, 1) == "-";
-  if (minus || text.substr(0, 1) == "+") text.remove_prefix(1);
-  const int port = parse_digits(text, 65536);
-  return minus && port > 0 ? 65536 : port;
-}
-
-}  // namespace internal
-
-/// Splits "host:port", "[host]:port" or "[ipv6%zone]:port" without looking at
-/// what the two are. Errors: missing_port, too_many_colons, missing_bracket,
-/// unexpected_..._bracket. Go: `net.SplitHostPort`.
-inline HostPort split_host_port(std::string_view address) {
-  const auto fail = [&](Errc code) {
-    return HostPort{{}, {}, internal::address_error(code, address)};
-  };
-  const std::size_t colon = address.rfind(':');
-  if (colon == address.npos) return fail(missing_port);
-  std::string_view host = address.substr(0, colon);
-  const std::string_view port = address.substr(colon + 1);
-
-  if (address[0] == '[') {
-    const std::size_t bracket = address.find(']');
-    if (bracket == address.npos) return fail(missing_bracket);
-    if (bracket + 1 != colon) {
-      const bool more = address.substr(bracket + 1, 1) == ":";
-      return fail(more ? too_many_colons : missing_port);
-    }
-    host = address.substr(1, bracket - 1);
-  } else if (host.find(':') != host.npos) {
-    return fail(too_many_colons);
-  }
-  const auto has = [&](char c) {
-    return host.find(c) != host.npos || port.find(c) != port.npos;
-  };
-  if (has('[')) return fail(unexpected_open_bracket);
-  if (has(']')) return fail(unexpected_close_bracket);
-  return {std::string(host), std::string(port)};
-}
-
-/// Reads an IP address: IPv4 as four decimal numbers without leading zeros;
-/// IPv6 as in RFC 4291, also with more zeros in front of a group than it needs
-/// ("00001::"), and with an optional %zone. Error: invalid_ip. Stricter than
-/// inet_addr(3), which takes "127.1" and "010.0.0.1". Go: `netip.ParseAddr`,
-/// `net.ParseIP`.
-inline Result<IP> parse_ip(std::string_view text) {
-  unsigned char bytes[16];
-  const std::size_t percent = text.find('%');
-  const std::size_t size =
-      internal::parse_numeric(text.substr(0, percent), bytes);
-  if (percent == text.npos && size != 0) return IP(bytes, size);
-  if (percent != text.npos && percent + 1 < text.size() && size == 16)
-    return IP(bytes, size, text.substr(percent + 1));
-  return internal::parse_error(invalid_ip, text);
 }
 
 // ---------------------------------------------------------------------------
@@ -1264,52 +1050,9 @@ inline std::size_t descriptor_limit() {
   return static_cast<std::size_t>(limit.rlim_cur);
 }
 
-// lstat(2): which file a path names. The numbers may need 64 bits where the
-// program has 32.
-struct File {
-  std::uint64_t device = 0;
-  std::uint64_t inode = 0;
-  bool is_socket = false;
-};
-inline int lstat(const std::string& path, File& file) {
-#ifdef __USE_LARGEFILE64
-  struct stat64 found {};
-  const int result = ::lstat64(path.c_str(), &found);
-#else
-  struct stat found {};
-  const int result = ::lstat(path.c_str(), &found);
-#endif
-  file = {found.st_dev, found.st_ino, S_ISSOCK(found.st_mode) != 0};
-  return result;
-}
-// fchmod(2): the mode of a socket that is not bound yet is that of the file to
-// come. chmod(2), unlink(2)
-inline int fchmod(int fd, int mode) {
-  return ::fchmod(fd, static_cast<mode_t>(mode));
-}
+// chmod(2)
 inline int chmod(const std::string& path, int mode) {
   return ::chmod(path.c_str(), static_cast<mode_t>(mode));
-}
-inline int unlink(const std::string& path) { return ::unlink(path.c_str()); }
-// getcwd(3) and a name in it
-inline std::string absolute(const std::string& path) {
-  char here[PATH_MAX];
-  if (path[0] == '/' || !::getcwd(here, sizeof here)) return path;
-  return std::string(here) + "/" + path;
-}
-
-// if_nametoindex(3); a zone may also be written as a number. 0: no such.
-inline unsigned if_nametoindex(const std::string& name) {
-  if (name.find('\0') != name.npos) return 0;
-  const unsigned index = ::if_nametoindex(name.c_str());
-  const bool number = !name.empty() && name.size() < 9 &&
-                      name.find_first_not_of("0123456789") == name.npos;
-  return index || !number ? index : static_cast<unsigned>(std::stoul(name));
-}
-// if_indextoname(3), or the number where there is no such interface
-inline std::string if_indextoname(unsigned index) {
-  char name[IF_NAMESIZE];
-  return ::if_indextoname(index, name) ? name : std::to_string(index);
 }
 
 // pthread_create(3) of a thread that nobody joins; 0, or an errno.
@@ -1535,7 +1278,8 @@ enum class Kind { conn, listener, packets };
 // The file that a unix listener made, and will remove, if there is one.
 struct SocketFile {
   std::string path{};
-  sys::File file{};
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
   std::uint32_t maker = 0;  // which process
 };
 
@@ -1732,21 +1476,8 @@ class Descriptor {
   int fd_;
 };
 
-// Removes the file of a unix listener: only in the process that made it, and
-// only if it is still the same one. Another server may have taken over the
-// path meanwhile; more than one library has removed that server's file.
-inline void remove_file(SocketState& s) {
-  SocketFile mine;
-  {
-    const std::lock_guard<std::mutex> lock(s.guard);
-    std::swap(mine, s.file);
-  }
-  sys::File now;
-  if (mine.maker == sys::forks && !mine.path.empty() &&
-      sys::lstat(mine.path, now) == 0 && now.device == mine.file.device &&
-      now.inode == mine.file.inode)
-    sys::unlink(mine.path);
-}
+// Removes the file of a unix listener. See "Unix extras".
+void remove_file(SocketState& s);
 
 // What the last handle does: nobody can be inside any more.
 inline void release(SocketState* s) {
@@ -1773,73 +1504,18 @@ struct Access;  // the door to what handles keep private
 /// come from any thread. A default-constructed handle refers to nothing; calls
 /// on it return `closed`. After fork(2), use a socket in one of the two
 /// processes, and only close it in the other.
-class Socket {
+class Socket : public internal::Value<Socket> {
  public:
   /// Refers to nothing.
   Socket() = default;
   /// True when it refers to a socket, be it open or closed.
   explicit operator bool() const noexcept { return bool(state_); }
-  /// Same socket?
-  friend bool operator==(const Socket& a, const Socket& b) noexcept {
-    return a.state_ == b.state_;
-  }
-  /// The opposite.
-  friend bool operator!=(const Socket& a, const Socket& b) noexcept {
-    return !(a == b);
-  }
-  /// Some order, so that sockets can be the keys of a std::map.
-  friend bool operator<(const Socket& a, const Socket& b) noexcept {
-    return a.state_ < b.state_;
-  }
-
- protected:
-  /// The same socket as another handle's, if it is of that kind; else nothing.
-  Socket(const Socket& other, internal::Kind kind) {
-    if (other.state_ && other.state_->kind == kind) state_ = other.state_;
-  }
+  /// By what handles are compared: equal ones refer to the same socket.
+  const void* key() const { return state_.get(); }
 
  private:
   friend struct internal::Access;
   std::shared_ptr<internal::SocketState> state_;
-};
-
-namespace internal {
-// Exactly a Socket: a Listener does not become a Conn by accident.
-template <class T>
-using if_socket = std::enable_if_t<std::is_same_v<T, Socket>, int>;
-}  // namespace internal
-
-/// One end of a connection. Go: `net.Conn`.
-class Conn : public Socket {
- public:
-  /// Refers to nothing.
-  Conn() = default;
-  /// Of an Event's socket: that one if it is a connection, else nothing.
-  template <class T, internal::if_socket<T> = 0>
-  explicit Conn(const T& socket) : Socket(socket, internal::Kind::conn) {}
-};
-
-/// What waits for connections. Go: `net.Listener`.
-class Listener : public Socket {
- public:
-  /// Refers to nothing.
-  Listener() = default;
-  /// Of an Event's socket: that one if it is a listener, else nothing.
-  template <class T, internal::if_socket<T> = 0>
-  explicit Listener(const T& socket)
-      : Socket(socket, internal::Kind::listener) {}
-};
-
-/// A socket for datagrams: it hears from anybody, and each datagram names its
-/// sender. It has no one peer, so it is no Conn. Go: `net.PacketConn`.
-class PacketConn : public Socket {
- public:
-  /// Refers to nothing.
-  PacketConn() = default;
-  /// Of an Event's socket: that one if it is for datagrams, else nothing.
-  template <class T, internal::if_socket<T> = 0>
-  explicit PacketConn(const T& socket)
-      : Socket(socket, internal::Kind::packets) {}
 };
 
 namespace internal {
@@ -1853,10 +1529,7 @@ struct Access {
   template <class H>
   static H make(Descriptor fd, const Network& network, Addr local,
                 Addr remote = {}) {
-    constexpr Kind kind = std::is_same_v<H, Conn>       ? Kind::conn
-                          : std::is_same_v<H, Listener> ? Kind::listener
-                                                        : Kind::packets;
-    auto* state = new SocketState(kind, fd.get(), network, std::move(local),
+    auto* state = new SocketState(H::kind, fd.get(), network, std::move(local),
                                   std::move(remote));
     fd.release();
     Socket socket;
@@ -1865,11 +1538,39 @@ struct Access {
   }
 };
 
-struct SocketHash {
-  std::size_t operator()(const Socket& socket) const {
-    return std::hash<SocketState*>()(Access::state(socket));
+// A handle of one kind of socket. Of an Event's socket it makes that one if it
+// is of this kind, else nothing. A Listener does not become a Conn by accident:
+// what is more than a Socket does not convert.
+template <Kind of>
+class Handle : public Socket {
+ public:
+  static constexpr Kind kind = of;
+  Handle() = default;
+  template <class T, std::enable_if_t<std::is_same_v<T, Socket>, int> = 0>
+  explicit Handle(const T& socket) {
+    const SocketState* state = Access::state(socket);
+    if (state && state->kind == of) Socket::operator=(socket);
   }
 };
+
+}  // namespace internal
+
+/// One end of a connection. `Conn(event.socket)` is that socket, or nothing if
+/// it is no connection. Go: `net.Conn`.
+class Conn : public internal::Handle<internal::Kind::conn> {
+  using Handle::Handle;
+};
+/// What waits for connections. Go: `net.Listener`.
+class Listener : public internal::Handle<internal::Kind::listener> {
+  using Handle::Handle;
+};
+/// A socket for datagrams: it hears from anybody, and each datagram names its
+/// sender. It has no one peer, so it is no Conn. Go: `net.PacketConn`.
+class PacketConn : public internal::Handle<internal::Kind::packets> {
+  using Handle::Handle;
+};
+
+namespace internal {
 
 // A call inside a socket. While one lives, the descriptor stays ours.
 class Use {
@@ -2136,21 +1837,6 @@ inline Result<std::size_t> write(const Conn& conn, Bytes bytes, Mode mode) {
   return write(use, &piece, 1, mode);
 }
 
-inline Result<std::size_t> write(const Conn& conn, const Bytes* pieces,
-                                 std::size_t count, Mode mode) {
-  const Use use(conn);
-  if (!use) return use.failure("writev");
-  std::vector<iovec> list;
-  for (std::size_t i = 0; i < count; ++i) list.push_back(to_iovec(pieces[i]));
-  if (list.empty()) list.push_back({nullptr, 0});
-  return write(use, list.data(), list.size(), mode, "writev");
-}
-
-// A container of Bytes.
-template <class C>
-using if_pieces =
-    std::enable_if_t<std::is_same_v<element<const C>, const Bytes>, int>;
-
 }  // namespace internal
 
 /// Writes all the bytes, in one piece even when other threads write too.
@@ -2168,20 +1854,6 @@ inline Result<std::size_t> write(const Conn& conn, const void* data,
                                  std::size_t size) {
   return write(conn, Bytes(data, size));
 }
-/// Gathers several pieces into one write, `write(conn, {head, body})`, with
-/// sendmsg(2). Go: `net.Buffers`.
-inline Result<std::size_t> write(const Conn& conn,
-                                 std::initializer_list<Bytes> pieces) {
-  return internal::write(conn, pieces.begin(), pieces.size(),
-                         internal::Mode::wait);
-}
-/// The same for as many pieces as there are: a std::vector<Bytes>.
-template <class Pieces, internal::if_pieces<Pieces> = 0>
-Result<std::size_t> write(const Conn& conn, const Pieces& pieces) {
-  return internal::write(conn, pieces.data(), pieces.size(),
-                         internal::Mode::wait);
-}
-
 namespace internal {
 
 void forget(PollerState& poller, const SocketState& s);  // "Poller"
@@ -2332,99 +2004,21 @@ inline Error set_write_deadline(const Socket& socket, Deadline deadline) {
 
 namespace internal {
 
-inline IP ip_from_kernel(const sys::Address& from) {
-  if (from.family() == AF_INET) {
-    unsigned char bytes[4];
-    std::memcpy(bytes, &from.v4.sin_addr, sizeof bytes);
-    return IP(bytes, 4);
-  }
-  if (from.family() != AF_INET6) return IP();
-  const unsigned scope = from.v6.sin6_scope_id;
-  const std::string zone = scope ? sys::if_indextoname(scope) : "";
-  return IP(from.v6.sin6_addr.s6_addr, 16, zone).unmap();
-}
-
-inline std::uint16_t port_from_kernel(const sys::Address& from) {
-  if (from.family() == AF_INET6) return ntohs(from.v6.sin6_port);
-  return ntohs(from.v4.sin_port);
-}
-
-// An address as the kernel wants it, for a socket of that family: an IPv6 one
-// takes IPv4 addresses in their mapped form (RFC 4291, 2.5.5.2).
-inline std::error_code ip_to_kernel(const Addr& addr, int family,
-                                    sys::Address& out) {
-  const IP ip = addr.ip().unmap();
-  if (family == AF_INET) {
-    if (ip.is6()) return non_ipv4_address;
-    out.v4.sin_family = AF_INET;
-    out.v4.sin_port = htons(addr.port());
-    std::memcpy(&out.v4.sin_addr, ip.data(), 4);
-    out.set_size(sizeof out.v4);
-    return {};
-  }
-  out.v6.sin6_family = AF_INET6;
-  out.v6.sin6_port = htons(addr.port());
-  unsigned char* bytes = out.v6.sin6_addr.s6_addr;
-  if (ip.is6()) std::memcpy(bytes, ip.data(), 16);
-  if (ip.is4() && !ip.is_unspecified()) {
-    bytes[10] = bytes[11] = 0xff;
-    std::memcpy(bytes + 12, ip.data(), 4);
-  }
-  if (!ip.zone().empty()) out.v6.sin6_scope_id = sys::if_nametoindex(ip.zone());
-  // An unknown zone must not become any zone.
-  if (!ip.zone().empty() && out.v6.sin6_scope_id == 0 &&
-      (ip.is_link_local_unicast() || ip.is_link_local_multicast()))
-    return sys::error(EINVAL);
-  out.set_size(sizeof out.v6);
-  return {};
-}
-
-// The bytes of a unix socket's name. A name longer than the room for it, or a
-// path with a NUL inside, would quietly become another name: EINVAL, as the
-// kernel says.
-inline std::error_code unix_to_kernel(const std::string& path,
-                                      sys::Address& out) {
-  const bool abstract = path[0] == '@';
-  const std::size_t room = sizeof out.un.sun_path - (abstract ? 0 : 1);
-  if (path.size() > room || (!abstract && path.find('\0') != path.npos))
-    return sys::error(EINVAL);
-  out.un.sun_family = AF_UNIX;
-  std::memcpy(out.un.sun_path, path.data(), path.size());
-  if (abstract) out.un.sun_path[0] = '\0';
-  // The length counts: an abstract name has no NUL at its end, a path has.
-  const std::size_t nul = abstract || path.empty() ? 0 : 1;
-  out.set_size(offsetof(sockaddr_un, sun_path) + path.size() + nul);
-  return {};
-}
-
-inline std::error_code to_kernel(const Addr& addr, int family,
-                                 sys::Address& out) {
-  out = sys::Address();
-  return family == AF_UNIX ? unix_to_kernel(addr.path(), out)
-                           : ip_to_kernel(addr, family, out);
-}
-
-// The same back; no address at all for the sender that has none.
-inline Addr from_kernel(const Network& network, const sys::Address& from) {
-  if (from.size == 0) return {};
-  if (&network == &pipe_network) return {network.base, network.base};
-  if (network.family != AF_UNIX)
-    return {network.base, ip_from_kernel(from), port_from_kernel(from)};
-  const std::size_t head = offsetof(sockaddr_un, sun_path);
-  const std::size_t size = from.size > head ? from.size - head : 0;
-  const std::string_view name(from.un.sun_path, size);
-  if (size == 0 || (name[0] == '\0' && !sys::has_abstract_names))
-    return {network.base, ""};
-  if (name[0] == '\0') return {network.base, "@" + std::string(name.substr(1))};
-  // "@cli" would be the abstract name, somebody else's.
-  const std::string path(name.substr(0, name.find('\0')));
-  return {network.base, path[0] == '@' ? "./" + path : path};
-}
+// An address as the kernel wants it, for a socket of that family, and back. See
+// "Addresses for the kernel".
+std::error_code to_kernel(const Addr& addr, int family, sys::Address& out);
+Addr from_kernel(const Network& network, const sys::Address& from);
 
 inline Addr local_of(int fd, const Network& network) {
   sys::Address address;
   if (sys::getsockname(fd, address) < 0) return {};
   return from_kernel(network, address);
+}
+
+// "address X: missing port in address" and kin
+inline Error address_error(std::error_code code, std::string_view address) {
+  if (address.empty()) return code;
+  return {code, {"", "", "address " + std::string(address)}};
 }
 
 // All addresses that a text stands for, in the order to try them; how they are
@@ -2540,220 +2134,9 @@ inline void choose_families(int fd, int family, const Network& network) {
                     network.family == AF_INET6 ? 1 : 0);
 }
 
-// One connect under way, and the addresses still to be tried after it.
-struct Lane {
-  std::vector<Addr> addrs{};
-  std::size_t next = 0;      // the one to try next
-  Time start = Time::min();  // not before
-  Descriptor fd{};           // of the connect under way
-  Time until{};              // give it up then
-  int repeats = 0;           // of the same address
-  Error error{};             // the first failure
-
-  bool pending() const { return bool(fd); }
-  bool spent() const { return !pending() && next == addrs.size(); }
-  bool ready() const {
-    return !pending() && !spent() && Deadline(start).passed();
-  }
-  const Addr& current() const { return addrs[next - 1]; }
-};
-
-// Dials a list of addresses, the second family beside the first, all in one
-// thread: a connect that takes its time is left alone, and poll tells.
-class Dialer {
- public:
-  Dialer(const Network& network, const DialOptions& options, Deadline deadline)
-      : network_(network), options_(options), deadline_(deadline) {}
-
-  Result<Conn> dial(std::vector<Addr> addrs) {
-    divide(std::move(addrs));
-    do {
-      if (lanes_[0].spent()) lanes_[1].start = Time::min();
-      for (Lane& lane : lanes_)
-        while (lane.ready())
-          if (begin(lane)) return conn_;
-      if (lanes_[0].spent() && lanes_[1].spent()) return lanes_[0].error;
-    } while (!look_at_pending());
-    return conn_;
-  }
-
- private:
-  // The family of the first address goes first; "tcp" gives the other one a
-  // lane of its own and a later start (RFC 8305).
-  void divide(std::vector<Addr> addrs) {
-    const auto delay = options_.fallback_delay;
-    const bool race = network_.name == "tcp" && delay != forever;
-    const bool first_is6 = addrs.front().ip().is6();
-    for (Addr& addr : addrs) {
-      const bool second = race && addr.ip().is6() != first_is6;
-      lanes_[second ? 1 : 0].addrs.push_back(std::move(addr));
-    }
-    lanes_[1].start = time_after(delay);
-  }
-
-  // Starts on the next address of a lane; true when it is connected.
-  bool begin(Lane& lane) {
-    const std::size_t left = lane.addrs.size() - lane.next++;
-    lane.repeats = 0;
-    if (deadline_.passed()) return fail(lane, timed_out);
-    lane.until = share_of_time(left);
-    return connect(lane);
-  }
-
-  // Each address gets an equal share of the time left, two seconds at least:
-  // one silent address must not use up the time of the good ones.
-  Time share_of_time(std::size_t addrs) const {
-    if (deadline_.never()) return deadline_.when();
-    const Time now = Deadline::Clock::now();
-    const Time::duration share =
-        (deadline_.when() - now) / static_cast<Time::rep>(addrs);
-    const Time::duration least = std::chrono::seconds(2);
-    return std::min(deadline_.when(), now + std::max(share, least));
-  }
-
-  int family_for(const Addr& remote) const {
-    if (network_.family != AF_UNSPEC) return network_.family;
-    const bool six = remote.ip().is6() || options_.local.ip().unmap().is6();
-    return six ? AF_INET6 : AF_INET;
-  }
-
-  // Opens a fresh socket - one that failed is spent - and begins to connect.
-  bool connect(Lane& lane) {
-    const Addr& local = options_.local;
-    const int family = family_for(lane.current());
-    Descriptor fd(sys::socket(family, network_.type));
-    if (!fd) return fail(lane, sys::last_error(), "socket");
-    if (options_.control)
-      if (const Error err = options_.control(fd.get()))
-        return fail(lane, err.code(), err.subject().c_str());
-    if (network_.base == "udp")
-      sys::setsockopt(fd.get(), SOL_SOCKET, SO_BROADCAST, 1);
-    sys::Address address;
-    if (local) {
-      choose_families(fd.get(), family, network_);
-      if (const auto why = to_kernel(local, family, address))
-        return fail(lane, why, "bind");
-      if (sys::bind(fd.get(), address) < 0)
-        return fail(lane, sys::last_error(), "bind");
-    }
-    if (const auto why = to_kernel(lane.current(), family, address))
-      return fail(lane, why, "connect");
-    const int error = connect_when_there_is_room(fd.get(), address);
-    lane.fd = std::move(fd);
-    if (error == EINPROGRESS || error == EINTR) return false;
-    return finish(lane, error);
-  }
-
-  // A unix listener whose queue is full says EAGAIN to who will not block, and
-  // nothing tells when there is room. So ask again, as a blocking connect(2)
-  // would wait.
-  int connect_when_there_is_room(int fd, const sys::Address& address) const {
-    for (int pause = 1;; pause = std::min(2 * pause, 10)) {
-      const int error = sys::connect(fd, address) < 0 ? errno : 0;
-      if (network_.family != AF_UNIX || !sys::would_block(error)) return error;
-      if (deadline_.passed()) return EAGAIN;  // finish tells that time is up
-      sys::pause(pause);
-    }
-  }
-
-  // A connect has ended, well or badly; true when it is connected.
-  bool finish(Lane& lane, int error) {
-    Descriptor fd = std::move(lane.fd);
-    if (network_.family == AF_UNIX && sys::would_block(error))
-      return fail(lane, timed_out);
-    if (error) return fail(lane, sys::error(error), "connect");
-    Addr local = local_of(fd.get(), network_);
-    Addr remote = lane.current();
-    // 0.0.0.0 became 127.0.0.1, a zone its number, a symbolic link its file.
-    const IP& ip = remote.ip();
-    sys::Address address;
-    if ((!ip || ip.is_unspecified() || !ip.zone().empty()) &&
-        sys::getpeername(fd.get(), address) == 0)
-      remote = from_kernel(network_, address);
-    // TCP lets two connects meet in the middle, even one with itself: who
-    // dials a free local port may be given that very port for this end.
-    if (network_.base == "tcp" && local == remote &&
-        options_.local.port() == 0) {
-      if (lane.repeats++ < 2) return connect(lane);
-      return fail(lane, sys::error(ECONNREFUSED), "connect");
-    }
-    if (network_.base == "tcp")
-      set_tcp_defaults(fd.get(), options_.keep_alive, options_.no_delay);
-    conn_ = Access::make<Conn>(std::move(fd), network_, std::move(local),
-                               std::move(remote));
-    return true;
-  }
-
-  bool fail(Lane& lane, std::error_code why, const char* call = "") {
-    if (why.category() == category()) call = "";
-    if (!lane.error)
-      lane.error = {why,
-                    {"dial", std::string(network_.name), call, "",
-                     options_.local, lane.current()}};
-    return false;
-  }
-
-  // How a connect ended of which poll has told something. Writable without an
-  // error is connected; else SO_ERROR says what went wrong.
-  static int outcome(const pollfd& told) {
-    if (told.revents == POLLOUT) return 0;
-    int error = 0;
-    if (sys::getsockopt(told.fd, SOL_SOCKET, SO_ERROR, &error, sizeof error) <
-        0)
-      return errno;
-    return error;
-  }
-
-  // Waits for the connects under way, at most until something else is due;
-  // true when one is connected.
-  bool look_at_pending() {
-    pollfd fds[2];
-    Lane* lanes[2];
-    std::size_t count = 0;
-    Time until = Time::max();
-    for (Lane& lane : lanes_) {
-      if (!lane.spent() && !lane.pending()) until = std::min(until, lane.start);
-      if (!lane.pending()) continue;
-      fds[count] = {lane.fd.get(), POLLOUT, 0};
-      lanes[count++] = &lane;
-      until = std::min(until, lane.until);
-    }
-    if (count == 0) return false;  // the second lane's turn
-    const bool failed =
-        sys::poll(fds, count, poll_time(until)) < 0 && errno != EINTR;
-    const int why = errno;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (failed) {
-        finish(*lanes[i], why);
-      } else if (fds[i].revents != 0) {
-        if (finish(*lanes[i], outcome(fds[i]))) return true;
-      } else if (Deadline(lanes[i]->until).passed()) {
-        lanes[i]->fd = Descriptor();
-        fail(*lanes[i], timed_out);
-      }
-    }
-    return false;
-  }
-
-  const Network& network_;
-  const DialOptions& options_;
-  const Deadline deadline_;
-  Lane lanes_[2]{};
-  Conn conn_{};
-};
-
-// Keeps the addresses that a given local address can reach: those of its
-// family. Any address, 0.0.0.0 or ::, is of both.
-inline Error keep_reachable(const Addr& local, std::vector<Addr>& addrs) {
-  if (is_any(local)) return {};
-  std::vector<Addr> fitting;
-  for (Addr& addr : addrs)
-    if (is_any(addr) || addr.ip().is6() == local.ip().unmap().is6())
-      fitting.push_back(std::move(addr));
-  addrs = std::move(fitting);
-  if (addrs.empty()) return address_error(no_suitable_address, local.string());
-  return {};
-}
+// Connects to the first of these addresses that answers. See "Racing".
+Result<Conn> dial_all(const Network& network, const DialOptions& options,
+                      Deadline deadline, std::vector<Addr> addrs);
 
 }  // namespace internal
 
@@ -2788,9 +2171,10 @@ inline Result<Conn> dial(std::string_view network, std::string_view address,
   const Deadline deadline =
       std::min(options.deadline.when(), internal::time_after(options.timeout));
   auto [addrs, err] = internal::resolve_all(*known, address, deadline);
-  if (!err) err = internal::keep_reachable(local, addrs);
   if (err) return fail(err);
-  return internal::Dialer(*known, options, deadline).dial(std::move(addrs));
+  auto result = internal::dial_all(*known, options, deadline, std::move(addrs));
+  if (result.error.op().empty() && result.error) return fail(result.error);
+  return result;
 }
 
 /// Dials within a time limit, look-up included. 0 or less has passed already
@@ -2841,48 +2225,12 @@ struct ListenOptions {
 
 namespace internal {
 
-// Is there a socket's file at this path that nobody listens on? Asks three
-// times: macOS refuses in the name of a living one whose queue is full.
-inline bool is_stale(const std::string& path, const sys::Address& address,
-                     int type) {
-  sys::File file;
-  if (sys::lstat(path, file) != 0 || !file.is_socket) return false;
-  for (int tries = 0; tries < 3; ++tries) {
-    if (tries > 0) sys::pause(10);
-    const Descriptor probe(sys::socket(AF_UNIX, type));
-    if (!probe || sys::connect(probe.get(), address) == 0 ||
-        errno != ECONNREFUSED)
-      return false;
-  }
-  return true;
-}
-
-// bind(2) for a unix socket: with the file mode asked for, and over a dead
-// socket's file when that was asked for.
-inline int bind_unix(int fd, const sys::Address& address,
-                     const std::string& path, int type,
-                     const ListenOptions& options) {
-  const bool file = !path.empty() && path[0] != '@';
-  // The file is born with the socket's own mode: at no time is it open to
-  // more than was asked. (Linux; elsewhere only chmod below.)
-  if (file && options.mode >= 0) sys::fchmod(fd, options.mode);
-  int result = sys::bind(fd, address);
-  if (result < 0 && errno == EADDRINUSE && file && options.replace_stale) {
-    const bool stale = is_stale(path, address, type);
-    if (stale) sys::unlink(path);
-    errno = EADDRINUSE;
-    if (stale) result = sys::bind(fd, address);
-  }
-  return result;
-}
-
-// Remembers which file bind made. The path is made absolute: the process may
-// change its directory before it closes the listener.
-inline SocketFile made_file(const std::string& path) {
-  sys::File made;
-  if (path.empty() || path[0] == '@' || sys::lstat(path, made) != 0) return {};
-  return {sys::absolute(path), made, sys::forks};
-}
+// bind(2) for a unix socket, with the file mode asked for and over a dead
+// socket's file when that was asked for; and which file that made. See "Unix
+// extras".
+int bind_unix(int fd, const sys::Address& address, const std::string& path,
+              int type, const ListenOptions& options);
+SocketFile made_file(const std::string& path);
 
 // socket(2) and what comes before bind(2); `family` tells which kind it is.
 // "tcp" and "udp" on any address serve both families, with an IPv6 socket that
@@ -3416,11 +2764,161 @@ template <class Handler>
 // ===========================================================================
 
 // ---------------------------------------------------------------------------
+// Words
+//
+// What errors say, in Go's words on every system.
+
+namespace internal {
+
+// Each condition in Go's words, in the order of Errc.
+inline constexpr const char* conditions[] = {
+    "nil",
+    "EOF",
+    "unexpected EOF",
+    "use of closed network connection",
+    "i/o timeout",
+    "operation would block",
+    "message truncated",
+    "limit exceeded",
+    "task failed",
+    "no descriptor in the message",
+    "unknown network",
+    "missing address",
+    "missing port in address",
+    "too many colons in address",
+    "missing ']' in address",
+    "unexpected '[' in address",
+    "unexpected ']' in address",
+    "unknown port",
+    "invalid port",
+    "invalid IP address",
+    "invalid CIDR address",
+    "no suitable address found",
+    "unexpected address type",
+    "mismatched local address type",
+    "non-IPv4 address",
+    "use of WriteTo with pre-connected connection"};
+
+// The errors that sockets know, in Go's words: the C libraries have different
+// ones ("Address in use", "Address already in use").
+struct ErrnoText {
+  int number;
+  const char* text;
+};
+inline constexpr ErrnoText errno_texts[] = {
+    {EPERM, "operation not permitted"},
+    {ENOENT, "no such file or directory"},
+    {EINTR, "interrupted system call"},
+    {EIO, "input/output error"},
+    {EBADF, "bad file descriptor"},
+    {EAGAIN, "resource temporarily unavailable"},
+    {ENOMEM, "cannot allocate memory"},
+    {EACCES, "permission denied"},
+    {EEXIST, "file exists"},
+    {ENODEV, "no such device"},
+    {ENOTDIR, "not a directory"},
+    {EISDIR, "is a directory"},
+    {EINVAL, "invalid argument"},
+    {ENFILE, "too many open files in system"},
+    {EMFILE, "too many open files"},
+    {ENOSPC, "no space left on device"},
+    {EROFS, "read-only file system"},
+    {EPIPE, "broken pipe"},
+    {ENAMETOOLONG, "file name too long"},
+    {ELOOP, "too many levels of symbolic links"},
+    {EPROTO, "protocol error"},
+    {ENOTSOCK, "socket operation on non-socket"},
+    {EDESTADDRREQ, "destination address required"},
+    {EMSGSIZE, "message too long"},
+    {EPROTOTYPE, "protocol wrong type for socket"},
+    {ENOPROTOOPT, "protocol not available"},
+    {EPROTONOSUPPORT, "protocol not supported"},
+    {EOPNOTSUPP, "operation not supported"},
+    {EAFNOSUPPORT, "address family not supported by protocol"},
+    {EADDRINUSE, "address already in use"},
+    {EADDRNOTAVAIL, "cannot assign requested address"},
+    {ENETDOWN, "network is down"},
+    {ENETUNREACH, "network is unreachable"},
+    {ECONNABORTED, "software caused connection abort"},
+    {ECONNRESET, "connection reset by peer"},
+    {ENOBUFS, "no buffer space available"},
+    {EISCONN, "transport endpoint is already connected"},
+    {ENOTCONN, "transport endpoint is not connected"},
+    {ETIMEDOUT, "connection timed out"},
+    {ECONNREFUSED, "connection refused"},
+    {EHOSTUNREACH, "no route to host"}};
+
+inline std::string text_of(int condition) {
+  const bool known = condition >= 0 && condition <= write_to_connected;
+  return known ? conditions[condition] : "unknown error";
+}
+
+// The cause in words that fit the middle of a sentence.
+inline std::string text_of(const std::error_code& code) {
+  if (code.category() == std::system_category() ||
+      code.category() == std::generic_category())
+    for (const ErrnoText& each : errno_texts)
+      if (each.number == code.value()) return each.text;
+  std::string text = code.message();
+  const auto upper = [](char c) { return c >= 'A' && c <= 'Z'; };
+  if (text.size() > 1 && upper(text[0]) && !upper(text[1]))
+    text[0] = static_cast<char>(text[0] - 'A' + 'a');
+  return text;
+}
+
+}  // namespace internal
+
+// ---------------------------------------------------------------------------
 // netlite::sys, the rest
 //
 // The BSD calls that the sections below need.
 
 namespace sys {
+
+// lstat(2): which file a path names. The numbers may need 64 bits where the
+// program has 32.
+struct File {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  bool is_socket = false;
+};
+inline int lstat(const std::string& path, File& file) {
+#ifdef __USE_LARGEFILE64
+  struct stat64 found {};
+  const int result = ::lstat64(path.c_str(), &found);
+#else
+  struct stat found {};
+  const int result = ::lstat(path.c_str(), &found);
+#endif
+  file = {found.st_dev, found.st_ino, S_ISSOCK(found.st_mode) != 0};
+  return result;
+}
+// fchmod(2): the mode of a socket that is not bound yet is that of the file to
+// come. unlink(2)
+inline int fchmod(int fd, int mode) {
+  return ::fchmod(fd, static_cast<mode_t>(mode));
+}
+inline int unlink(const std::string& path) { return ::unlink(path.c_str()); }
+// getcwd(3) and a name in it
+inline std::string absolute(const std::string& path) {
+  char here[PATH_MAX];
+  if (path[0] == '/' || !::getcwd(here, sizeof here)) return path;
+  return std::string(here) + "/" + path;
+}
+
+// if_nametoindex(3); a zone may also be written as a number. 0: no such.
+inline unsigned if_nametoindex(const std::string& name) {
+  if (name.find('\0') != name.npos) return 0;
+  const unsigned index = ::if_nametoindex(name.c_str());
+  const bool number = !name.empty() && name.size() < 9 &&
+                      name.find_first_not_of("0123456789") == name.npos;
+  return index || !number ? index : static_cast<unsigned>(std::stoul(name));
+}
+// if_indextoname(3), or the number where there is no such interface
+inline std::string if_indextoname(unsigned index) {
+  char name[IF_NAMESIZE];
+  return ::if_indextoname(index, name) ? name : std::to_string(index);
+}
 
 // getaddrinfo(3); returns its EAI_... number, and sets errno for EAI_SYSTEM -
 // or forgets to, so it must not be an older one. May block for seconds.
@@ -3565,6 +3063,216 @@ inline int epoll_wait(int, std::vector<Ready>&, int) { return -1; }
 #endif
 
 }  // namespace sys
+
+// ---------------------------------------------------------------------------
+// Addresses for the kernel
+//
+// What bind(2) and connect(2) want, and what accept(2) returns.
+
+namespace internal {
+
+inline IP ip_from_kernel(const sys::Address& from) {
+  if (from.family() == AF_INET) {
+    unsigned char bytes[4];
+    std::memcpy(bytes, &from.v4.sin_addr, sizeof bytes);
+    return IP(bytes, 4);
+  }
+  if (from.family() != AF_INET6) return IP();
+  const unsigned scope = from.v6.sin6_scope_id;
+  const std::string zone = scope ? sys::if_indextoname(scope) : "";
+  return IP(from.v6.sin6_addr.s6_addr, 16, zone).unmap();
+}
+
+inline std::uint16_t port_from_kernel(const sys::Address& from) {
+  if (from.family() == AF_INET6) return ntohs(from.v6.sin6_port);
+  return ntohs(from.v4.sin_port);
+}
+
+// An address as the kernel wants it, for a socket of that family: an IPv6 one
+// takes IPv4 addresses in their mapped form (RFC 4291, 2.5.5.2).
+inline std::error_code ip_to_kernel(const Addr& addr, int family,
+                                    sys::Address& out) {
+  const IP ip = addr.ip().unmap();
+  if (family == AF_INET) {
+    if (ip.is6()) return non_ipv4_address;
+    out.v4.sin_family = AF_INET;
+    out.v4.sin_port = htons(addr.port());
+    std::memcpy(&out.v4.sin_addr, ip.data(), 4);
+    out.set_size(sizeof out.v4);
+    return {};
+  }
+  out.v6.sin6_family = AF_INET6;
+  out.v6.sin6_port = htons(addr.port());
+  unsigned char* bytes = out.v6.sin6_addr.s6_addr;
+  if (ip.is6()) std::memcpy(bytes, ip.data(), 16);
+  if (ip.is4() && !ip.is_unspecified()) {
+    bytes[10] = bytes[11] = 0xff;
+    std::memcpy(bytes + 12, ip.data(), 4);
+  }
+  if (!ip.zone().empty()) out.v6.sin6_scope_id = sys::if_nametoindex(ip.zone());
+  // An unknown zone must not become any zone.
+  if (!ip.zone().empty() && out.v6.sin6_scope_id == 0 &&
+      (ip.is_link_local_unicast() || ip.is_link_local_multicast()))
+    return sys::error(EINVAL);
+  out.set_size(sizeof out.v6);
+  return {};
+}
+
+// The bytes of a unix socket's name. A name longer than the room for it, or a
+// path with a NUL inside, would quietly become another name: EINVAL, as the
+// kernel says.
+inline std::error_code unix_to_kernel(const std::string& path,
+                                      sys::Address& out) {
+  const bool abstract = path[0] == '@';
+  const std::size_t room = sizeof out.un.sun_path - (abstract ? 0 : 1);
+  if (path.size() > room || (!abstract && path.find('\0') != path.npos))
+    return sys::error(EINVAL);
+  out.un.sun_family = AF_UNIX;
+  std::memcpy(out.un.sun_path, path.data(), path.size());
+  if (abstract) out.un.sun_path[0] = '\0';
+  // The length counts: an abstract name has no NUL at its end, a path has.
+  const std::size_t nul = abstract || path.empty() ? 0 : 1;
+  out.set_size(offsetof(sockaddr_un, sun_path) + path.size() + nul);
+  return {};
+}
+
+inline std::error_code to_kernel(const Addr& addr, int family,
+                                 sys::Address& out) {
+  out = sys::Address();
+  return family == AF_UNIX ? unix_to_kernel(addr.path(), out)
+                           : ip_to_kernel(addr, family, out);
+}
+
+// The same back; no address at all for the sender that has none.
+inline Addr from_kernel(const Network& network, const sys::Address& from) {
+  if (from.size == 0) return {};
+  if (&network == &pipe_network) return {network.base, network.base};
+  if (network.family != AF_UNIX)
+    return {network.base, ip_from_kernel(from), port_from_kernel(from)};
+  const std::size_t head = offsetof(sockaddr_un, sun_path);
+  const std::size_t size = from.size > head ? from.size - head : 0;
+  const std::string_view name(from.un.sun_path, size);
+  if (size == 0 || (name[0] == '\0' && !sys::has_abstract_names))
+    return {network.base, ""};
+  if (name[0] == '\0') return {network.base, "@" + std::string(name.substr(1))};
+  // "@cli" would be the abstract name, somebody else's.
+  const std::string path(name.substr(0, name.find('\0')));
+  return {network.base, path[0] == '@' ? "./" + path : path};
+}
+
+}  // namespace internal
+
+// ---------------------------------------------------------------------------
+// Host and port
+//
+// Reading the text of addresses. None of these calls blocks.
+
+/// What `split_host_port` returns: `auto [host, port, err] = ...`.
+struct [[nodiscard]] HostPort {
+  std::string host{};  ///< without brackets
+  std::string port{};  ///< a number or a service's name, as it was written
+  Error error{};       ///< nil when the address could be split
+};
+
+namespace internal {
+
+// "invalid IP address: X" and kin
+inline Error parse_error(Errc code, std::string_view text) {
+  return {code, {"", "", "", ": " + std::string(text)}};
+}
+
+// inet_pton(3) wants at most four digits a group, but zeros in front of one
+// mean nothing; except in an IPv4 tail, where they once meant octal.
+inline std::string without_leading_zeros(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (i == 0 || text[i - 1] == ':') {
+      const std::string_view group = text.substr(i, text.substr(i).find(':'));
+      const bool tail = group.find('.') != group.npos;
+      std::size_t zeros = 0;
+      while (!tail && zeros + 1 < group.size() && group[zeros] == '0') ++zeros;
+      i += zeros;
+    }
+    out += text[i];
+  }
+  return out;
+}
+
+// The address's bytes, and how many: 4, 16, or 0 when it is none.
+inline std::size_t parse_numeric(std::string_view text, unsigned char* bytes) {
+  if (text.find('\0') != text.npos) return 0;
+  if (::inet_pton(AF_INET, std::string(text).c_str(), bytes) == 1) return 4;
+  const std::string plain = without_leading_zeros(text);
+  return ::inet_pton(AF_INET6, plain.c_str(), bytes) == 1 ? 16 : 0;
+}
+
+// Decimal digits as a number, cut to `most`; -1 when they are something else.
+inline int parse_digits(std::string_view text, int most) {
+  if (text.empty()) return -1;
+  int number = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return -1;
+    number = std::min(number * 10 + (c - '0'), most);
+  }
+  return number;
+}
+
+// A port, perhaps with a sign; -1 when it is no number, 65536 when no port.
+inline int parse_port(std::string_view text) {
+  const bool minus = text.substr(0, 1) == "-";
+  if (minus || text.substr(0, 1) == "+") text.remove_prefix(1);
+  const int port = parse_digits(text, 65536);
+  return minus && port > 0 ? 65536 : port;
+}
+
+}  // namespace internal
+
+/// Splits "host:port", "[host]:port" or "[ipv6%zone]:port" without looking at
+/// what the two are. Errors: missing_port, too_many_colons, missing_bracket,
+/// unexpected_..._bracket. Go: `net.SplitHostPort`.
+inline HostPort split_host_port(std::string_view address) {
+  const auto fail = [&](Errc code) {
+    return HostPort{{}, {}, internal::address_error(code, address)};
+  };
+  const std::size_t colon = address.rfind(':');
+  if (colon == address.npos) return fail(missing_port);
+  std::string_view host = address.substr(0, colon);
+  const std::string_view port = address.substr(colon + 1);
+
+  if (address[0] == '[') {
+    const std::size_t bracket = address.find(']');
+    if (bracket == address.npos) return fail(missing_bracket);
+    if (bracket + 1 != colon) {
+      const bool more = address.substr(bracket + 1, 1) == ":";
+      return fail(more ? too_many_colons : missing_port);
+    }
+    host = address.substr(1, bracket - 1);
+  } else if (host.find(':') != host.npos) {
+    return fail(too_many_colons);
+  }
+  const auto has = [&](char c) {
+    return host.find(c) != host.npos || port.find(c) != port.npos;
+  };
+  if (has('[')) return fail(unexpected_open_bracket);
+  if (has(']')) return fail(unexpected_close_bracket);
+  return {std::string(host), std::string(port)};
+}
+
+/// Reads an IP address: IPv4 as four decimal numbers without leading zeros;
+/// IPv6 as in RFC 4291, also with more zeros in front of a group than it needs
+/// ("00001::"), and with an optional %zone. Error: invalid_ip. Stricter than
+/// inet_addr(3), which takes "127.1" and "010.0.0.1". Go: `netip.ParseAddr`,
+/// `net.ParseIP`.
+inline Result<IP> parse_ip(std::string_view text) {
+  unsigned char bytes[16];
+  const std::size_t percent = text.find('%');
+  const std::size_t size =
+      internal::parse_numeric(text.substr(0, percent), bytes);
+  if (percent == text.npos && size != 0) return IP(bytes, size);
+  if (percent != text.npos && percent + 1 < text.size() && size == 16)
+    return IP(bytes, size, text.substr(percent + 1));
+  return internal::parse_error(invalid_ip, text);
+}
 
 // ---------------------------------------------------------------------------
 // Names
@@ -4000,6 +3708,237 @@ inline Result<std::vector<Interface>> interfaces() {
 }
 
 // ---------------------------------------------------------------------------
+// Racing
+//
+// How dial tries many addresses: one family beside the other (RFC 8305), all in
+// one thread.
+
+namespace internal {
+
+// One connect under way, and the addresses still to be tried after it.
+struct Lane {
+  std::vector<Addr> addrs{};
+  std::size_t next = 0;      // the one to try next
+  Time start = Time::min();  // not before
+  Descriptor fd{};           // of the connect under way
+  Time until{};              // give it up then
+  int repeats = 0;           // of the same address
+  Error error{};             // the first failure
+
+  bool pending() const { return bool(fd); }
+  bool spent() const { return !pending() && next == addrs.size(); }
+  bool ready() const {
+    return !pending() && !spent() && Deadline(start).passed();
+  }
+  const Addr& current() const { return addrs[next - 1]; }
+};
+
+// Dials a list of addresses, the second family beside the first, all in one
+// thread: a connect that takes its time is left alone, and poll tells.
+class Dialer {
+ public:
+  Dialer(const Network& network, const DialOptions& options, Deadline deadline)
+      : network_(network), options_(options), deadline_(deadline) {}
+
+  Result<Conn> dial(std::vector<Addr> addrs) {
+    divide(std::move(addrs));
+    do {
+      if (lanes_[0].spent()) lanes_[1].start = Time::min();
+      for (Lane& lane : lanes_)
+        while (lane.ready())
+          if (begin(lane)) return conn_;
+      if (lanes_[0].spent() && lanes_[1].spent()) return lanes_[0].error;
+    } while (!look_at_pending());
+    return conn_;
+  }
+
+ private:
+  // The family of the first address goes first; "tcp" gives the other one a
+  // lane of its own and a later start (RFC 8305).
+  void divide(std::vector<Addr> addrs) {
+    const auto delay = options_.fallback_delay;
+    const bool race = network_.name == "tcp" && delay != forever;
+    const bool first_is6 = addrs.front().ip().is6();
+    for (Addr& addr : addrs) {
+      const bool second = race && addr.ip().is6() != first_is6;
+      lanes_[second ? 1 : 0].addrs.push_back(std::move(addr));
+    }
+    lanes_[1].start = time_after(delay);
+  }
+
+  // Starts on the next address of a lane; true when it is connected.
+  bool begin(Lane& lane) {
+    const std::size_t left = lane.addrs.size() - lane.next++;
+    lane.repeats = 0;
+    if (deadline_.passed()) return fail(lane, timed_out);
+    lane.until = share_of_time(left);
+    return connect(lane);
+  }
+
+  // Each address gets an equal share of the time left, two seconds at least:
+  // one silent address must not use up the time of the good ones.
+  Time share_of_time(std::size_t addrs) const {
+    if (deadline_.never()) return deadline_.when();
+    const Time now = Deadline::Clock::now();
+    const Time::duration share =
+        (deadline_.when() - now) / static_cast<Time::rep>(addrs);
+    const Time::duration least = std::chrono::seconds(2);
+    return std::min(deadline_.when(), now + std::max(share, least));
+  }
+
+  int family_for(const Addr& remote) const {
+    if (network_.family != AF_UNSPEC) return network_.family;
+    const bool six = remote.ip().is6() || options_.local.ip().unmap().is6();
+    return six ? AF_INET6 : AF_INET;
+  }
+
+  // Opens a fresh socket - one that failed is spent - and begins to connect.
+  bool connect(Lane& lane) {
+    const Addr& local = options_.local;
+    const int family = family_for(lane.current());
+    Descriptor fd(sys::socket(family, network_.type));
+    if (!fd) return fail(lane, sys::last_error(), "socket");
+    if (options_.control)
+      if (const Error err = options_.control(fd.get()))
+        return fail(lane, err.code(), err.subject().c_str());
+    if (network_.base == "udp")
+      sys::setsockopt(fd.get(), SOL_SOCKET, SO_BROADCAST, 1);
+    sys::Address address;
+    if (local) {
+      choose_families(fd.get(), family, network_);
+      if (const auto why = to_kernel(local, family, address))
+        return fail(lane, why, "bind");
+      if (sys::bind(fd.get(), address) < 0)
+        return fail(lane, sys::last_error(), "bind");
+    }
+    if (const auto why = to_kernel(lane.current(), family, address))
+      return fail(lane, why, "connect");
+    const int error = connect_when_there_is_room(fd.get(), address);
+    lane.fd = std::move(fd);
+    if (error == EINPROGRESS || error == EINTR) return false;
+    return finish(lane, error);
+  }
+
+  // A unix listener whose queue is full says EAGAIN to who will not block, and
+  // nothing tells when there is room. So ask again, as a blocking connect(2)
+  // would wait.
+  int connect_when_there_is_room(int fd, const sys::Address& address) const {
+    for (int pause = 1;; pause = std::min(2 * pause, 10)) {
+      const int error = sys::connect(fd, address) < 0 ? errno : 0;
+      if (network_.family != AF_UNIX || !sys::would_block(error)) return error;
+      if (deadline_.passed()) return EAGAIN;  // finish tells that time is up
+      sys::pause(pause);
+    }
+  }
+
+  // A connect has ended, well or badly; true when it is connected.
+  bool finish(Lane& lane, int error) {
+    Descriptor fd = std::move(lane.fd);
+    if (network_.family == AF_UNIX && sys::would_block(error))
+      return fail(lane, timed_out);
+    if (error) return fail(lane, sys::error(error), "connect");
+    Addr local = local_of(fd.get(), network_);
+    Addr remote = lane.current();
+    // 0.0.0.0 became 127.0.0.1, a zone its number, a symbolic link its file.
+    const IP& ip = remote.ip();
+    sys::Address address;
+    if ((!ip || ip.is_unspecified() || !ip.zone().empty()) &&
+        sys::getpeername(fd.get(), address) == 0)
+      remote = from_kernel(network_, address);
+    // TCP lets two connects meet in the middle, even one with itself: who
+    // dials a free local port may be given that very port for this end.
+    if (network_.base == "tcp" && local == remote &&
+        options_.local.port() == 0) {
+      if (lane.repeats++ < 2) return connect(lane);
+      return fail(lane, sys::error(ECONNREFUSED), "connect");
+    }
+    if (network_.base == "tcp")
+      set_tcp_defaults(fd.get(), options_.keep_alive, options_.no_delay);
+    conn_ = Access::make<Conn>(std::move(fd), network_, std::move(local),
+                               std::move(remote));
+    return true;
+  }
+
+  bool fail(Lane& lane, std::error_code why, const char* call = "") {
+    if (why.category() == category()) call = "";
+    if (!lane.error)
+      lane.error = {why,
+                    {"dial", std::string(network_.name), call, "",
+                     options_.local, lane.current()}};
+    return false;
+  }
+
+  // How a connect ended of which poll has told something. Writable without an
+  // error is connected; else SO_ERROR says what went wrong.
+  static int outcome(const pollfd& told) {
+    if (told.revents == POLLOUT) return 0;
+    int error = 0;
+    if (sys::getsockopt(told.fd, SOL_SOCKET, SO_ERROR, &error, sizeof error) <
+        0)
+      return errno;
+    return error;
+  }
+
+  // Waits for the connects under way, at most until something else is due;
+  // true when one is connected.
+  bool look_at_pending() {
+    pollfd fds[2];
+    Lane* lanes[2];
+    std::size_t count = 0;
+    Time until = Time::max();
+    for (Lane& lane : lanes_) {
+      if (!lane.spent() && !lane.pending()) until = std::min(until, lane.start);
+      if (!lane.pending()) continue;
+      fds[count] = {lane.fd.get(), POLLOUT, 0};
+      lanes[count++] = &lane;
+      until = std::min(until, lane.until);
+    }
+    if (count == 0) return false;  // the second lane's turn
+    const bool failed =
+        sys::poll(fds, count, poll_time(until)) < 0 && errno != EINTR;
+    const int why = errno;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (failed) {
+        finish(*lanes[i], why);
+      } else if (fds[i].revents != 0) {
+        if (finish(*lanes[i], outcome(fds[i]))) return true;
+      } else if (Deadline(lanes[i]->until).passed()) {
+        lanes[i]->fd = Descriptor();
+        fail(*lanes[i], timed_out);
+      }
+    }
+    return false;
+  }
+
+  const Network& network_;
+  const DialOptions& options_;
+  const Deadline deadline_;
+  Lane lanes_[2]{};
+  Conn conn_{};
+};
+
+// Keeps the addresses that a given local address can reach: those of its
+// family. Any address, 0.0.0.0 or ::, is of both.
+inline Error keep_reachable(const Addr& local, std::vector<Addr>& addrs) {
+  if (is_any(local)) return {};
+  std::vector<Addr> fitting;
+  for (Addr& addr : addrs)
+    if (is_any(addr) || addr.ip().is6() == local.ip().unmap().is6())
+      fitting.push_back(std::move(addr));
+  addrs = std::move(fitting);
+  if (addrs.empty()) return address_error(no_suitable_address, local.string());
+  return {};
+}
+
+inline Result<Conn> dial_all(const Network& network, const DialOptions& options,
+                             Deadline deadline, std::vector<Addr> addrs) {
+  if (Error err = keep_reachable(options.local, addrs)) return err;
+  return Dialer(network, options, deadline).dial(std::move(addrs));
+}
+
+}  // namespace internal
+
+// ---------------------------------------------------------------------------
 // Streams
 //
 // Finding lines and frames in a stream, reading it to its end, copying it.
@@ -4141,6 +4080,39 @@ class Reader {
 /// of read, returns what came before. Go: `io.ReadAll`.
 inline Result<std::string> read_all(const Conn& conn, std::size_t limit) {
   return Reader(conn).read_all(limit);
+}
+
+namespace internal {
+
+inline Result<std::size_t> write(const Conn& conn, const Bytes* pieces,
+                                 std::size_t count, Mode mode) {
+  const Use use(conn);
+  if (!use) return use.failure("writev");
+  std::vector<iovec> list;
+  for (std::size_t i = 0; i < count; ++i) list.push_back(to_iovec(pieces[i]));
+  if (list.empty()) list.push_back({nullptr, 0});
+  return write(use, list.data(), list.size(), mode, "writev");
+}
+
+// A container of Bytes.
+template <class C>
+using if_pieces =
+    std::enable_if_t<std::is_same_v<element<const C>, const Bytes>, int>;
+
+}  // namespace internal
+
+/// Gathers several pieces into one write, `write(conn, {head, body})`, with
+/// sendmsg(2). Go: `net.Buffers`.
+inline Result<std::size_t> write(const Conn& conn,
+                                 std::initializer_list<Bytes> pieces) {
+  return internal::write(conn, pieces.begin(), pieces.size(),
+                         internal::Mode::wait);
+}
+/// The same for as many pieces as there are: a std::vector<Bytes>.
+template <class Pieces, internal::if_pieces<Pieces> = 0>
+Result<std::size_t> write(const Conn& conn, const Pieces& pieces) {
+  return internal::write(conn, pieces.data(), pieces.size(),
+                         internal::Mode::wait);
 }
 
 namespace internal {
@@ -4395,6 +4367,63 @@ struct Credentials {
 };
 
 namespace internal {
+
+// Is there a socket's file at this path that nobody listens on? Asks three
+// times: macOS refuses in the name of a living one whose queue is full.
+inline bool is_stale(const std::string& path, const sys::Address& address,
+                     int type) {
+  sys::File file;
+  if (sys::lstat(path, file) != 0 || !file.is_socket) return false;
+  for (int tries = 0; tries < 3; ++tries) {
+    if (tries > 0) sys::pause(10);
+    const Descriptor probe(sys::socket(AF_UNIX, type));
+    if (!probe || sys::connect(probe.get(), address) == 0 ||
+        errno != ECONNREFUSED)
+      return false;
+  }
+  return true;
+}
+
+inline int bind_unix(int fd, const sys::Address& address,
+                     const std::string& path, int type,
+                     const ListenOptions& options) {
+  const bool file = !path.empty() && path[0] != '@';
+  // The file is born with the socket's own mode: at no time is it open to
+  // more than was asked. (Linux; elsewhere only chmod below.)
+  if (file && options.mode >= 0) sys::fchmod(fd, options.mode);
+  int result = sys::bind(fd, address);
+  if (result < 0 && errno == EADDRINUSE && file && options.replace_stale) {
+    const bool stale = is_stale(path, address, type);
+    if (stale) sys::unlink(path);
+    errno = EADDRINUSE;
+    if (stale) result = sys::bind(fd, address);
+  }
+  return result;
+}
+
+// Removes the file of a unix listener: only in the process that made it, and
+// only if it is still the same one. Another server may have taken over the
+// path meanwhile; more than one library has removed that server's file.
+inline void remove_file(SocketState& s) {
+  SocketFile mine;
+  {
+    const std::lock_guard<std::mutex> lock(s.guard);
+    std::swap(mine, s.file);
+  }
+  sys::File now;
+  if (mine.maker == sys::forks && !mine.path.empty() &&
+      sys::lstat(mine.path, now) == 0 && now.device == mine.device &&
+      now.inode == mine.inode)
+    sys::unlink(mine.path);
+}
+
+// Remembers which file bind made. The path is made absolute: the process may
+// change its directory before it closes the listener.
+inline SocketFile made_file(const std::string& path) {
+  sys::File made;
+  if (path.empty() || path[0] == '@' || sys::lstat(path, made) != 0) return {};
+  return {sys::absolute(path), made.device, made.inode, sys::forks};
+}
 
 // Nil for an open unix socket.
 inline Error unix_only(const Use& use, const char* op) {
@@ -5081,6 +5110,19 @@ inline Result<std::size_t> try_write_to(const PacketConn& packets, Bytes bytes,
   return internal::write_to(packets, bytes, to, internal::Mode::once);
 }
 
+namespace internal {
+struct Hash {
+  std::size_t operator()(const Socket& socket) const {
+    return std::hash<const void*>()(socket.key());
+  }
+  template <class T>
+  auto operator()(const T& value) const
+      -> decltype(std::hash<std::string>()(value.string())) {
+    return std::hash<std::string>()(value.string());
+  }
+};
+}  // namespace internal
+
 }  // namespace NETLITE_NAMESPACE
 }  // namespace netlite
 
@@ -5090,19 +5132,19 @@ inline Result<std::size_t> try_write_to(const PacketConn& packets, Bytes bytes,
 // Equal addresses, and handles of the same socket, have equal hashes.
 
 template <>
-struct std::hash<netlite::IP> : netlite::internal::TextHash {};
+struct std::hash<netlite::IP> : netlite::internal::Hash {};
 template <>
-struct std::hash<netlite::Prefix> : netlite::internal::TextHash {};
+struct std::hash<netlite::Prefix> : netlite::internal::Hash {};
 template <>
-struct std::hash<netlite::Addr> : netlite::internal::TextHash {};
+struct std::hash<netlite::Addr> : netlite::internal::Hash {};
 template <>
-struct std::hash<netlite::Socket> : netlite::internal::SocketHash {};
+struct std::hash<netlite::Socket> : netlite::internal::Hash {};
 template <>
-struct std::hash<netlite::Conn> : netlite::internal::SocketHash {};
+struct std::hash<netlite::Conn> : netlite::internal::Hash {};
 template <>
-struct std::hash<netlite::Listener> : netlite::internal::SocketHash {};
+struct std::hash<netlite::Listener> : netlite::internal::Hash {};
 template <>
-struct std::hash<netlite::PacketConn> : netlite::internal::SocketHash {};
+struct std::hash<netlite::PacketConn> : netlite::internal::Hash {};
 
 #undef NETLITE_NAMESPACE
 #undef NETLITE_VARIANT
