@@ -108,6 +108,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -1307,7 +1308,7 @@ struct SocketState {
   // Guards the sleepers, and what follows.
   std::mutex guard;
   std::condition_variable changed;  // somebody left, or there is news
-  unsigned news = 0;                // for servers that rest
+  std::atomic<unsigned> news{0};    // for servers that rest
   SocketFile file{};
   std::vector<std::weak_ptr<PollerState>> pollers{};  // that watch it
 
@@ -1340,6 +1341,13 @@ struct SocketState {
       if (state_.compare_exchange_weak(before, before - inside)) return;
     const std::lock_guard<std::mutex> lock(guard);
     state_ -= inside;
+    changed.notify_all();
+  }
+
+  // Tells a server that rests that something is new.
+  void announce() {
+    const std::lock_guard<std::mutex> lock(guard);
+    ++news;
     changed.notify_all();
   }
 
@@ -2134,6 +2142,19 @@ inline void choose_families(int fd, int family, const Network& network) {
                     network.family == AF_INET6 ? 1 : 0);
 }
 
+// Keeps the addresses that a given local address can reach: those of its
+// family. Any address, 0.0.0.0 or ::, is of both.
+inline Error keep_reachable(const Addr& local, std::vector<Addr>& addrs) {
+  if (is_any(local)) return {};
+  std::vector<Addr> fitting;
+  for (Addr& addr : addrs)
+    if (is_any(addr) || addr.ip().is6() == local.ip().unmap().is6())
+      fitting.push_back(std::move(addr));
+  addrs = std::move(fitting);
+  if (addrs.empty()) return address_error(no_suitable_address, local.string());
+  return {};
+}
+
 // Connects to the first of these addresses that answers. See "Racing".
 Result<Conn> dial_all(const Network& network, const DialOptions& options,
                       Deadline deadline, std::vector<Addr> addrs);
@@ -2172,9 +2193,9 @@ inline Result<Conn> dial(std::string_view network, std::string_view address,
       std::min(options.deadline.when(), internal::time_after(options.timeout));
   auto [addrs, err] = internal::resolve_all(*known, address, deadline);
   if (err) return fail(err);
-  auto result = internal::dial_all(*known, options, deadline, std::move(addrs));
-  if (result.error.op().empty() && result.error) return fail(result.error);
-  return result;
+  if (const Error why = internal::keep_reachable(local, addrs))
+    return fail(why);
+  return internal::dial_all(*known, options, deadline, std::move(addrs));
 }
 
 /// Dials within a time limit, look-up included. 0 or less has passed already
@@ -2571,50 +2592,45 @@ namespace internal {
 
 // What a server knows of its connections.
 struct Serving {
+  struct Served {
+    Conn conn;
+    bool closing = false;  // its grace is over
+  };
+  using Place = std::list<Served>::iterator;
+
   Listener listener;
   ServeOptions options;
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::vector<Conn> conns{};        // empty handles in the free places
-  std::vector<std::size_t> free{};  // places in `conns`
-  std::vector<Conn> closing{};      // at the end of the grace
+  std::mutex mutex{};
+  std::condition_variable changed{};
+  std::list<Served> served{};
   std::atomic<std::size_t> running{0};
   std::mutex reporting{};
 
   Serving(Listener on, ServeOptions how)
       : listener(std::move(on)), options(std::move(how)) {}
 
-  std::size_t begin(const Conn& conn) {
+  Place begin(const Conn& conn) {
     const std::lock_guard<std::mutex> lock(mutex);
-    if (free.empty()) {
-      conns.emplace_back();
-      free.reserve(conns.capacity());     // `end` must not need memory,
-      closing.reserve(conns.capacity());  // nor must `finish`
-      free.push_back(conns.size() - 1);
-    }
-    const std::size_t place = free.back();
-    free.pop_back();
-    conns[place] = conn;
+    served.push_front({conn});
     ++running;
-    return place;
+    return served.begin();
   }
 
-  void end(std::size_t place, const Error& err) {
+  void end(Place place, const Error& err) {
     report(err);
+    std::list<Served> ended;
     {
-      Conn ended;  // goes without the mutex: close may take its time
       const std::lock_guard<std::mutex> lock(mutex);
-      ended = std::exchange(conns[place], Conn());
+      ended.splice(ended.begin(), served, place);
     }
+    // Without the mutex: a close that lingers may take its time.
+    if (ended.front().closing) finish_close(*Access::state(ended.front().conn));
+    ended.clear();
     const std::lock_guard<std::mutex> lock(mutex);
-    free.push_back(place);
     --running;
     changed.notify_all();
     // The accept loop may be waiting for room, or for a descriptor.
-    SocketState* s = Access::state(listener);
-    const std::lock_guard<std::mutex> guard(s->guard);
-    ++s->news;
-    s->changed.notify_all();
+    Access::state(listener)->announce();
   }
 
   void report(const Error& err) {
@@ -2623,14 +2639,9 @@ struct Serving {
     sys::guarded([&] { options.on_error(err); });
   }
 
-  // What the listener has to tell so far. Rests until there is something newer:
-  // a handler has ended, the deadline was moved, it was closed; or until
-  // `limit`, or its deadline. Others may accept meanwhile.
-  unsigned news() {
-    SocketState* s = Access::state(listener);
-    const std::lock_guard<std::mutex> lock(s->guard);
-    return s->news;
-  }
+  // Rests until the listener has more news than were seen - a handler has
+  // ended, its deadline was moved, it was closed - or until its deadline, or
+  // `limit`. Others may accept meanwhile.
   void rest(unsigned seen, Time limit = Time::max()) {
     const Use use(listener);
     if (!use) return;
@@ -2643,7 +2654,7 @@ struct Serving {
   Result<Conn> next(unsigned& seen) {
     const SocketState* s = Access::state(listener);
     for (;;) {
-      seen = news();
+      seen = s->news;
       const bool full =
           options.max_connections && running >= options.max_connections;
       if (!full || s->is_closed() || s->reading.due().passed())
@@ -2652,19 +2663,14 @@ struct Serving {
     }
   }
 
-  // Lets handlers finish; when their grace is over, closes what they use: tells
-  // all of them first, and waits then, without the mutex that they need to end.
+  // Lets handlers finish; when their grace is over, tells all their connections
+  // that they are closed. Each handler then does the rest as it ends.
   void finish() {
     const auto idle = [&] { return running == 0; };
     std::unique_lock<std::mutex> lock(mutex);
-    if (!wait_until(changed, lock, time_after(options.grace), idle)) {
-      for (const Conn& conn : conns)
-        if (conn && start_close(*Access::state(conn))) closing.push_back(conn);
-      lock.unlock();
-      for (const Conn& conn : closing) finish_close(*Access::state(conn));
-      closing.clear();
-      lock.lock();
-    }
+    if (!wait_until(changed, lock, time_after(options.grace), idle))
+      for (Served& each : served)
+        each.closing = start_close(*Access::state(each.conn));
     changed.wait(lock, idle);
     // A thread on its way out may still hold us, but nothing of the caller's.
     listener = Listener();
@@ -2684,7 +2690,7 @@ inline bool is_final(const Error& err) {
 template <class MakeTask>
 void start_serving(const std::shared_ptr<Serving>& serving, const Conn& conn,
                    const MakeTask& make_task) {
-  const std::size_t place = serving->begin(conn);
+  const Serving::Place place = serving->begin(conn);
   const auto start = [&]() -> Error {  // copying the handler may throw
     const int error = internal::start(
         make_task(conn),
@@ -3917,22 +3923,8 @@ class Dialer {
   Conn conn_{};
 };
 
-// Keeps the addresses that a given local address can reach: those of its
-// family. Any address, 0.0.0.0 or ::, is of both.
-inline Error keep_reachable(const Addr& local, std::vector<Addr>& addrs) {
-  if (is_any(local)) return {};
-  std::vector<Addr> fitting;
-  for (Addr& addr : addrs)
-    if (is_any(addr) || addr.ip().is6() == local.ip().unmap().is6())
-      fitting.push_back(std::move(addr));
-  addrs = std::move(fitting);
-  if (addrs.empty()) return address_error(no_suitable_address, local.string());
-  return {};
-}
-
 inline Result<Conn> dial_all(const Network& network, const DialOptions& options,
                              Deadline deadline, std::vector<Addr> addrs) {
-  if (Error err = keep_reachable(options.local, addrs)) return err;
   return Dialer(network, options, deadline).dial(std::move(addrs));
 }
 
