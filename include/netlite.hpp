@@ -1271,6 +1271,10 @@ struct Direction {
     sleeper->rung = true;
     if (sleeper->bell) sys::ring(sleeper->bell);
   }
+  void move(Deadline when) {
+    deadline = when.when().time_since_epoch().count();
+    ring(when.when());
+  }
 };
 
 // What a socket is for.
@@ -1864,14 +1868,16 @@ inline Result<std::size_t> write(const Conn& conn, const void* data,
 }
 namespace internal {
 
-void forget(PollerState& poller, const SocketState& s);  // "Poller"
-void tell_ended(PollerState& poller, const SocketState& s);
+// Tells the Pollers that watch a socket that it closes, or that its write side
+// has ended. See "Poller".
+using Pollers = std::vector<std::weak_ptr<PollerState>>;
+void tell_pollers(const Pollers& pollers, const SocketState& s);
 
 // Tells everybody that a socket closes; false when it was closed already.
 inline bool start_close(SocketState& s) {
   if (!s.enter(true)) return false;
   remove_file(s);
-  std::vector<std::weak_ptr<PollerState>> pollers;
+  Pollers pollers;
   {
     const std::lock_guard<std::mutex> lock(s.guard);
     s.reading.ring();
@@ -1880,8 +1886,7 @@ inline bool start_close(SocketState& s) {
     s.changed.notify_all();
     pollers.swap(s.pollers);
   }
-  for (const auto& each : pollers)
-    if (const auto poller = each.lock()) forget(*poller, s);
+  tell_pollers(pollers, s);
   return true;
 }
 
@@ -1942,15 +1947,14 @@ inline Error close_write(const Conn& conn) {
   if (sys::shutdown(use->fd, SHUT_WR) < 0)
     return use.failure("close", sys::last_error(), "shutdown");
   // Linux does not tell those who wait for room in a unix socket.
-  std::vector<std::weak_ptr<internal::PollerState>> pollers;
+  internal::Pollers pollers;
   {
     const std::lock_guard<std::mutex> lock(use->guard);
     use->writing.ended = true;
     use->writing.ring();
     pollers = use->pollers;
   }
-  for (const auto& each : pollers)
-    if (const auto poller = each.lock()) internal::tell_ended(*poller, *use);
+  internal::tell_pollers(pollers, *use);
   return {};
 }
 
@@ -1974,15 +1978,12 @@ inline Error move_deadlines(const Socket& socket, Deadline deadline,
   const Use use(socket);
   // As in Go, deadlines and buffers are this end's, other options both ends'.
   if (!use) return use.failure("set", closed, "", false);
-  const std::lock_guard<std::mutex> lock(use->guard);
-  const auto move = [&](Direction& direction) {
-    direction.deadline = deadline.when().time_since_epoch().count();
-    direction.ring(deadline.when());
-  };
-  if (reading) move(use->reading);
-  if (writing) move(use->writing);
-  ++use->news;
-  use->changed.notify_all();
+  {
+    const std::lock_guard<std::mutex> lock(use->guard);
+    if (reading) use->reading.move(deadline);
+    if (writing) use->writing.move(deadline);
+  }
+  use->announce();
   return {};
 }
 
@@ -4898,6 +4899,12 @@ inline bool remember(SocketState& s,
   else
     *place = poller;
   return !s.is_closed();
+}
+
+inline void tell_pollers(const Pollers& pollers, const SocketState& s) {
+  for (const auto& each : pollers)
+    if (const auto poller = each.lock())
+      s.is_closed() ? forget(*poller, s) : tell_ended(*poller, s);
 }
 
 // What poll said of a watched socket in the words of Interest. An error is
