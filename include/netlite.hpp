@@ -15,7 +15,6 @@
 //   Addresses    IP  Addr
 //   Errors       Error  Result  must  Failure
 //                eof  closed  timed_out  truncated  would_block  ...
-//   Host, port   split_host_port  join_host_port  parse_ip
 //   sys          one small function for each BSD call
 //   Time         Deadline  no_deadline  forever
 //   Waiting      (nothing to call: the machine under every call)
@@ -28,10 +27,11 @@
 //   Many at once Group  serve  ServeOptions
 //
 //   THE REST
-//   Names        resolve  lookup_host  lookup_addr  lookup_cname  lookup_port
+//   Names        split_host_port  join_host_port  parse_ip  lookup_port
+//                resolve  lookup_host  lookup_addr  lookup_cname
 //                Prefix  parse_prefix  Interface  interfaces
-//   Streams      Reader: read_line  read_until  read  read_full  read_all
-//                read_all  copy  send_file
+//   Streams      write (of several pieces)  read_all  copy  send_file
+//                Reader: read_line  read_until  read  read_full  read_all
 //   Packets      listen_packet  read_from  write_to  join_group  leave_group
 //                set_multicast_ttl  set_multicast_loopback
 //                set_multicast_interface
@@ -45,21 +45,16 @@
 //                Poller: watch  unwatch  wait  wake
 //                try_read  try_write  try_accept  try_read_from  try_write_to
 //
-// How to read it
-//
-//   From top to bottom. Each section says what it is about, then come its
-//   types and functions, contract and body together; what a name means is said
-//   before it is used. What stands in namespace `internal` is how it works and
-//   may change; everything else is the interface.
-//
-//   Three ideas carry everything:
-//     1. A handle is shared. A socket counts the calls inside it, and close
-//        waits until they have left: so a descriptor's number can never
-//        become somebody else's under a call.
-//     2. Every call that may block looks first and then waits, in one single
-//        place: internal::attempt and internal::wait.
-//     3. A thread that waits can be woken, by close and by a deadline that
-//        somebody moved: it sleeps in poll(2) on its socket and on a bell.
+// Read it from top to bottom: what a name means is said before it is used. What
+// stands in namespace `internal` is how it works, and may change; everything
+// else is the interface. Three ideas carry it all:
+//   1. A handle is shared. A socket counts the calls inside it, and close
+//      waits until they have left: so a descriptor's number can never become
+//      somebody else's under a call.
+//   2. Every call that may block looks first and then waits, in one single
+//      place: internal::attempt and internal::wait.
+//   3. A thread that waits can be woken, by close and by a deadline that
+//      somebody moved: it sleeps in poll(2) on its socket and on a bell.
 
 #ifndef NETLITE_HPP
 #define NETLITE_HPP
@@ -153,8 +148,7 @@ inline namespace NETLITE_NAMESPACE {
 // Addresses
 //
 // Where a socket is: an IP address and a port, or the name of a unix socket.
-// These are plain values. To get one from text or from a name, see "Host and
-// port" and "Names".
+// These are plain values; "Names" makes them of text.
 
 namespace internal {
 
@@ -182,8 +176,7 @@ class IP : public internal::Value<IP> {
   /// No address.
   IP() = default;
   /// An address of `size` bytes, 4 or 16, in network order; any other size
-  /// makes the empty IP. `zone` names the interface of a link-local IPv6
-  /// address.
+  /// makes the empty IP. `zone` is the interface of a link-local IPv6 address.
   IP(const unsigned char* bytes, std::size_t size, std::string_view zone = {}) {
     if (size != 4 && size != 16) return;
     std::memcpy(bytes_.data(), bytes, size);
@@ -203,39 +196,32 @@ class IP : public internal::Value<IP> {
            std::memcmp(data(), "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0;
   }
   /// 0.0.0.0 or ::, which mean "any address of this machine"?
-  bool is_unspecified() const {
-    return starts(4, zeros, 32) || starts(16, zeros, 128);
-  }
+  bool is_unspecified() const { return is(4, zeros, 32) || is(16, zeros, 128); }
   /// 127.0.0.0/8 or ::1, this machine itself?
-  bool is_loopback() const {
-    return starts(4, "\x7f", 8) || starts(16, one, 128);
-  }
+  bool is_loopback() const { return is(4, "\x7f", 8) || is(16, one, 128); }
   /// 10/8, 172.16/12, 192.168/16 (RFC 1918) or fc00::/7 (RFC 4193)?
   bool is_private() const {
-    return starts(4, "\x0a", 8) || starts(4, "\xac\x10", 12) ||
-           starts(4, "\xc0\xa8", 16) || starts(16, "\xfc", 7);
+    return is(4, "\x0a", 8) || is(4, "\xac\x10", 12) || is(4, "\xc0\xa8", 16) ||
+           is(16, "\xfc", 7);
   }
   /// 224.0.0.0/4 or ff00::/8, a group?
-  bool is_multicast() const {
-    return starts(4, "\xe0", 4) || starts(16, "\xff", 8);
-  }
+  bool is_multicast() const { return is(4, "\xe0", 4) || is(16, "\xff", 8); }
   /// 169.254.0.0/16 or fe80::/10, good on one link only?
   bool is_link_local_unicast() const {
-    return starts(4, "\xa9\xfe", 16) || starts(16, "\xfe\x80", 10);
+    return is(4, "\xa9\xfe", 16) || is(16, "\xfe\x80", 10);
   }
   /// 224.0.0.0/24 or ff02::/16 and kin?
   bool is_link_local_multicast() const {
-    return starts(4, "\xe0\0\0", 24) ||
-           (starts(16, "\xff", 8) && (bytes_[1] & 15) == 2);
+    return is(4, "\xe0\0\0", 24) || (is(16, "\xff", 8) && scope() == 2);
   }
   /// ff01::/16 and kin?
   bool is_interface_local_multicast() const {
-    return starts(16, "\xff", 8) && (bytes_[1] & 15) == 1;
+    return is(16, "\xff", 8) && scope() == 1;
   }
   /// Any unicast address but the above (private ones included) and
   /// 255.255.255.255?
   bool is_global_unicast() const {
-    return *this && !starts(4, "\xff\xff\xff\xff", 32) && !is_unspecified() &&
+    return *this && !is(4, "\xff\xff\xff\xff", 32) && !is_unspecified() &&
            !is_loopback() && !is_multicast() && !is_link_local_unicast();
   }
 
@@ -263,17 +249,17 @@ class IP : public internal::Value<IP> {
 
  private:
   static constexpr char zeros[16] = {};
-  static constexpr char one[16] = {0, 0, 0, 0, 0, 0, 0, 0,
-                                   0, 0, 0, 0, 0, 0, 0, 1};
+  static constexpr char one[17] = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1";
 
   // Are the first bits of an address of this size these?
-  bool starts(std::size_t size, const char* bytes, int bits) const {
+  bool is(std::size_t size, const char* bytes, int bits) const {
     const unsigned char* mine = is4_in_6() ? data() + 12 : data();
     if ((is4_in_6() ? 4 : size_) != size) return false;
     for (int bit = 0; bit < bits; ++bit)
       if ((mine[bit / 8] ^ bytes[bit / 8]) >> (7 - bit % 8) & 1) return false;
     return true;
   }
+  int scope() const { return bytes_[1] & 15; }
 
   std::array<unsigned char, 16> bytes_{};
   std::size_t size_ = 0;
@@ -426,13 +412,13 @@ inline namespace NETLITE_NAMESPACE {
 
 namespace internal {
 
-// An error in Go's words; see "Words".
-std::string text_of(int condition);
+// An error in Go's words, the same on every system. See "Words".
 std::string text_of(const std::error_code& code);
+std::string text_of(Errc condition);
 
 class Category : public std::error_category {
   const char* name() const noexcept override { return "netlite"; }
-  std::string message(int code) const override { return text_of(code); }
+  std::string message(int code) const override { return text_of(Errc(code)); }
   // Our deadline is a kind of std::errc::timed_out; ETIMEDOUT is another.
   std::error_condition default_error_condition(
       int code) const noexcept override {
@@ -508,7 +494,6 @@ inline std::error_code make_error_code(ResolverErrc code) noexcept {
 
 /// An Error tells the whole story of a call that failed: operation, network,
 /// both ends, cause. It is nil - false, `if (err)` - when all went well.
-///
 /// Errors are values: copy them, keep them, compare them. A nil error, `eof`
 /// and `would_block` allocate nothing. Go: `error`, mostly `*net.OpError`.
 class Error {
@@ -551,7 +536,7 @@ class Error {
     if (!code_) return {};
     const internal::Story& about = story();
     std::string text = about.op;
-    if (!about.op.empty()) {
+    if (!text.empty()) {
       if (!about.network.empty()) text += " " + about.network;
       if (about.local) text += " " + about.local.string();
       if (about.remote)
@@ -564,16 +549,14 @@ class Error {
 
   /// True when time ran out: a deadline, ETIMEDOUT, EAGAIN. Go: `Timeout()`.
   bool timeout() const noexcept {
-    return *this == timed_out || is_errno(ETIMEDOUT) || is_errno(EAGAIN) ||
-           is_errno(EWOULDBLOCK);
+    return *this == timed_out || is_errno({ETIMEDOUT, EAGAIN, EWOULDBLOCK});
   }
   /// True when the same call may succeed later: time ran out, or the machine
   /// is short of descriptors or memory. Go: `Temporary()`.
   bool temporary() const noexcept {
-    if (timeout() || *this == would_block) return true;
-    for (const int error : {EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM})
-      if (is_errno(error)) return true;
-    return internal::same(code_, {EAI_AGAIN, resolver_category()});
+    return timeout() || *this == would_block ||
+           is_errno({EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM}) ||
+           internal::same(code_, {EAI_AGAIN, resolver_category()});
   }
 
   /// Same cause? The stories may differ.
@@ -606,8 +589,10 @@ class Error {
   const internal::Story& story() const noexcept {
     return story_ ? *story_ : internal::only<internal::Story>();
   }
-  bool is_errno(int error) const noexcept {
-    return code_ == std::error_code(error, std::system_category());
+  bool is_errno(std::initializer_list<int> numbers) const noexcept {
+    for (const int each : numbers)
+      if (code_ == std::error_code(each, std::system_category())) return true;
+    return false;
   }
 
   std::error_code code_;
@@ -616,7 +601,6 @@ class Error {
 
 /// What a call returns, always together with an Error:
 /// `auto [conn, err] = net::dial("tcp", "localhost:9988");`
-///
 /// A function of your own that returns a Result may say `return conn;`,
 /// `return err;`, `return netlite::timed_out;` or `return {count, err};`.
 template <class T>
@@ -2778,32 +2762,17 @@ template <class Handler>
 namespace internal {
 
 // Each condition in Go's words, in the order of Errc.
+// clang-format off
 inline constexpr const char* conditions[] = {
-    "nil",
-    "EOF",
-    "unexpected EOF",
-    "use of closed network connection",
-    "i/o timeout",
-    "operation would block",
-    "message truncated",
-    "limit exceeded",
-    "task failed",
-    "no descriptor in the message",
-    "unknown network",
-    "missing address",
-    "missing port in address",
-    "too many colons in address",
-    "missing ']' in address",
-    "unexpected '[' in address",
-    "unexpected ']' in address",
-    "unknown port",
-    "invalid port",
-    "invalid IP address",
-    "invalid CIDR address",
-    "no suitable address found",
-    "unexpected address type",
-    "mismatched local address type",
-    "non-IPv4 address",
+    "nil", "EOF", "unexpected EOF", "use of closed network connection",
+    "i/o timeout", "operation would block", "message truncated",
+    "limit exceeded", "task failed", "no descriptor in the message",
+    "unknown network", "missing address", "missing port in address",
+    "too many colons in address", "missing ']' in address",
+    "unexpected '[' in address", "unexpected ']' in address", "unknown port",
+    "invalid port", "invalid IP address", "invalid CIDR address",
+    "no suitable address found", "unexpected address type",
+    "mismatched local address type", "non-IPv4 address",
     "use of WriteTo with pre-connected connection"};
 
 // The errors that sockets know, in Go's words: the C libraries have different
@@ -2813,27 +2782,18 @@ struct ErrnoText {
   const char* text;
 };
 inline constexpr ErrnoText errno_texts[] = {
-    {EPERM, "operation not permitted"},
-    {ENOENT, "no such file or directory"},
-    {EINTR, "interrupted system call"},
-    {EIO, "input/output error"},
+    {EPERM, "operation not permitted"}, {ENOENT, "no such file or directory"},
+    {EINTR, "interrupted system call"}, {EIO, "input/output error"},
     {EBADF, "bad file descriptor"},
     {EAGAIN, "resource temporarily unavailable"},
-    {ENOMEM, "cannot allocate memory"},
-    {EACCES, "permission denied"},
-    {EEXIST, "file exists"},
-    {ENODEV, "no such device"},
-    {ENOTDIR, "not a directory"},
-    {EISDIR, "is a directory"},
-    {EINVAL, "invalid argument"},
-    {ENFILE, "too many open files in system"},
-    {EMFILE, "too many open files"},
-    {ENOSPC, "no space left on device"},
-    {EROFS, "read-only file system"},
-    {EPIPE, "broken pipe"},
+    {ENOMEM, "cannot allocate memory"}, {EACCES, "permission denied"},
+    {EEXIST, "file exists"}, {ENODEV, "no such device"},
+    {ENOTDIR, "not a directory"}, {EISDIR, "is a directory"},
+    {EINVAL, "invalid argument"}, {ENFILE, "too many open files in system"},
+    {EMFILE, "too many open files"}, {ENOSPC, "no space left on device"},
+    {EROFS, "read-only file system"}, {EPIPE, "broken pipe"},
     {ENAMETOOLONG, "file name too long"},
-    {ELOOP, "too many levels of symbolic links"},
-    {EPROTO, "protocol error"},
+    {ELOOP, "too many levels of symbolic links"}, {EPROTO, "protocol error"},
     {ENOTSOCK, "socket operation on non-socket"},
     {EDESTADDRREQ, "destination address required"},
     {EMSGSIZE, "message too long"},
@@ -2844,18 +2804,17 @@ inline constexpr ErrnoText errno_texts[] = {
     {EAFNOSUPPORT, "address family not supported by protocol"},
     {EADDRINUSE, "address already in use"},
     {EADDRNOTAVAIL, "cannot assign requested address"},
-    {ENETDOWN, "network is down"},
-    {ENETUNREACH, "network is unreachable"},
+    {ENETDOWN, "network is down"}, {ENETUNREACH, "network is unreachable"},
     {ECONNABORTED, "software caused connection abort"},
     {ECONNRESET, "connection reset by peer"},
     {ENOBUFS, "no buffer space available"},
     {EISCONN, "transport endpoint is already connected"},
     {ENOTCONN, "transport endpoint is not connected"},
-    {ETIMEDOUT, "connection timed out"},
-    {ECONNREFUSED, "connection refused"},
+    {ETIMEDOUT, "connection timed out"}, {ECONNREFUSED, "connection refused"},
     {EHOSTUNREACH, "no route to host"}};
+// clang-format on
 
-inline std::string text_of(int condition) {
+inline std::string text_of(Errc condition) {
   const bool known = condition >= 0 && condition <= write_to_connected;
   return known ? conditions[condition] : "unknown error";
 }
