@@ -4107,10 +4107,14 @@ class Reader {
         }) {}
   /// Reads from a function: `[&](net::Buffer room) { return tls.read(room); }`.
   explicit Reader(Source source) : source_(std::move(source)) {}
-  /// Takes over what was read ahead; there is no copying of that.
-  Reader(Reader&&) = default;
+  /// Takes over what was read ahead; there is no copying of that. The other one
+  /// has nothing to read from then.
+  Reader(Reader&& other) : Reader(Conn()) { swap(other); }
   /// The same.
-  Reader& operator=(Reader&&) = default;
+  Reader& operator=(Reader other) {
+    swap(other);
+    return *this;
+  }
 
   /// The connection, if it reads from one.
   const Conn& conn() const { return conn_; }
@@ -4210,6 +4214,15 @@ class Reader {
     const auto [n, err] = source_(Buffer(&ahead_[size], step));
     ahead_.resize(size + n);
     return err;
+  }
+
+  void swap(Reader& other) {
+    std::swap(conn_, other.conn_);
+    std::swap(source_, other.source_);
+    ahead_.swap(other.ahead_);
+    std::swap(used_, other.used_);
+    std::swap(looked_, other.looked_);
+    std::swap(sought_, other.sought_);
   }
 
   static constexpr std::size_t most_kept = 65536;
