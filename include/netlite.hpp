@@ -680,8 +680,7 @@ constexpr int birth_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
 constexpr int receive_flags = MSG_CMSG_CLOEXEC;
 constexpr bool accepted_inherits = true;  // TCP's options, of its listener
 #else
-constexpr int birth_flags = 0;
-constexpr int receive_flags = 0;
+constexpr int birth_flags = 0, receive_flags = 0;
 constexpr bool accepted_inherits = false;
 #endif
 #ifdef MSG_NOSIGNAL
@@ -690,31 +689,20 @@ constexpr int send_flags = MSG_NOSIGNAL;
 constexpr int send_flags = 0;
 #endif
 #ifdef __linux__
-constexpr bool has_abstract_names = true;   // of unix sockets, unix(7)
-constexpr bool full_is_no_buffers = false;  // what a full unixgram queue says
-constexpr bool groups_need_reuse_port = false;  // to be heard by two sockets
+constexpr bool is_linux = true;
 #else
-constexpr bool has_abstract_names = false;
-constexpr bool full_is_no_buffers = true;
-constexpr bool groups_need_reuse_port = true;
+constexpr bool is_linux = false;
 #endif
 constexpr int no_option = -1;  // where a system lacks one: ENOPROTOOPT
-#if defined(TCP_KEEPIDLE)
-constexpr int keep_idle = TCP_KEEPIDLE;
-#elif defined(TCP_KEEPALIVE)
-constexpr int keep_idle = TCP_KEEPALIVE;  // macOS
+#if defined(TCP_KEEPIDLE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
+constexpr int keep_idle = TCP_KEEPIDLE, keep_interval = TCP_KEEPINTVL,
+              keep_count = TCP_KEEPCNT;
+#elif defined(TCP_KEEPALIVE)  // older macOS
+constexpr int keep_idle = TCP_KEEPALIVE, keep_interval = no_option,
+              keep_count = no_option;
 #else
-constexpr int keep_idle = no_option;
-#endif
-#ifdef TCP_KEEPINTVL
-constexpr int keep_interval = TCP_KEEPINTVL;
-#else
-constexpr int keep_interval = no_option;
-#endif
-#ifdef TCP_KEEPCNT
-constexpr int keep_count = TCP_KEEPCNT;
-#else
-constexpr int keep_count = no_option;
+constexpr int keep_idle = no_option, keep_interval = no_option,
+              keep_count = no_option;
 #endif
 
 // A socket address as the kernel wants it.
@@ -747,10 +735,10 @@ inline std::error_code last_error() { return error(errno); }
 // Sets errno, for a call that is refused before it is made.
 inline int refuse(int number) { return errno = number, -1; }
 
-// Does this errno mean "later"?
+// Does this errno mean "later"? (BSD's of a full unixgram queue is ENOBUFS.)
 inline bool would_block(int number) {
   return number == EAGAIN || number == EWOULDBLOCK ||
-         (full_is_no_buffers && number == ENOBUFS);
+         (!is_linux && number == ENOBUFS);
 }
 
 // The end of must: an exception, or where there are none, of the program.
@@ -1057,10 +1045,10 @@ inline int start_thread(void* (*run)(void*), void* argument) {
 // Time
 //
 // A call waits until a Deadline, a point on the clock, not for so many seconds:
-// so it does not matter how often it had to start anew.
+// so it does not matter how often it had to start anew. All durations of
+// netlite count from now: zero or less has passed already.
 
-/// A duration that never ends. All durations of netlite count from now: zero or
-/// less has passed already, `forever` never passes.
+/// A duration that never ends.
 inline constexpr std::chrono::nanoseconds forever =
     std::chrono::nanoseconds::max();
 
@@ -1070,10 +1058,10 @@ namespace internal {
 template <class Rep, class Period>
 std::chrono::nanoseconds saturated(std::chrono::duration<Rep, Period> d) {
   using std::chrono::nanoseconds;
-  using Wide = std::chrono::duration<long double, std::nano>;
-  const Wide wide = d;
-  if (wide >= Wide(nanoseconds::max())) return nanoseconds::max();
-  if (wide <= Wide(nanoseconds::min())) return nanoseconds::min();
+  const std::chrono::duration<long double, std::nano> wide = d;
+  if (wide.count() >= static_cast<long double>(INT64_MAX)) return forever;
+  if (wide.count() <= static_cast<long double>(INT64_MIN))
+    return nanoseconds::min();
   // Floats are too coarse to count in: the last ones would round up and over.
   if constexpr (std::is_floating_point_v<Rep>)
     return std::chrono::duration_cast<nanoseconds>(wide);
@@ -1115,10 +1103,10 @@ bool wait_until(std::condition_variable& changed,
 
 }  // namespace internal
 
-/// A Deadline is a point on the steady clock. A duration means "from now":
-/// zero or less has passed already, and one past the clock's end (292 years),
-/// such as `forever`, never comes. Signals, partial progress and changes of the
-/// wall clock do not move it; it never fires early.
+/// A Deadline is a point on the steady clock. A duration means "from now"; one
+/// past the clock's end (292 years), such as `forever`, never comes. Signals,
+/// partial progress and changes of the wall clock do not move it; it never
+/// fires early.
 class Deadline {
  public:
   /// The clock that never jumps.
@@ -1177,11 +1165,11 @@ T& of_this_process() {
   return now->value;
 }
 
-// The bells that sleepers poll beside their sockets, made when one is needed
-// and kept. A bell of its own for each sleeper would cost a descriptor for each
-// connection, and halve the number of clients that fit; so there is one for
-// about every twelfth descriptor, chosen by the socket's number, and sockets
-// share them. (Measured: 0.92 of the clients that bare sockets can serve.)
+// The bells that sleepers poll beside their sockets, made when needed and kept.
+// One for each sleeper would cost a descriptor for each connection, and halve
+// the number of clients that fit; so there is one for about every twelfth
+// descriptor, chosen by the socket's number, and sockets share them. (Measured:
+// 0.92 of the clients that bare sockets can serve.)
 class Bells {
  public:
   // A forked child has its parent's bells, which are not for it to ring.
@@ -1494,12 +1482,12 @@ struct Access;  // the door to what handles keep private
 // Sockets are handles, as Go's Conn is: copies of a handle refer to the same
 // socket, the last one closes it, and any thread may call anything on it.
 
-/// What Conn, Listener and PacketConn have in common: a handle that refers to a
-/// socket. Copies of it refer to the same one, and the last copy closes it -
-/// what Go programs write as `defer conn.Close()`. All calls on one socket may
-/// come from any thread. A default-constructed handle refers to nothing; calls
-/// on it return `closed`. After fork(2), use a socket in one of the two
-/// processes, and only close it in the other.
+/// What Conn, Listener and PacketConn have in common: a handle of a socket.
+/// Copies refer to the same socket, and the last one closes it - what Go
+/// programs write as `defer conn.Close()`. All calls on one socket may come
+/// from any thread. A default-constructed handle refers to nothing; calls on it
+/// return `closed`. After fork(2), use a socket in one of the two processes,
+/// and only close it in the other.
 class Socket : public internal::Value<Socket> {
  public:
   /// Refers to nothing.
@@ -2266,8 +2254,8 @@ inline Error prepare_to_bind(int fd, const Network& network, bool group,
   if (network.base == "tcp" || group)
     sys::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   if (network.base == "udp") sys::setsockopt(fd, SOL_SOCKET, SO_BROADCAST, 1);
-  const bool share =
-      options.reuse_port || (group && sys::groups_need_reuse_port);
+  // Elsewhere two sockets may hear one group only if they share the port.
+  const bool share = options.reuse_port || (group && !sys::is_linux);
   if (share && sys::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
     return call_error("setsockopt");
   return options.control ? options.control(fd) : Error();
@@ -3118,7 +3106,7 @@ inline Addr from_kernel(const Network& network, const sys::Address& from) {
   const std::size_t head = offsetof(sockaddr_un, sun_path);
   const std::size_t size = from.size > head ? from.size - head : 0;
   const std::string_view name(from.un.sun_path, size);
-  if (size == 0 || (name[0] == '\0' && !sys::has_abstract_names))
+  if (size == 0 || (name[0] == '\0' && !sys::is_linux))
     return {network.base, ""};
   if (name[0] == '\0') return {network.base, "@" + std::string(name.substr(1))};
   // "@cli" would be the abstract name, somebody else's.
