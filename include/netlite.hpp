@@ -3506,8 +3506,8 @@ class Prefix : public internal::Value<Prefix> {
  public:
   /// No block.
   Prefix() = default;
-  /// The block of the addresses that share the first `bits` bits of `ip`;
-  /// no block when it does not have so many.
+  /// The addresses that share the first `bits` bits of `ip`; no block when it
+  /// has fewer bits.
   Prefix(IP ip, int bits) {
     if (bits < 0 || bits > static_cast<int>(ip.size()) * 8) return;
     ip_ = std::move(ip);
@@ -3515,9 +3515,9 @@ class Prefix : public internal::Value<Prefix> {
   }
   /// The address as it was written, with all its bits.
   IP ip() const { return ip_; }
-  /// How many leading bits the block's addresses share: 0 to 32 or 128.
+  /// How many leading bits the addresses share: 0 to 32 or 128.
   int bits() const { return bits_; }
-  /// The block's first address: the other bits are zero.
+  /// The first address of the block: the other bits are zero.
   IP masked() const {
     unsigned char bytes[16] = {};
     for (int bit = 0; bit < bits_; ++bit)
@@ -3546,19 +3546,18 @@ class Prefix : public internal::Value<Prefix> {
 /// Error: invalid_prefix. Go: `net.ParseCIDR`.
 inline Result<Prefix> parse_prefix(std::string_view text) {
   const std::size_t slash = text.find('/');
-  auto [ip, err] = parse_ip(text.substr(0, slash));
-  const int bits = slash == text.npos
-                       ? -1
-                       : internal::parse_digits(text.substr(slash + 1), 129);
-  if (err || !ip.zone().empty() || bits < 0 || bits > (ip.is4() ? 32 : 128))
+  const auto [ip, err] = parse_ip(text.substr(0, slash));
+  // Without a slash this reads the whole text, which is no number.
+  const int bits = internal::parse_digits(text.substr(slash + 1), 129);
+  const Prefix prefix(ip, bits);
+  if (err || !ip.zone().empty() || !prefix.ip())
     return internal::parse_error(invalid_prefix, text);
-  return Prefix(std::move(ip), bits);
+  return prefix;
 }
 
 /// Resolves an address to the one that `listen` would take: of several, the
 /// first IPv4 address. Blocks while the resolver looks up a name. Errors: the
-/// resolver's, those of a bad address, timed_out. Go: `net.ResolveTCPAddr`
-/// and its siblings.
+/// resolver's, those of a bad address, timed_out. Go: `net.ResolveTCPAddr`.
 inline Result<Addr> resolve(std::string_view network, std::string_view address,
                             Deadline deadline = no_deadline) {
   const auto* known = internal::find_network(network);
@@ -3569,11 +3568,11 @@ inline Result<Addr> resolve(std::string_view network, std::string_view address,
   return internal::favourite(addrs, address.find('[') != address.npos);
 }
 
-/// Finds all addresses of a host, in the order to try them (RFC 6724).
-/// Blocks in getaddrinfo(3), until the deadline; a name that DNS cannot know,
-/// "127.1", is refused at once. With a deadline, at most 64 different
-/// questions are under way at a time; one more waits for its place. Error:
-/// no_such_host, other resolver errors, timed_out. Go: `net.LookupHost`.
+/// Finds all addresses of a host, in the order to try them (RFC 6724). Blocks
+/// in getaddrinfo(3), until the deadline; a name that DNS cannot know, "127.1",
+/// is refused at once. With a deadline at most 64 different questions are under
+/// way; one more waits for its place. Errors: no_such_host and what else the
+/// resolver reports, timed_out. Go: `net.LookupHost`.
 inline Result<std::vector<std::string>> lookup_host(
     std::string_view host, Deadline deadline = no_deadline) {
   const auto [answer, err] = internal::ask(host, deadline);
@@ -3602,17 +3601,17 @@ inline Result<std::string> lookup_cname(std::string_view host,
                                         Deadline deadline = no_deadline) {
   const auto [answer, err] = internal::ask(host, deadline);
   if (err) return err;
-  // An address stands for itself, behind no alias.
   if (answer.name.empty()) return internal::lookup_error(no_such_host, host);
   return answer.name;
 }
 
 /// A network interface of this machine. Go: `net.Interface`.
 struct Interface {
-  unsigned index = 0;           ///< counts from 1
-  std::string name{};           ///< "lo", "eth0"
-  unsigned flags = 0;           ///< IFF_UP, IFF_LOOPBACK ... of netdevice(7)
-  std::vector<Prefix> addrs{};  ///< each with its network's prefix length
+  unsigned index = 0;  ///< counts from 1
+  std::string name{};  ///< "lo", "eth0"
+  unsigned flags = 0;  ///< IFF_UP, IFF_LOOPBACK ... of netdevice(7)
+  std::vector<Prefix>
+      addrs{};  ///< each with the length of its network's prefix
 };
 
 namespace internal {
@@ -3621,18 +3620,19 @@ namespace internal {
 inline Prefix prefix_of(const ifaddrs& entry) {
   const int family = entry.ifa_addr ? entry.ifa_addr->sa_family : 0;
   if (family != AF_INET && family != AF_INET6) return {};
-  const std::size_t size =
-      family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
-  sys::Address address, mask;
-  std::memcpy(&address.storage, entry.ifa_addr, size);
-  if (entry.ifa_netmask) std::memcpy(&mask.storage, entry.ifa_netmask, size);
-  mask.any.sa_family = address.any.sa_family;
-  const IP bits = ip_from_kernel(mask);
+  const auto read = [&](const sockaddr* from) {
+    sys::Address to;
+    const bool is4 = family == AF_INET;
+    std::memcpy(&to.storage, from, is4 ? sizeof to.v4 : sizeof to.v6);
+    to.any.sa_family = entry.ifa_addr->sa_family;  // BSD's masks have none
+    return ip_from_kernel(to);
+  };
+  const IP mask = entry.ifa_netmask ? read(entry.ifa_netmask) : IP();
   int ones = 0;
-  while (ones < static_cast<int>(bits.size()) * 8 &&
-         bits.data()[ones / 8] & 0x80 >> ones % 8)
+  while (ones < static_cast<int>(mask.size()) * 8 &&
+         mask.data()[ones / 8] & 0x80 >> ones % 8)
     ++ones;
-  return Prefix(ip_from_kernel(address), ones);
+  return Prefix(read(entry.ifa_addr), ones);
 }
 
 }  // namespace internal
@@ -3646,17 +3646,14 @@ inline Result<std::vector<Interface>> interfaces() {
   const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner(list, ::freeifaddrs);
   std::vector<Interface> found;
   for (const ifaddrs* each = list; each; each = each->ifa_next) {
-    // A labelled alias, "eth0:1", is no interface of its own.
+    // A labelled alias, "eth0:1", has the index of its interface.
     const unsigned index = sys::if_nametoindex(each->ifa_name);
-    Interface* here = nullptr;
-    for (Interface& earlier : found)
-      if (earlier.index == index) here = &earlier;
-    if (!here) {
+    std::size_t at = 0;
+    while (at < found.size() && found[at].index != index) ++at;
+    if (at == found.size())
       found.push_back({index, each->ifa_name, each->ifa_flags});
-      here = &found.back();
-    }
     if (Prefix prefix = internal::prefix_of(*each); prefix.ip())
-      here->addrs.push_back(std::move(prefix));
+      found[at].addrs.push_back(std::move(prefix));
   }
   return found;
 }
@@ -3922,16 +3919,13 @@ class Reader {
   /// limit_exceeded when `end` is not among the next `limit` bytes; they stay.
   /// Other errors as read. Go: `bufio.Reader.ReadString`.
   Result<std::string> read_until(char end, std::size_t limit = 65536) {
-    if (end != sought_) looked_ = 0;
-    sought_ = end;
+    if (std::exchange(sought_, end) != end) looked_ = 0;
     for (;;) {
       const std::size_t at = buffered().find(end, looked_);
       if (at < limit) return take(at + 1);
-      if (buffered().size() >= limit)
-        return internal::failure("read", internal::Access::state(conn_),
-                                 limit_exceeded);
+      if (buffered().size() >= limit) return over_limit();
       looked_ = buffered().size();
-      const Error err = read_ahead();
+      const Error err = read_ahead(4096);
       if (err == eof && looked_ > 0) return {take(looked_), unexpected_eof};
       if (err) return err;
     }
@@ -3941,10 +3935,8 @@ class Reader {
   /// Go: `textproto.Reader.ReadLine`.
   Result<std::string> read_line(std::size_t limit = 65536) {
     auto [line, err] = read_until('\n', limit);
-    if (!err) {
-      line.pop_back();
-      if (!line.empty() && line.back() == '\r') line.pop_back();
-    }
+    if (!err) line.pop_back();
+    if (!err && !line.empty() && line.back() == '\r') line.pop_back();
     return {std::move(line), err};
   }
 
@@ -3965,19 +3957,13 @@ class Reader {
   /// those with limit_exceeded, and the one byte that told. With other errors,
   /// as of read, returns what came before. Go: `io.ReadAll`.
   Result<std::string> read_all(std::size_t limit) {
-    std::string all;
     for (;;) {
-      const std::size_t have = all.size();
+      const std::size_t have = buffered().size();
+      if (have > limit) return {take(limit + 1), over_limit()};
       // One byte more than the limit tells whether it is kept.
-      all.resize(have + std::min<std::size_t>(65536, limit - have) + 1);
-      const auto [n, err] = read(Buffer(&all[have], all.size() - have));
-      all.resize(have + n);
-      if (err == eof) return all;
-      if (err) return {std::move(all), err};
-      if (all.size() > limit)
-        return {std::move(all),
-                internal::failure("read", internal::Access::state(conn_),
-                                  limit_exceeded)};
+      const Error err =
+          read_ahead(std::min<std::size_t>(65536, limit - have) + 1);
+      if (err) return {take(buffered().size()), err == eof ? Error() : err};
     }
   }
 
@@ -3994,32 +3980,34 @@ class Reader {
     used_ += n;
     looked_ = 0;
     if (used_ < ahead_.size() && used_ < ahead_.size() / 2) return;
-    ahead_.erase(0, used_);
-    used_ = 0;
+    ahead_.erase(0, std::exchange(used_, 0));
     // A long line's memory is given back.
-    if (ahead_.capacity() > most_kept && ahead_.size() <= most_kept / 2)
+    if (ahead_.capacity() > 65536 && ahead_.size() <= 32768)
       ahead_.shrink_to_fit();
   }
 
-  Error read_ahead() {
-    constexpr std::size_t step = 4096;
+  Error read_ahead(std::size_t most) {
     const std::size_t size = ahead_.size();
-    ahead_.resize(size + step);
-    const auto [n, err] = source_(Buffer(&ahead_[size], step));
+    ahead_.resize(size + most);
+    const auto [n, err] = source_(Buffer(&ahead_[size], most));
     ahead_.resize(size + n);
     return err;
   }
 
-  void swap(Reader& other) {
-    std::swap(conn_, other.conn_);
-    std::swap(source_, other.source_);
-    ahead_.swap(other.ahead_);
-    std::swap(used_, other.used_);
-    std::swap(looked_, other.looked_);
-    std::swap(sought_, other.sought_);
+  Error over_limit() const {
+    return internal::failure("read", internal::Access::state(conn_),
+                             limit_exceeded);
   }
 
-  static constexpr std::size_t most_kept = 65536;
+  void swap(Reader& other) {
+    const auto all = [](Reader& of) {
+      return std::tie(of.conn_, of.source_, of.ahead_, of.used_, of.looked_,
+                      of.sought_);
+    };
+    auto mine = all(*this), theirs = all(other);
+    mine.swap(theirs);
+  }
+
   Conn conn_{};
   Source source_;
   std::string ahead_{};
@@ -4068,51 +4056,37 @@ Result<std::size_t> write(const Conn& conn, const Pieces& pieces) {
                          internal::Mode::wait);
 }
 
-namespace internal {
-
-// Writes what `read` returns until that is eof, or `most` bytes are written. A
-// loop of 256 KiB is as fast as splice(2) and sendfile(2), and the same on
-// every system; a connection that carries little does not need so much, so the
-// buffer grows with what comes.
-constexpr std::size_t largest_copied = 256 * 1024;
-template <class Read>
-Result<std::uint64_t> pump(const Conn& to, std::uint64_t most, Read read,
-                           std::size_t first = 8 * 1024) {
-  std::vector<char> buffer(first);
+/// Copies what a Reader reads, what it has read ahead in front, until that
+/// ends, which datagrams never do, or `most` bytes are copied. Blocks. Returns
+/// how many bytes were written. Errors as read and write. Go: `io.Copy`,
+/// `io.CopyN`.
+inline Result<std::uint64_t> copy(const Conn& to, Reader& from,
+                                  std::uint64_t most = UINT64_MAX) {
+  // 256 KiB at a time are as fast as splice(2) and sendfile(2), and the same on
+  // every system. The buffer grows with what comes: most streams carry little.
+  // (A message cannot be read in two pieces.)
+  const internal::SocketState* s = internal::Access::state(from.conn());
+  const std::size_t largest = 256 * 1024;
+  std::vector<char> buffer(!s || s->is_stream() ? 8 * 1024 : largest);
   std::uint64_t total = 0;
   while (total < most) {
     const auto room = std::min<std::uint64_t>(buffer.size(), most - total);
     const auto [n, err] =
-        read(Buffer(buffer.data(), static_cast<std::size_t>(room)));
+        from.read({buffer.data(), static_cast<std::size_t>(room)});
     const auto [written, write_err] =
-        n ? netlite::write(to, buffer.data(), n) : Result<std::size_t>();
+        n ? write(to, buffer.data(), n) : Result<std::size_t>();
     total += written;
     if (write_err) return {total, write_err};
-    if (err == eof) break;
-    if (err) return {total, err};
-    if (n == buffer.size() && n < largest_copied) buffer.resize(2 * n);
+    if (err) return {total, err == eof ? Error() : err};
+    if (n == buffer.size() && n < largest) buffer.resize(2 * n);
   }
   return total;
 }
-
-}  // namespace internal
-
-/// Copies from one connection to another until the first ends, which datagrams
-/// never do, or `most` bytes are copied. Blocks. Returns how many bytes were
-/// written. Errors as read and write. Go: `io.Copy`, `io.CopyN`.
+/// The same from a connection.
 inline Result<std::uint64_t> copy(const Conn& to, const Conn& from,
                                   std::uint64_t most = UINT64_MAX) {
-  const auto receive = [&](Buffer buffer) { return read(from, buffer); };
-  const internal::SocketState* s = internal::Access::state(from);
-  if (!s || s->is_stream()) return internal::pump(to, most, receive);
-  // A message cannot be read in two pieces: it must fit from the beginning.
-  return internal::pump(to, most, receive, internal::largest_copied);
-}
-/// The same from a Reader, with what was read ahead in front.
-inline Result<std::uint64_t> copy(const Conn& to, Reader& from,
-                                  std::uint64_t most = UINT64_MAX) {
-  return internal::pump(to, most,
-                        [&](Buffer buffer) { return from.read(buffer); });
+  Reader reader(from);
+  return copy(to, reader, most);
 }
 
 /// Writes a file, from the descriptor's position to its end, at most `most`
@@ -4120,12 +4094,13 @@ inline Result<std::uint64_t> copy(const Conn& to, Reader& from,
 /// those of read(2). Go: `io.Copy`, `io.CopyN`.
 inline Result<std::uint64_t> send_file(const Conn& to, int descriptor,
                                        std::uint64_t most = UINT64_MAX) {
-  return internal::pump(to, most, [&](Buffer buffer) -> Result<std::size_t> {
+  Reader file([&](Buffer buffer) -> Result<std::size_t> {
     const ssize_t n = sys::read(descriptor, buffer.data(), buffer.size());
-    if (n == 0) return eof;
     if (n < 0) return Error(sys::last_error(), {"read", "file"});
+    if (n == 0) return eof;
     return static_cast<std::size_t>(n);
   });
+  return copy(to, file, most);
 }
 /// The same for the file at a path, from its beginning; also errors of open(2).
 inline Result<std::uint64_t> send_file(const Conn& to, const std::string& path,
@@ -4168,42 +4143,37 @@ inline Packet read_from(const PacketConn& packets, Buffer buffer, Mode mode) {
   const Outcome got =
       take(use, mode, [&] { return receive(use, buffer, from, cut); });
   if (got.why) return {0, {}, use.failure("read", got.why, "recvfrom")};
-  Packet packet{static_cast<std::size_t>(got.n),
-                use->remote ? use->remote : from_kernel(use->network, from)};
-  if (cut) packet.error = use.failure("read", truncated);
-  return packet;
+  return {static_cast<std::size_t>(got.n),
+          use->remote ? use->remote : from_kernel(use->network, from),
+          cut ? use.failure("read", truncated) : Error()};
 }
 
 inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
                                     const Addr& to, Mode mode) {
-  if (!packets) return failure("write", nullptr, closed);
   const Use use(packets);
-  const auto fail = [&](std::error_code why, const std::string& subject) {
+  if (!packets) return use.failure("write");
+  const auto fail = [&](std::error_code why, const std::string& subject = "") {
     return Error(why, {"write", std::string(use->network.name), subject, "",
                        use->local, to});
   };
-  if (!use) return fail(closed, "");
-  if (use->remote) return fail(write_to_connected, "");
-  if (!to) return fail(missing_address, "");
-  if (to.network() != use->network.base && use->family() == AF_UNIX)
-    return fail(sys::error(EAFNOSUPPORT), "");
-  if (to.network() != use->network.base)
-    return fail(unexpected_address_type, "address " + to.string());
+  if (!use) return fail(closed);
+  if (use->remote) return fail(write_to_connected);
+  if (!to) return fail(missing_address);
+  const bool fits = to.network() == use->network.base;
+  if (!fits && use->family() == AF_UNIX) return fail(sys::error(EAFNOSUPPORT));
+  if (!fits) return fail(unexpected_address_type, "address " + to.string());
   sys::Address address;
-  if (const auto why = to_kernel(to, use->family(), address))
-    return fail(why, why == non_ipv4_address ? "address " + to.ip().string()
-                                             : "sendto");
+  const std::error_code unfit = to_kernel(to, use->family(), address);
+  if (unfit == non_ipv4_address)
+    return fail(unfit, "address " + to.ip().string());
+  if (unfit) return fail(unfit, "sendto");
   iovec piece = to_iovec(bytes);
-  auto [n, err] = write(use, &piece, 1, mode, "write", &address);
-  if (!err) return n;
-  if (err == would_block) return err;
+  const auto [n, err] = write(use, &piece, 1, mode, "write", &address);
+  if (!err || err == would_block) return {n, err};
   return fail(err.code(), err.subject().empty() ? "" : "sendto");
 }
 
-// An interface's index, or an error that names it.
-inline Result<unsigned> find_interface(const Use& use,
-                                       const std::string& name) {
-  if (const unsigned index = sys::if_nametoindex(name)) return index;
+inline Error no_interface(const Use& use, const std::string& name) {
   return use.failure("set", sys::error(ENODEV), ("interface " + name).c_str());
 }
 
@@ -4214,14 +4184,10 @@ inline Error change_group(const PacketConn& packets, bool join, const IP& group,
   const int family = group.unmap().is4() ? AF_INET : AF_INET6;
   if (use->network.family != AF_UNSPEC && use->network.family != family)
     return use.failure("set", no_suitable_address);
-  const std::string& name =
+  const std::string name =
       interface_name.empty() ? group.zone() : interface_name;
-  unsigned index = 0;
-  if (!name.empty()) {
-    const auto [found, err] = find_interface(use, name);
-    if (err) return err;
-    index = found;
-  }
+  const unsigned index = sys::if_nametoindex(name);
+  if (index == 0 && !name.empty()) return no_interface(use, name);
   sys::Address address;
   if (const auto why = to_kernel(Addr("udp", group, 0), family, address))
     return use.failure("set", why);
@@ -4231,17 +4197,16 @@ inline Error change_group(const PacketConn& packets, bool join, const IP& group,
 }
 
 // Sets an option in both its forms on a socket that serves both families.
-template <class V4, class V6>
+template <class V4>
 Error set_multicast(const PacketConn& packets, int v4, const V4& value4, int v6,
-                    const V6& value6) {
+                    int value6) {
   return control(packets, "set", "setsockopt", [&](int fd) {
     const SocketState& s = *Access::state(packets);
-    const bool both = s.network.family == AF_UNSPEC && s.family() == AF_INET6;
     int result = 0;
-    if (both || s.family() == AF_INET)
+    if (s.family() == AF_INET || s.network.family == AF_UNSPEC)
       result = sys::setsockopt(fd, IPPROTO_IP, v4, &value4, sizeof value4);
     if (s.family() != AF_INET)
-      result = sys::setsockopt(fd, IPPROTO_IPV6, v6, &value6, sizeof value6);
+      result = sys::setsockopt(fd, IPPROTO_IPV6, v6, value6);
     return result;
   });
 }
@@ -4266,16 +4231,16 @@ inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
 }
 
 /// Joins a multicast group, on the named interface or on one that the system
-/// chooses. ip(7), ipv6(7), RFC 3678. Errors of this and the next: ENODEV for
-/// an unknown interface, EADDRINUSE when joined already, EADDRNOTAVAIL when
-/// not joined, EINVAL, no_suitable_address for a group of the other family,
-/// ENOPROTOOPT where the system has no such option. Go:
+/// chooses. ip(7), ipv6(7), RFC 3678. Errors: ENODEV for an unknown interface,
+/// EADDRINUSE when joined already, EINVAL, no_suitable_address for a group of
+/// the other family, ENOPROTOOPT where the system has no such option. Go:
 /// `ipv4.PacketConn.JoinGroup`.
 inline Error join_group(const PacketConn& packets, const IP& group,
                         const std::string& interface_name = "") {
   return internal::change_group(packets, true, group, interface_name);
 }
-/// Leaves a multicast group again. Go: `ipv4.PacketConn.LeaveGroup`.
+/// Leaves a multicast group again. Errors as join_group; EADDRNOTAVAIL when it
+/// was not joined. Go: `ipv4.PacketConn.LeaveGroup`.
 inline Error leave_group(const PacketConn& packets, const IP& group,
                          const std::string& interface_name = "") {
   return internal::change_group(packets, false, group, interface_name);
@@ -4291,9 +4256,8 @@ inline Error set_multicast_ttl(const PacketConn& packets, int hops) {
 /// Whether this machine hears its own multicast datagrams (the default).
 /// Go: `ipv4.PacketConn.SetMulticastLoopback`.
 inline Error set_multicast_loopback(const PacketConn& packets, bool on) {
-  const int value = on ? 1 : 0;
-  return internal::set_multicast(packets, IP_MULTICAST_LOOP, value,
-                                 IPV6_MULTICAST_LOOP, value);
+  return internal::set_multicast(packets, IP_MULTICAST_LOOP, int{on},
+                                 IPV6_MULTICAST_LOOP, int{on});
 }
 /// The interface that multicast datagrams leave by. Error: ENODEV.
 /// Go: `ipv4.PacketConn.SetMulticastInterface`.
@@ -4301,13 +4265,11 @@ inline Error set_multicast_interface(const PacketConn& packets,
                                      const std::string& name) {
   const internal::Use use(packets);
   if (!use) return use.failure("set");
-  const auto [found, err] = internal::find_interface(use, name);
-  if (err) return err;
-  const int index = static_cast<int>(found);
   ip_mreqn request{};
-  request.imr_ifindex = index;
+  request.imr_ifindex = static_cast<int>(sys::if_nametoindex(name));
+  if (request.imr_ifindex == 0) return internal::no_interface(use, name);
   return internal::set_multicast(packets, IP_MULTICAST_IF, request,
-                                 IPV6_MULTICAST_IF, index);
+                                 IPV6_MULTICAST_IF, request.imr_ifindex);
 }
 
 // ---------------------------------------------------------------------------
@@ -4389,28 +4351,41 @@ inline Error unix_only(const Use& use, const char* op) {
   return use.failure(op, unexpected_address_type);
 }
 
-// Takes the descriptors out of a message: the first is kept, the others are
-// closed. Returns how many there were.
-inline int take_descriptors(msghdr& message, int& kept) {
-  int count = 0;
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header;
-       header = CMSG_NXTHDR(&message, header)) {
-    if (!sys::carries_descriptors(*header)) continue;
-    const bool wanted = header->cmsg_type == SCM_RIGHTS;
-    const std::size_t size = header->cmsg_len - CMSG_LEN(0);
-    for (std::size_t at = 0; at + sizeof(int) <= size; at += sizeof(int)) {
-      int fd;
-      std::memcpy(&fd, CMSG_DATA(header) + at, sizeof fd);
-      sys::close_on_exec(fd);
-      count += wanted ? 1 : 0;
-      if (wanted && count == 1)
-        kept = fd;
-      else
-        sys::close(fd);
-    }
+// A message of one byte that carries descriptors. Linux sends at most 253 at a
+// time; credentials, a security label and times may stand before them.
+struct Carrier {
+  char byte = 0;
+  iovec piece{&byte, 1};
+  alignas(cmsghdr) char room[8192] = {};
+  msghdr message{};
+
+  explicit Carrier(std::size_t used = sizeof room) {
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = room;
+    message.msg_controllen = used;
   }
-  return count;
-}
+
+  // Takes out the descriptors that came, keeps the first, and returns how many
+  // there were.
+  int take(Descriptor& first) {
+    int count = 0;
+    for (cmsghdr* header = CMSG_FIRSTHDR(&message); header;
+         header = CMSG_NXTHDR(&message, header)) {
+      if (!sys::carries_descriptors(*header)) continue;
+      const std::size_t size = header->cmsg_len - CMSG_LEN(0);
+      for (std::size_t at = 0; at + sizeof(int) <= size; at += sizeof(int)) {
+        int fd;
+        std::memcpy(&fd, CMSG_DATA(header) + at, sizeof fd);
+        sys::close_on_exec(fd);
+        Descriptor one(fd);  // closed right here if it is not kept
+        if (header->cmsg_type == SCM_RIGHTS && count++ == 0)
+          std::swap(first, one);
+      }
+    }
+    return count;
+  }
+};
 
 }  // namespace internal
 
@@ -4419,15 +4394,8 @@ inline int take_descriptors(msghdr& message, int& kept) {
 [[nodiscard]] inline Error send_descriptor(const Conn& conn, int descriptor) {
   const internal::Use use(conn);
   if (const Error err = internal::unix_only(use, "write")) return err;
-  char byte = 0;
-  iovec piece{&byte, 1};
-  alignas(cmsghdr) char room[CMSG_SPACE(sizeof descriptor)] = {};
-  msghdr message{};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  message.msg_control = room;
-  message.msg_controllen = sizeof room;
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  internal::Carrier carrier(CMSG_SPACE(sizeof descriptor));
+  cmsghdr* header = CMSG_FIRSTHDR(&carrier.message);
   header->cmsg_level = SOL_SOCKET;
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof descriptor);
@@ -4435,9 +4403,8 @@ inline int take_descriptors(msghdr& message, int& kept) {
   const auto turn = internal::take_turn(use->writing);
   const auto sent =
       internal::attempt(*use, use->writing, internal::Mode::wait,
-                        [&] { return sys::sendmsg(use->fd, message); });
-  if (sent.why) return use.failure("write", sent.why, "sendmsg");
-  return {};
+                        [&] { return sys::sendmsg(use->fd, carrier.message); });
+  return sent.why ? use.failure("write", sent.why, "sendmsg") : Error();
 }
 
 /// Receives one descriptor, close-on-exec, with the byte that carries it; it
@@ -4448,27 +4415,17 @@ inline int take_descriptors(msghdr& message, int& kept) {
 inline Result<int> receive_descriptor(const Conn& conn) {
   const internal::Use use(conn);
   if (const Error err = internal::unix_only(use, "read")) return {-1, err};
-  char byte = 0;
-  iovec piece{&byte, 1};
-  // Linux sends at most 253 descriptors at a time; credentials, a security
-  // label and times may stand before them.
-  alignas(cmsghdr) char room[8192];
-  msghdr message{};
+  internal::Carrier carrier;
   const auto got = internal::take(use, internal::Mode::wait, [&] {
-    message = msghdr();
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
-    message.msg_control = room;
-    message.msg_controllen = sizeof room;
-    return sys::recvmsg(use->fd, message);
+    return sys::recvmsg(use->fd, carrier.message);
   });
   if (got.why) return {-1, use.failure("read", got.why, "recvmsg")};
-  int descriptor = -1;
-  const int count = internal::take_descriptors(message, descriptor);
+  internal::Descriptor first;
+  const int count = carrier.take(first);
   // More descriptors or more bytes; or one that our table had no room for.
-  if (count > 1 || message.msg_flags & (MSG_CTRUNC | MSG_TRUNC))
-    return {descriptor, use.failure("read", truncated)};
-  if (descriptor >= 0) return descriptor;
+  if (count > 1 || carrier.message.msg_flags & (MSG_CTRUNC | MSG_TRUNC))
+    return {first.release(), use.failure("read", truncated)};
+  if (first) return first.release();
   if (got.n == 0 && use->network.type != SOCK_DGRAM) return {-1, eof};
   return {-1, use.failure("read", no_descriptor)};
 }
@@ -4522,10 +4479,9 @@ Error set_option(const Socket& socket, int level, int name, const T& value) {
 template <class T>
 Result<T> get_option(const Socket& socket, int level, int name) {
   static_assert(std::is_trivially_copyable_v<T>,
-                "get_option returns the value as the kernel knows it: an int "
-                "or a struct.");
+                "get_option returns an int or a struct, as the kernel does.");
   T value{};
-  Error err = internal::control(socket, "get", "getsockopt", [&](int fd) {
+  const Error err = internal::control(socket, "get", "getsockopt", [&](int fd) {
     return sys::getsockopt(fd, level, name, &value, sizeof value);
   });
   return {value, err};
@@ -4534,7 +4490,7 @@ Result<T> get_option(const Socket& socket, int level, int name) {
 /// Sends small writes at once (the default), or lets TCP hold them back while
 /// earlier ones are under way (Nagle). TCP_NODELAY. Go: `SetNoDelay`.
 inline Error set_no_delay(const Conn& conn, bool on) {
-  return set_option(conn, IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0);
+  return set_option(conn, IPPROTO_TCP, TCP_NODELAY, int{on});
 }
 
 /// Probes a silent peer after `idle`, then every `interval`, and gives up
@@ -4599,7 +4555,7 @@ inline int native_handle(const Socket& socket) {
 /// dup(2). Go: `TCPConn.File`.
 inline Result<int> duplicate(const Socket& socket) {
   int copy = -1;
-  Error err = internal::control(
+  const Error err = internal::control(
       socket, "file", "dup", [&](int fd) { return copy = sys::duplicate(fd); });
   return {copy, err};
 }
@@ -4622,13 +4578,14 @@ template <class H>
 Result<H> adopt(int fd) {
   constexpr bool listening = std::is_same_v<H, Listener>;
   constexpr bool datagrams = std::is_same_v<H, PacketConn>;
-  const auto fail = [&](std::error_code why, const char* call) {
+  const auto fail = [](std::error_code why, const char* call) {
     return Error(why, {"file", "", call});
   };
   int type = 0, listens = 0;
-  if (sys::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, sizeof type) < 0 ||
-      sys::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, sizeof listens) <
-          0)
+  const auto ask = [&](int name, int& value) {
+    return sys::getsockopt(fd, SOL_SOCKET, name, &value, sizeof value);
+  };
+  if (ask(SO_TYPE, type) < 0 || ask(SO_ACCEPTCONN, listens) < 0)
     return fail(sys::last_error(), "getsockopt");
   sys::Address local, remote;
   if (sys::getsockname(fd, local) < 0)
@@ -4674,27 +4631,17 @@ inline Result<PacketConn> packet_conn_from(int descriptor) {
 // One thread, many sockets: it asks who is ready, and makes calls that do not
 // wait.
 
-/// What to wait for, or watch a socket for, and what has come: a sum of these.
+/// What to wait for, or watch a socket for, and what has come: a sum of these,
+/// which have poll(2)'s numbers.
 enum Interest : unsigned {
   /// There is something to read or accept, or an end, or an error to read.
-  readable = 1,
+  readable = POLLIN,
   /// There is room to write, or an error.
-  writable = 2,
+  writable = POLLOUT,
   /// The connection is over in both directions; reading tells why. (That the
   /// peer has ended its half alone is `readable`.)
-  hung_up = 4,
+  hung_up = POLLHUP,
 };
-
-namespace internal {
-
-// A hang-up comes unasked, but no event at all would mean "stop watching".
-inline unsigned poll_events(unsigned interest) {
-  return (interest & readable ? POLLIN : 0u) |
-         (interest & writable ? POLLOUT : 0u) |
-         (interest & hung_up ? POLLHUP : 0u);
-}
-
-}  // namespace internal
 
 /// Waits until a call of your own on the descriptor is worth making:
 /// `readable`, `writable` or both, for which of them comes first. For libraries
@@ -4706,21 +4653,21 @@ inline Error wait(const Conn& conn, unsigned interest) {
   const internal::Use use(conn);
   if (!use) return use.failure("wait");
   const bool in = interest & readable, out = interest & writable;
-  if (interest > (readable | writable) || (!in && !out))
+  if (interest == 0 || interest & ~(readable | writable))
     return use.failure("wait", sys::error(EINVAL));
   std::unique_lock<std::mutex> turns[2];
   if (in) turns[0] = internal::take_turn(use->reading);
   if (out) turns[1] = internal::take_turn(use->writing);
-  const auto events = static_cast<short>(internal::poll_events(interest));
+  internal::Direction& first = in ? use->reading : use->writing;
+  internal::Direction& last = out ? use->writing : use->reading;
   for (;;) {
     if (use->is_closed()) return use.failure("wait");
-    if ((in && use->reading.due().passed()) ||
-        (out && use->writing.due().passed()))
+    if (first.due().passed() || last.due().passed())
       return use.failure("wait", timed_out);
-    if (out && use->writing.ended) return {};
-    const internal::Outcome waited = internal::wait(
-        *use, in ? use->reading : use->writing, events, internal::Time::max(),
-        in && out ? &use->writing : nullptr);
+    if (last.ended) return {};
+    const internal::Outcome waited =
+        internal::wait(*use, first, static_cast<short>(interest),
+                       internal::Time::max(), &last);
     if (waited.why) return use.failure("wait", waited.why, "poll");
     if (waited.n) return {};
   }
@@ -4739,130 +4686,159 @@ struct Watched {
   Socket socket{};
   unsigned interest = 0;
   std::uint64_t key = 0;
-  std::uint64_t id = 0;      // of this watching: no other has it again
-  bool write_ended = false;  // close_write was here: it counts as writable
+  std::uint64_t id = 0;  // of this watching: no other has it again
 };
+
+// What is ready, in the words of Interest. An error is there for whatever was
+// asked for; it is not the end.
+inline unsigned readiness(unsigned interest, short polled) {
+  const auto events = static_cast<unsigned>(polled);
+  unsigned ready = events & (readable | writable | hung_up);
+  if (events & POLLHUP) ready |= readable;
+  const unsigned asked = interest & (readable | writable);
+  if (events & (POLLERR | POLLNVAL)) ready |= asked ? asked : readable;
+  return ready;
+}
 
 // What is watched, and by what means.
 struct PollerState {
   static constexpr std::uint64_t bell_id = UINT64_MAX;
 
-  std::mutex mutex;
+  std::mutex mutex;  // guards all of this
   std::uint32_t process = sys::forks;
   bool open = false;
-  int epoll = -1;
+  Descriptor epoll{};
   sys::Bell bell{};
+  bool rung = false;
+  bool woken = false;              // wait shall return
   std::vector<Watched> watched{};  // by descriptor
   std::uint32_t watchings = 0;     // how many there were, for ids
-  std::size_t write_ended = 0;     // how many of them
-  bool woken = false;
-  bool signalled = false;  // the bell was rung
-  bool polling = false;    // poll(2) is under way: it keeps files open
-  std::condition_variable polled;
+  std::vector<sys::Ready> told{};  // what else is ready
 
   PollerState() = default;
   PollerState(const PollerState&) = delete;
   PollerState& operator=(const PollerState&) = delete;
-  ~PollerState() { release(); }
-
-  void release() {
-    if (epoll >= 0) sys::close(epoll);
-    sys::discard(bell);
-    epoll = -1;
-    bell = {};
-    open = false;
-  }
+  ~PollerState() { sys::discard(bell); }
 
   // Makes what it needs; the name of the call that failed, or null. In a forked
   // child it begins anew: the epoll is the parent's, and so is what it watches.
   const char* need() {
     if (open && process == sys::forks) return nullptr;
-    release();
     process = sys::forks;
+    open = rung = woken = false;
     watched.clear();
-    write_ended = 0;
-    woken = signalled = polling = false;
-    epoll = sys::epoll_create();
-    if (sys::has_epoll && epoll < 0) return "epoll_create";
+    told.clear();
+    epoll = Descriptor(sys::epoll_create());
+    if (sys::has_epoll && !epoll) return "epoll_create";
+    sys::discard(bell);
     bell = sys::make_bell();
     if (!bell) return "eventfd";
-    if (sys::epoll_watch(epoll, bell.heard, POLLIN, bell_id, false) < 0)
+    if (sys::epoll_watch(epoll.get(), bell.heard, POLLIN, bell_id, false) < 0)
       return "epoll_ctl";
     open = true;
     return nullptr;
   }
 
   // Makes the wait under way look again.
-  void signal() {
-    if (!std::exchange(signalled, true)) sys::ring(bell);
+  void ring() {
+    if (!std::exchange(rung, true)) sys::ring(bell);
   }
 
+  // What is watched of a socket, or under an id; or null.
+  Watched* find(const SocketState& s) {
+    const auto fd = static_cast<std::size_t>(s.fd);
+    const bool ours = process == sys::forks && fd < watched.size() &&
+                      Access::state(watched[fd].socket) == &s;
+    return ours ? &watched[fd] : nullptr;
+  }
   Watched* find(std::uint64_t id) {
     const std::size_t fd = id & 0xffffffff;
     return fd < watched.size() && watched[fd].id == id ? &watched[fd] : nullptr;
   }
+
+  // What is watched of a socket changes to `wanted`, and `wanted` becomes what
+  // it was: the caller drops that when it no longer holds the mutex, since the
+  // last handle of a socket may go with it.
+  int change(const SocketState& s, Watched& wanted) {
+    const bool known = find(s);
+    if (!known && wanted.interest == 0) return 0;
+    const auto fd = static_cast<std::size_t>(s.fd);
+    if (watched.size() <= fd) watched.resize(fd + 1);
+    wanted.id = static_cast<std::uint64_t>(++watchings) << 32 | fd;
+    if (sys::epoll_watch(epoll.get(), s.fd, wanted.interest, wanted.id, known) <
+        0)
+      return -1;
+    std::swap(watched[fd], wanted);
+    if (s.writing.ended) end(watched[fd]);
+    if (!sys::has_epoll) ring();  // a poll(2) under way does not know of it
+    return 0;
+  }
+
+  // After close_write nobody need wait for room, and Linux does not tell those
+  // who wait for it in a unix socket.
+  void end(const Watched& now) {
+    if (!(now.interest & writable)) return;
+    told.push_back({now.id, POLLOUT});
+    ring();
+  }
+
+  // The events of what is ready and still watched.
+  std::vector<Event> collect(std::vector<sys::Ready> ready) {
+    ready.insert(ready.end(), told.begin(), told.end());
+    told.clear();
+    std::vector<Event> events;
+    for (const sys::Ready& each : ready) {
+      if (each.id == bell_id && std::exchange(rung, false))
+        sys::take_ring(bell);
+      // Another watching of the same number is another socket.
+      const Watched* now = find(each.id);
+      if (now && each.events && !Access::state(now->socket)->is_closed())
+        events.push_back(
+            {now->socket, readiness(now->interest, each.events), now->key});
+    }
+    return events;
+  }
 };
 
-// What is watched of a socket changes to `wanted`, and `wanted` becomes what it
-// was: the caller drops that when it no longer holds the mutex, since the last
-// handle of a socket may go with it.
-inline int change(PollerState& state, const SocketState& s, Watched& wanted) {
-  const auto fd = static_cast<std::size_t>(s.fd);
-  if (state.watched.size() <= fd) state.watched.resize(fd + 1);
-  Watched& now = state.watched[fd];
-  const bool known = Access::state(now.socket) == &s;
-  if (!known && wanted.interest == 0) return 0;
-  wanted.id = static_cast<std::uint64_t>(++state.watchings) << 32 | fd;
-  wanted.write_ended = s.writing.ended && wanted.interest & writable;
-  if (sys::epoll_watch(state.epoll, s.fd, poll_events(wanted.interest),
-                       wanted.id, known) < 0)
-    return -1;
-  state.write_ended += wanted.write_ended ? 1 : 0;
-  state.write_ended -= now.write_ended ? 1 : 0;
-  std::swap(now, wanted);
-  // A poll(2) under way does not know of it yet.
-  if (!sys::has_epoll || now.write_ended) state.signal();
-  return 0;
+// Waits with epoll, or with poll where that is all there is. poll keeps files
+// open, so it counts as a call inside each of its sockets: close waits for it.
+inline std::error_code wait_for_many(PollerState& state, int time,
+                                     std::vector<sys::Ready>& ready) {
+  std::vector<Socket> sockets;
+  std::vector<std::unique_ptr<Use>> inside;
+  std::vector<pollfd> fds;
+  const auto add = [&](int fd, unsigned events, std::uint64_t id) {
+    fds.push_back({fd, static_cast<short>(events), 0});
+    ready.push_back({id, 0});
+  };
+  if (!sys::has_epoll) {
+    const std::lock_guard<std::mutex> lock(state.mutex);
+    add(state.bell.heard, POLLIN, PollerState::bell_id);
+    for (const Watched& each : state.watched) {
+      sockets.push_back(each.socket);
+      inside.push_back(std::make_unique<Use>(each.socket));
+      if (const Use& use = *inside.back()) add(use->fd, each.interest, each.id);
+    }
+  }
+  const int n = sys::has_epoll ? sys::epoll_wait(state.epoll.get(), ready, time)
+                               : sys::poll(fds.data(), fds.size(), time);
+  const std::error_code why = n < 0 ? sys::last_error() : std::error_code();
+  for (std::size_t i = 0; i < fds.size(); ++i) ready[i].events = fds[i].revents;
+  return why;
 }
 
-// Before the descriptor of a closed socket is released: a duplicate of it
-// would keep epoll telling, and a poll(2) under way keeps the file open.
+// Before the descriptor of a closed socket is released: a duplicate of it would
+// keep epoll telling.
 inline void forget(PollerState& state, const SocketState& s) {
   Watched nothing;
-  std::unique_lock<std::mutex> lock(state.mutex);
-  if (state.process != sys::forks || !state.open) return;
-  change(state, s, nothing);
-  if (!sys::has_epoll) state.polled.wait(lock, [&] { return !state.polling; });
+  const std::lock_guard<std::mutex> lock(state.mutex);
+  state.change(s, nothing);
 }
 
-// After close_write: those who wait for room need wait no more.
+// After close_write.
 inline void tell_ended(PollerState& state, const SocketState& s) {
   const std::lock_guard<std::mutex> lock(state.mutex);
-  const auto fd = static_cast<std::size_t>(s.fd);
-  if (state.process != sys::forks || fd >= state.watched.size()) return;
-  Watched& watched = state.watched[fd];
-  if (Access::state(watched.socket) != &s || watched.write_ended ||
-      !(watched.interest & writable))
-    return;
-  watched.write_ended = true;
-  ++state.write_ended;
-  state.signal();
-}
-
-// Remembers at the socket who watches it. False when it is closed already, and
-// its closer may have asked for the pollers before.
-inline bool remember(SocketState& s,
-                     const std::shared_ptr<PollerState>& poller) {
-  const std::lock_guard<std::mutex> lock(s.guard);
-  auto place = s.pollers.begin();  // ours, or that of one that has gone
-  while (place != s.pollers.end() && !place->expired() &&
-         place->lock() != poller)
-    ++place;
-  if (place == s.pollers.end())
-    s.pollers.push_back(poller);
-  else
-    *place = poller;
-  return !s.is_closed();
+  if (const Watched* now = state.find(s)) state.end(*now);
 }
 
 inline void tell_pollers(const Pollers& pollers, const SocketState& s) {
@@ -4871,79 +4847,15 @@ inline void tell_pollers(const Pollers& pollers, const SocketState& s) {
       s.is_closed() ? forget(*poller, s) : tell_ended(*poller, s);
 }
 
-// What poll said of a watched socket in the words of Interest. An error is
-// there for whatever was waited for; it is not the end.
-inline unsigned readiness(const Watched& watched, short events) {
-  unsigned ready = 0;
-  if (events & POLLIN) ready |= readable;
-  if (events & POLLOUT) ready |= writable;
-  if (events & POLLHUP) ready |= readable | hung_up;
-  if (events & POLLERR) {
-    const unsigned asked = watched.interest & (readable | writable);
-    ready |= asked ? asked : readable;
-  }
-  return ready;
-}
-
-// Waits with epoll, or with poll where that is all there is.
-inline int wait_for_many(PollerState& state, std::vector<sys::Ready>& ready,
-                         int time) {
-  ready.clear();
-  if (sys::has_epoll) return sys::epoll_wait(state.epoll, ready, time);
-  std::vector<pollfd> fds;
-  {
-    const std::lock_guard<std::mutex> lock(state.mutex);
-    fds.push_back({state.bell.heard, POLLIN, 0});
-    ready.push_back({PollerState::bell_id, 0});
-    for (const Watched& each : state.watched) {
-      const Use use(each.socket);
-      if (!use) continue;
-      const auto events = static_cast<short>(poll_events(each.interest));
-      fds.push_back({use->fd, events, 0});
-      ready.push_back({each.id, 0});
-    }
-    state.polling = true;
-  }
-  const int n = sys::poll(fds.data(), fds.size(), time);
-  const int error = errno;
-  const std::lock_guard<std::mutex> lock(state.mutex);
-  state.polling = false;
-  state.polled.notify_all();
-  for (std::size_t i = 0; i < fds.size(); ++i) ready[i].events = fds[i].revents;
-  errno = error;
-  return n;
-}
-
-// The events of what is ready and still watched; the mutex is held.
-inline std::vector<Event> collect(PollerState& state,
-                                  const std::vector<sys::Ready>& ready) {
-  std::vector<Event> events;
-  for (const sys::Ready& each : ready) {
-    if (each.events == 0) continue;
-    if (each.id == PollerState::bell_id) {
-      sys::take_ring(state.bell);
-      state.signalled = false;
-      continue;
-    }
-    // Another watching of the same number is another socket.
-    const Watched* watched = state.find(each.id);
-    if (!watched || Access::state(watched->socket)->is_closed()) continue;
-    unsigned ready_for = readiness(*watched, each.events);
-    if (watched->write_ended) ready_for |= writable;
-    events.push_back({watched->socket, ready_for, watched->key});
-  }
-  return events;
-}
-
-// Those whose write side has ended, of which the kernel says nothing.
-inline void add_write_ended(PollerState& state, std::vector<Event>& events) {
-  if (state.write_ended == 0) return;
-  for (const Watched& each : state.watched) {
-    bool told = !each.write_ended;
-    for (const Event& event : events)
-      told = told || event.socket == each.socket;
-    if (!told) events.push_back({each.socket, writable, each.key});
-  }
+// Notes at a socket who watches it, and drops those that have gone.
+inline void remember(SocketState& s,
+                     const std::shared_ptr<PollerState>& poller) {
+  std::vector<std::weak_ptr<PollerState>> pollers{poller};
+  const std::lock_guard<std::mutex> lock(s.guard);
+  for (const auto& each : s.pollers)
+    if (const auto other = each.lock(); other && other != poller)
+      pollers.push_back(each);
+  s.pollers.swap(pollers);
 }
 
 }  // namespace internal
@@ -4969,19 +4881,19 @@ class Poller {
   Error watch(const Socket& socket, unsigned interest, std::uint64_t key = 0) {
     const internal::Use use(socket);
     if (!use) return use.failure("watch");
-    if (interest > (readable | writable | hung_up))
+    if (interest & ~(readable | writable | hung_up))
       return use.failure("watch", sys::error(EINVAL));
+    internal::remember(*use, state_);
     internal::Watched wanted{interest ? socket : Socket(), interest, key};
-    {
-      const std::lock_guard<std::mutex> lock(state_->mutex);
-      if (const char* failed = state_->need())
-        return use.failure("watch", sys::last_error(), failed);
-      if (internal::change(*state_, *use, wanted) < 0)
-        return use.failure("watch", sys::last_error(), "epoll_ctl");
-    }
-    if (internal::remember(*use, state_)) return {};
-    internal::forget(*state_, *use);
-    return use.failure("watch");
+    const std::lock_guard<std::mutex> lock(state_->mutex);
+    // Whoever closes marks first and asks for pollers then. So either we see
+    // the mark here, or they see us, and have us forget.
+    if (use->is_closed()) return use.failure("watch");
+    if (const char* failed = state_->need())
+      return use.failure("watch", sys::last_error(), failed);
+    if (state_->change(*use, wanted) < 0)
+      return use.failure("watch", sys::last_error(), "epoll_ctl");
+    return {};
   }
 
   /// Stops watching a socket. Any thread may call it. Errors as watch.
@@ -4989,8 +4901,9 @@ class Poller {
 
   /// Waits until something that is watched is ready, and returns at least one
   /// event; `timed_out` at the deadline; no event and no error after `wake`. As
-  /// long as a socket is ready, it is told again. An event is a hint: another
-  /// thread may have been faster. One thread at a time.
+  /// long as a socket is ready, it is told again; but only once that it is
+  /// `writable` because of close_write. An event is a hint: another thread may
+  /// have been faster. One thread at a time.
   ///
   /// It does not look at the sockets' own deadlines: use the next of them as
   /// `deadline` here. Nor does it return when another thread closes what is
@@ -4999,22 +4912,19 @@ class Poller {
     const auto fail = [](std::error_code why, const char* call) {
       return Error(why, {"wait", "", call});
     };
-    std::vector<sys::Ready> ready;
     for (;;) {
-      int time = internal::poll_time(deadline.when());
-      {
-        const std::lock_guard<std::mutex> lock(state_->mutex);
-        if (const char* failed = state_->need())
-          return fail(sys::last_error(), failed);
-        if (state_->write_ended > 0) time = 0;
-      }
-      if (internal::wait_for_many(*state_, ready, time) < 0 && errno != EINTR)
-        return fail(sys::last_error(), "epoll_wait");
-      const std::lock_guard<std::mutex> lock(state_->mutex);
-      std::vector<Event> events = internal::collect(*state_, ready);
-      internal::add_write_ended(*state_, events);
+      std::unique_lock<std::mutex> lock(state_->mutex);
+      if (const char* failed = state_->need())
+        return fail(sys::last_error(), failed);
+      lock.unlock();
+      std::vector<sys::Ready> ready;
+      const int time = internal::poll_time(deadline.when());
+      const auto why = internal::wait_for_many(*state_, time, ready);
+      if (why && why.value() != EINTR) return fail(why, "epoll_wait");
+      lock.lock();
+      std::vector<Event> events = state_->collect(std::move(ready));
       const bool woken = std::exchange(state_->woken, false);
-      if (!events.empty() || woken) return events;
+      if (woken || !events.empty()) return events;
       if (deadline.passed()) return fail(timed_out, "");
     }
   }
@@ -5026,7 +4936,7 @@ class Poller {
     if (const char* failed = state_->need())
       return Error(sys::last_error(), {"wake", "", failed});
     state_->woken = true;
-    state_->signal();
+    state_->ring();
     return {};
   }
 
