@@ -3913,8 +3913,7 @@ class Prefix : public internal::Value<Prefix> {
   }
   /// Is this address, of the same family, in the block?
   bool contains(const IP& ip) const {
-    return ip && ip.size() == ip_.size() &&
-           Prefix(ip, bits_).masked() == masked();
+    return ip && Prefix(ip, bits_).masked() == masked();
   }
   /// The block as text, "192.168.0.0/16"; "" for no block.
   std::string string() const {
@@ -3993,11 +3992,10 @@ inline Result<std::string> lookup_cname(std::string_view host,
 
 /// A network interface of this machine. Go: `net.Interface`.
 struct Interface {
-  unsigned index = 0;  ///< counts from 1
-  std::string name{};  ///< "lo", "eth0"
-  unsigned flags = 0;  ///< IFF_UP, IFF_LOOPBACK ... of netdevice(7)
-  std::vector<Prefix>
-      addrs{};  ///< each with the length of its network's prefix
+  unsigned index = 0;           ///< counts from 1
+  std::string name{};           ///< "lo", "eth0"
+  unsigned flags = 0;           ///< IFF_UP, IFF_LOOPBACK ... of netdevice(7)
+  std::vector<Prefix> addrs{};  ///< each with the length of its prefix
 };
 
 namespace internal {
@@ -4076,7 +4074,7 @@ class Reader {
   const Conn& conn() const { return conn_; }
   /// What was read ahead and not used yet.
   std::string_view buffered() const {
-    return std::string_view(ahead_).substr(used_);
+    return std::string_view(ahead_).substr(std::min(used_, ahead_.size()));
   }
 
   /// Reads up to and including `end`, at most `limit` bytes. At the end of the
@@ -4107,6 +4105,7 @@ class Reader {
 
   /// Reads what was read ahead, or else from the connection. As read(conn).
   Result<std::size_t> read(Buffer buffer) {
+    if (!source_) return closed;  // it was moved from
     if (buffered().empty()) return source_(buffer);
     const std::size_t n = buffered().copy(buffer.data(), buffer.size());
     step_over(n);
@@ -4152,9 +4151,10 @@ class Reader {
   }
 
   Error read_ahead(std::size_t most) {
+    if (!source_) return closed;  // this Reader was moved from
     const std::size_t size = ahead_.size();
     ahead_.resize(size + most);
-    const auto [n, err] = source_(Buffer(&ahead_[size], most));
+    const auto [n, err] = source_({&ahead_[size], most});
     ahead_.resize(size + n);
     return err;
   }
@@ -4185,20 +4185,19 @@ inline Result<std::string> read_all(const Conn& conn, std::size_t limit) {
 /// `io.CopyN`.
 inline Result<std::uint64_t> copy(const Conn& to, Reader& from,
                                   std::uint64_t most = UINT64_MAX) {
-  // 256 KiB at a time are as fast as splice(2) and sendfile(2), and the same on
-  // every system. The buffer grows with what comes: most streams carry little.
-  std::vector<char> buffer(8 * 1024);
+  // Large pieces are as fast as splice(2) and sendfile(2), and the same on
+  // every system. The room costs no memory before something is read into it.
+  constexpr std::uint64_t size = 256 * 1024;
+  const std::unique_ptr<char[]> buffer(new char[size]);
   std::uint64_t total = 0;
   while (total < most) {
-    const auto room = std::min<std::uint64_t>(buffer.size(), most - total);
-    const auto [n, err] =
-        from.read({buffer.data(), static_cast<std::size_t>(room)});
+    const auto room = static_cast<std::size_t>(std::min(size, most - total));
+    const auto [n, err] = from.read({buffer.get(), room});
     const auto [written, write_err] =
-        n ? write(to, buffer.data(), n) : Result<std::size_t>();
+        n ? write(to, buffer.get(), n) : Result<std::size_t>();
     total += written;
     if (write_err) return {total, write_err};
     if (err) return {total, err == eof ? Error() : err};
-    if (n == buffer.size() && n < 256 * 1024) buffer.resize(2 * n);
   }
   return total;
 }
@@ -4718,14 +4717,13 @@ enum Interest : unsigned {
 inline Error wait(const Conn& conn, unsigned interest) {
   const internal::Use use(conn);
   if (!use) return use.failure("wait");
-  const bool in = interest & readable, out = interest & writable;
   if (interest == 0 || interest & ~(readable | writable))
     return use.failure("wait", {EINVAL, std::system_category()});
-  std::unique_lock<std::mutex> turns[2];
-  if (in) turns[0] = internal::take_turn(use->reading);
-  if (out) turns[1] = internal::take_turn(use->writing);
-  internal::Direction& first = in ? use->reading : use->writing;
-  internal::Direction& last = out ? use->writing : use->reading;
+  auto& first = interest & readable ? use->reading : use->writing;
+  auto& last = interest & writable ? use->writing : use->reading;
+  const auto turn = internal::take_turn(first);
+  std::unique_lock<std::mutex> second;
+  if (&first != &last) second = internal::take_turn(last);
   for (;;) {
     if (use->is_closed()) return use.failure("wait");
     if (first.due().passed() || last.due().passed())
@@ -4755,21 +4753,18 @@ struct Watched {
   std::uint64_t id = 0;  // of this watching: no other has it again
 };
 
-// What is ready, in the words of Interest. An error is there for whatever was
-// asked for; it is not the end.
+// What is ready, in the words of Interest. A hang-up and an error can be read;
+// but an error is not the end.
 inline unsigned readiness(unsigned interest, short polled) {
   const auto events = static_cast<unsigned>(polled);
   unsigned ready = events & (readable | writable | hung_up);
-  if (events & POLLHUP) ready |= readable;
-  const unsigned asked = interest & (readable | writable);
-  if (events & (POLLERR | POLLNVAL)) ready |= asked ? asked : readable;
+  if (events & POLLERR) ready |= interest & (readable | writable);
+  if (events & POLLHUP || !ready) ready |= readable;
   return ready;
 }
 
 // What is watched, and by what means.
 struct PollerState {
-  static constexpr std::uint64_t bell_id = UINT64_MAX;
-
   std::mutex mutex;  // guards all of this
   std::uint32_t process = sys::forks;
   bool open = false;
@@ -4779,30 +4774,25 @@ struct PollerState {
   bool woken = false;              // wait shall return
   std::vector<Watched> watched{};  // by descriptor
   std::uint32_t watchings = 0;     // how many there were, for ids
-  std::vector<sys::Ready> told{};  // what else is ready
+  std::vector<sys::Ready> told{};  // what is ready and the kernel does not say
 
-  PollerState() = default;
-  PollerState(const PollerState&) = delete;
-  PollerState& operator=(const PollerState&) = delete;
   ~PollerState() { sys::discard(bell); }
 
-  // Makes what it needs; the name of the call that failed, or null. In a forked
-  // child it begins anew: the epoll is the parent's, and so is what it watches.
-  const char* need() {
-    if (open && process == sys::forks) return nullptr;
+  // Makes what it needs. In a forked child it begins anew: the epoll is the
+  // parent's, and so is what it watches.
+  int need() {
+    if (open && process == sys::forks) return 0;
     process = sys::forks;
-    open = rung = woken = false;
+    rung = woken = false;
     watched.clear();
     told.clear();
-    epoll.reset(sys::epoll_create());
-    if (sys::has_epoll && !epoll) return "epoll_create";
     sys::discard(bell);
     bell = sys::make_bell();
-    if (!bell) return "eventfd";
-    if (sys::epoll_watch(epoll.get(), bell.heard, POLLIN, bell_id, false) < 0)
-      return "epoll_ctl";
-    open = true;
-    return nullptr;
+    if (bell) epoll.reset(sys::epoll_create());
+    open = bell && (epoll || !sys::has_epoll) &&
+           sys::epoll_watch(epoll.get(), bell.heard, POLLIN, UINT64_MAX,
+                            false) == 0;
+    return open ? 0 : -1;
   }
 
   // Makes the wait under way look again.
@@ -4830,81 +4820,76 @@ struct PollerState {
     if (!known && wanted.interest == 0) return 0;
     const auto fd = static_cast<std::size_t>(s.fd);
     if (watched.size() <= fd) watched.resize(fd + 1);
-    wanted.id = static_cast<std::uint64_t>(++watchings) << 32 | fd;
-    if (sys::epoll_watch(epoll.get(), s.fd, wanted.interest, wanted.id, known) <
-        0)
+    const std::uint64_t id = static_cast<std::uint64_t>(++watchings) << 32 | fd;
+    if (sys::epoll_watch(epoll.get(), s.fd, wanted.interest, id, known) < 0)
       return -1;
     std::swap(watched[fd], wanted);
-    if (s.writing.ended) end(watched[fd]);
-    if (!sys::has_epoll) ring();  // a poll(2) under way does not know of it
+    watched[fd].id = id;
+    // Linux does not tell those who wait for room in a unix socket that
+    // close_write has ended that.
+    const bool ended = s.writing.ended && watched[fd].interest & writable;
+    if (ended) told.push_back({id, POLLOUT});
+    // Nor does a poll(2) that is under way know of any change.
+    if (ended || !sys::has_epoll) ring();
     return 0;
-  }
-
-  // After close_write nobody need wait for room, and Linux does not tell those
-  // who wait for it in a unix socket.
-  void end(const Watched& now) {
-    if (!(now.interest & writable)) return;
-    told.push_back({now.id, POLLOUT});
-    ring();
   }
 
   // The events of what is ready and still watched.
   std::vector<Event> collect(std::vector<sys::Ready> ready) {
+    if (std::exchange(rung, false)) sys::take_ring(bell);
     ready.insert(ready.end(), told.begin(), told.end());
     told.clear();
     std::vector<Event> events;
-    for (const sys::Ready& each : ready) {
-      if (each.id == bell_id && std::exchange(rung, false))
-        sys::take_ring(bell);
+    for (const sys::Ready& each : ready)
       // Another watching of the same number is another socket.
-      const Watched* now = find(each.id);
-      if (now && each.events && !Access::state(now->socket)->is_closed())
+      if (const Watched* now = find(each.id); now && each.events)
         events.push_back(
             {now->socket, readiness(now->interest, each.events), now->key});
-    }
     return events;
   }
 };
 
 // Waits with epoll, or with poll where that is all there is. poll keeps files
 // open, so it counts as a call inside each of its sockets: close waits for it.
-inline std::error_code wait_for_many(PollerState& state, int time,
-                                     std::vector<sys::Ready>& ready) {
+inline std::error_code look(PollerState& state, int time,
+                            std::vector<sys::Ready>& ready) {
+  std::unique_lock<std::mutex> lock(state.mutex);
+  if (state.need() < 0) return sys::last_error();
   std::vector<Socket> sockets;
   std::vector<std::unique_ptr<Use>> inside;
-  std::vector<pollfd> fds;
-  const auto add = [&](int fd, unsigned events, std::uint64_t id) {
-    fds.push_back({fd, static_cast<short>(events), 0});
-    ready.push_back({id, 0});
-  };
+  std::vector<pollfd> fds{{state.bell.heard, POLLIN, 0}};
   if (!sys::has_epoll) {
-    const std::lock_guard<std::mutex> lock(state.mutex);
-    add(state.bell.heard, POLLIN, PollerState::bell_id);
+    ready.push_back({UINT64_MAX, 0});
     for (const Watched& each : state.watched) {
       sockets.push_back(each.socket);
       inside.push_back(std::make_unique<Use>(each.socket));
-      if (const Use& use = *inside.back()) add(use->fd, each.interest, each.id);
+      const Use& use = *inside.back();
+      if (!use) continue;
+      fds.push_back({use->fd, static_cast<short>(each.interest), 0});
+      ready.push_back({each.id, 0});
     }
   }
+  lock.unlock();
   const int n = sys::has_epoll ? sys::epoll_wait(state.epoll.get(), ready, time)
                                : sys::poll(fds.data(), fds.size(), time);
   const std::error_code why = n < 0 ? sys::last_error() : std::error_code();
-  for (std::size_t i = 0; i < fds.size(); ++i) ready[i].events = fds[i].revents;
-  return why;
+  for (std::size_t i = 0; !sys::has_epoll && i < fds.size(); ++i)
+    ready[i].events = fds[i].revents;
+  return why.value() == EINTR ? std::error_code() : why;
 }
 
-// Before the descriptor of a closed socket is released: a duplicate of it would
+// After close or close_write: what is watched of the socket is told anew, or
+// nothing any more before the descriptor is released - a duplicate of it would
 // keep epoll telling.
 inline void forget(PollerState& state, const SocketState& s) {
-  Watched nothing;
+  Watched anew;
   const std::lock_guard<std::mutex> lock(state.mutex);
-  state.change(s, nothing);
+  const Watched* now = state.find(s);
+  if (now && !s.is_closed()) anew = *now;
+  state.change(s, anew);
 }
-
-// After close_write.
 inline void tell_ended(PollerState& state, const SocketState& s) {
-  const std::lock_guard<std::mutex> lock(state.mutex);
-  if (const Watched* now = state.find(s)) state.end(*now);
+  forget(state, s);
 }
 
 // Notes at a socket who watches it, and drops those that have gone.
@@ -4949,10 +4934,8 @@ class Poller {
     // Whoever closes marks first and asks for pollers then. So either we see
     // the mark here, or they see us, and have us forget.
     if (use->is_closed()) return use.failure("watch");
-    if (const char* failed = state_->need())
-      return use.failure("watch", sys::last_error(), failed);
-    if (state_->change(*use, wanted) < 0)
-      return use.failure("watch", sys::last_error(), "epoll_ctl");
+    if (state_->need() < 0 || state_->change(*use, wanted) < 0)
+      return use.failure("watch", sys::last_error(), "epoll");
     return {};
   }
 
@@ -4969,23 +4952,16 @@ class Poller {
   /// `deadline` here. Nor does it return when another thread closes what is
   /// watched, which simply is watched no more: have that thread call `wake`.
   Result<std::vector<Event>> wait(Deadline deadline = no_deadline) {
-    const auto fail = [](std::error_code why, const char* call) {
-      return Error(why, {"wait", "", call});
-    };
     for (;;) {
-      std::unique_lock<std::mutex> lock(state_->mutex);
-      if (const char* failed = state_->need())
-        return fail(sys::last_error(), failed);
-      lock.unlock();
       std::vector<sys::Ready> ready;
       const int time = internal::poll_time(deadline.when());
-      const auto why = internal::wait_for_many(*state_, time, ready);
-      if (why && why.value() != EINTR) return fail(why, "epoll_wait");
-      lock.lock();
+      if (const auto why = internal::look(*state_, time, ready))
+        return Error(why, {"wait", "", "epoll"});
+      const std::lock_guard<std::mutex> lock(state_->mutex);
       std::vector<Event> events = state_->collect(std::move(ready));
       const bool woken = std::exchange(state_->woken, false);
       if (woken || !events.empty()) return events;
-      if (deadline.passed()) return fail(timed_out, "");
+      if (deadline.passed()) return Error(timed_out, {"wait", ""});
     }
   }
 
@@ -4993,8 +4969,8 @@ class Poller {
   /// call it. Errors: EMFILE and kin, if it is the first use.
   Error wake() {
     const std::lock_guard<std::mutex> lock(state_->mutex);
-    if (const char* failed = state_->need())
-      return Error(sys::last_error(), {"wake", "", failed});
+    if (state_->need() < 0)
+      return Error(sys::last_error(), {"wake", "", "epoll"});
     state_->woken = true;
     state_->ring();
     return {};
