@@ -529,6 +529,7 @@ inline constexpr ErrnoText errno_texts[] = {
     {EAGAIN, "resource temporarily unavailable"},
     {ENOMEM, "cannot allocate memory"},
     {EACCES, "permission denied"},
+    {EFAULT, "bad address"},
     {EEXIST, "file exists"},
     {ENODEV, "no such device"},
     {ENOTDIR, "not a directory"},
@@ -554,14 +555,19 @@ inline constexpr ErrnoText errno_texts[] = {
     {EADDRNOTAVAIL, "cannot assign requested address"},
     {ENETDOWN, "network is down"},
     {ENETUNREACH, "network is unreachable"},
+    {ENETRESET, "network dropped connection on reset"},
     {ECONNABORTED, "software caused connection abort"},
     {ECONNRESET, "connection reset by peer"},
     {ENOBUFS, "no buffer space available"},
     {EISCONN, "transport endpoint is already connected"},
     {ENOTCONN, "transport endpoint is not connected"},
+    {ESHUTDOWN, "cannot send after transport endpoint shutdown"},
     {ETIMEDOUT, "connection timed out"},
     {ECONNREFUSED, "connection refused"},
+    {EHOSTDOWN, "host is down"},
     {EHOSTUNREACH, "no route to host"},
+    {EALREADY, "operation already in progress"},
+    {EINPROGRESS, "operation now in progress"},
 };
 
 // The cause in words that fit the middle of a sentence.
