@@ -5221,6 +5221,23 @@ struct std::hash<netlite::Addr> {
     return std::hash<std::string>()(addr.string());
   }
 };
+/// Handles of the same socket have equal hashes, whatever their kind.
+template <>
+struct std::hash<netlite::Socket> {
+  /// The hash of the place where the socket is kept.
+  std::size_t operator()(const netlite::Socket& socket) const {
+    return std::hash<const void*>()(netlite::internal::Access::state(socket));
+  }
+};
+/// The same.
+template <>
+struct std::hash<netlite::Conn> : std::hash<netlite::Socket> {};
+/// The same.
+template <>
+struct std::hash<netlite::Listener> : std::hash<netlite::Socket> {};
+/// The same.
+template <>
+struct std::hash<netlite::PacketConn> : std::hash<netlite::Socket> {};
 
 #undef NETLITE_NAMESPACE
 #undef NETLITE_VARIANT
