@@ -4663,11 +4663,12 @@ inline Error set_no_delay(const Conn& conn, bool on) {
 
 /// Probes a silent peer after `idle`, then every `interval`, and gives up
 /// after `count` probes (0: the system's number, 9 on Linux); durations are
-/// rounded up to seconds, and one of 0 or less turns the probes off.
+/// rounded up to seconds. 0 or less, and `forever`: no probes.
 /// tcp(7). Go: `SetKeepAliveConfig`.
 inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
                             std::chrono::nanoseconds interval, int count = 0) {
-  if (idle.count() <= 0 || interval.count() <= 0)
+  const auto shortest = std::min(idle, interval);
+  if (shortest.count() <= 0 || std::max(idle, interval) == forever)
     return set_option(conn, SOL_SOCKET, SO_KEEPALIVE, 0);
   return internal::control(conn, "set", "setsockopt", [&](int fd) {
     return sys::set_keep_alive(fd, internal::whole_seconds(idle),
