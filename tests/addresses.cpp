@@ -10,7 +10,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <limits>
+#include <map>
 #include <sstream>
+#include <unordered_map>
 
 #include "support.hpp"
 
@@ -158,6 +160,76 @@ TEST_CASE("an address prints as its network writes it") {
   std::ostringstream out;
   out << net::Addr("tcp6", ip("::1"), 80);
   CHECK(out.str() == "[::1]:80");
+}
+
+TEST_CASE("addresses are values: equal, ordered, printed") {
+  const auto prefix = [](const char* text) {
+    return net::must(net::parse_prefix(text));
+  };
+  // Each less than the next, and equal to itself alone.
+  const auto check = [](const auto& values) {
+    for (std::size_t i = 0; i < values.size(); ++i)
+      for (std::size_t j = 0; j < values.size(); ++j) {
+        CAPTURE(i);
+        CAPTURE(j);
+        CHECK((values[i] == values[j]) == (i == j));
+        CHECK((values[i] != values[j]) == (i != j));
+        CHECK((values[i] < values[j]) == (i < j));
+      }
+    for (const auto& value : values) {
+      std::ostringstream out;
+      out << value;
+      CHECK(out.str() == value.string());
+    }
+  };
+  check(std::vector<net::IP>{{},
+                             ip("1.2.3.4"),
+                             ip("1.2.3.200"),
+                             ip("2.0.0.0"),
+                             ip("::1"),
+                             ip("::ffff:1.2.3.4"),
+                             ip("fe80::1"),
+                             ip("fe80::1%eth0"),
+                             ip("fe80::1%lo")});
+  check(std::vector<net::Prefix>{{},
+                                 prefix("10.0.0.0/8"),
+                                 prefix("10.0.0.0/9"),
+                                 prefix("10.0.0.1/8"),
+                                 prefix("::/0")});
+  check(std::vector<net::Addr>{{},
+                               {"tcp", net::IP(), 80},
+                               {"tcp", ip("1.2.3.4"), 80},
+                               {"tcp", ip("1.2.3.4"), 443},
+                               {"tcp", ip("::1"), 80},
+                               {"udp", ip("1.2.3.4"), 80},
+                               {"unix", ""},
+                               {"unix", "@a"},
+                               {"unix", "a"},
+                               {"unixgram", ""}});
+}
+
+TEST_CASE("addresses are the keys of maps, sorted or hashed") {
+  const auto check = [](const auto& one, const auto& same, const auto& other) {
+    using T = std::decay_t<decltype(one)>;
+    CHECK(std::hash<T>()(one) == std::hash<T>()(same));
+    std::map<T, int> sorted{{one, 1}, {other, 2}};
+    std::unordered_map<T, int> hashed{{one, 1}, {other, 2}};
+    CHECK(sorted.size() == 2);
+    CHECK(hashed.size() == 2);
+    CHECK(sorted.at(same) == 1);
+    CHECK(hashed.at(same) == 1);
+    CHECK(hashed.at(other) == 2);
+    CHECK(hashed.count(T()) == 0);
+  };
+  check(ip("2001:db8::1"), ip("2001:db8:0::1"), ip("2001:db8::2"));
+  check(net::Prefix(ip("10.0.0.1"), 8),
+        net::must(net::parse_prefix("10.0.0.1/8")),
+        net::Prefix(ip("10.0.0.2"), 8));
+  check(net::Addr("tcp", ip("::1"), 80),
+        net::must(net::resolve("tcp", "[::1]:80")),
+        net::Addr("udp", ip("::1"), 80));
+  check(net::Addr("unix", "/tmp/s"), net::must(net::resolve("unix", "/tmp/s")),
+        net::Addr("unixgram", "/tmp/s"));
 }
 
 TEST_CASE("an address names its network without the family") {
