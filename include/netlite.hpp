@@ -2724,7 +2724,7 @@ inline std::error_code ip_to_kernel(const Addr& addr, int family,
   if (!ip.zone().empty()) out.v6.sin6_scope_id = sys::if_nametoindex(ip.zone());
   // An unknown zone must not become any zone.
   if (!ip.zone().empty() && out.v6.sin6_scope_id == 0 &&
-      (ip.is_link_local_unicast() || ip.is_link_local_multicast()))
+      (ip.is_link_local_unicast() || ip.is_multicast()))
     return {EINVAL, std::system_category()};
   out.set_size(sizeof out.v6);
   return {};
