@@ -94,7 +94,7 @@ TEST_CASE("zeros in front of a group mean nothing, except in IPv4") {
   CHECK(ip("00001::").string() == "1::");
   CHECK(ip("0:00000:0000000000::0001").string() == "::1");
   CHECK(ip("::ffff:0000000001") == ip("::ffff:1"));
-  for (const char* octal :
+  for (const std::string octal :
        {"01.2.3.4", "1.2.3.04", "::ffff:01.2.3.4", "::1.2.3.00"}) {
     CAPTURE(octal);
     CHECK(net::parse_ip(octal).error == net::invalid_ip);
@@ -414,11 +414,11 @@ TEST_CASE("a link-local address without a known zone is EINVAL" IN_WORLD) {
 TEST_CASE("nothing is sent to a zone that is not there, to no group either") {
   const auto [packets, err] = net::listen_packet("udp6", "[::1]:0");
   if (err) return;  // no IPv6 here
-  for (const char* group :
+  for (const std::string group :
        {"fe80::1%no-such-if", "ff01::1%no-such-if", "ff02::1%no-such-if",
         "ff05::1%no-such-if", "ff08::1%no-such-if", "ff0e::1%no-such-if"}) {
     CAPTURE(group);
-    const net::Addr to("udp", ip(group), 9);
+    const net::Addr to("udp", ip(group.c_str()), 9);
     CHECK(net::write_to(packets, "x", to).error == std::errc::invalid_argument);
     CHECK(net::try_write_to(packets, "x", to).error ==
           std::errc::invalid_argument);
@@ -436,14 +436,9 @@ TEST_CASE("an empty zone is an error in an address, and none in a host") {
   CHECK(net::must(net::lookup_host("fe80::1%", past)) == Names{"fe80::1"});
   CHECK(net::must(net::lookup_host("::1%", past)) == Names{"::1"});
   CHECK(net::must(net::resolve("tcp", "[::1%]:80")).string() == "[::1]:80");
-  for (const char* host : {"1.2.3.4%", "%", "host%", "::1%%%"}) {
-    CAPTURE(host);
-    const auto [hosts, err] = net::lookup_host(host, past);
-    if (*host == ':')
-      CHECK(hosts == Names{host});  // a zone that is called "%%"
-    else
-      CHECK(err == net::no_such_host);
-  }
+  CHECK(net::must(net::lookup_host("::1%%", past)) == Names{"::1%%"});
+  for (const char* host : {"1.2.3.4%", "%", "host%"})
+    CHECK(net::lookup_host(host, past).error == net::no_such_host);
 }
 
 TEST_CASE("::1 is on every link: its zone is dropped" IN_WORLD) {
