@@ -2186,7 +2186,8 @@ TEST_CASE("an empty host is this machine: IPv4 for tcp, IPv6 for tcp6" *
   CHECK_FALSE(net::dial("tcp", "0.0.0.0" + port4).error);
   if (!has_ipv6()) return;
   CHECK_FALSE(net::dial("tcp", "[::]" + port4).error);  // falls back
-  const auto six = net::must(net::listen("tcp6", "[::1]:0"));
+  const support::OneFamily tcp6("tcp6", "[::1]:0");
+  const net::Listener& six = tcp6.listener;
   const auto port6 = ":" + std::to_string(net::addr(six).port());
   CHECK(net::dial("tcp", port6).error == std::errc::connection_refused);
   CHECK(net::remote_addr(net::must(net::dial("tcp6", port6))) ==
