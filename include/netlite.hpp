@@ -4137,8 +4137,8 @@ class Reader {
     if (end != sought_) looked_ = 0;
     sought_ = end;
     for (;;) {
-      const std::size_t at = buffered().find(end, looked_);
-      if (at < limit) return take(at + 1);
+      const std::size_t at = buffered().substr(0, limit).find(end, looked_);
+      if (at != std::string_view::npos) return take(at + 1);
       if (buffered().size() >= limit)
         return internal::failure("read", internal::Access::state(conn_),
                                  limit_exceeded);
