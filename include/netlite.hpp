@@ -4096,7 +4096,7 @@ inline Result<std::vector<Interface>> interfaces() {
 // Finding lines and frames in a stream, reading it to its end, copying it.
 
 /// A source of bytes: reads into the buffer and returns how many, as `read`
-/// does, `eof` at the end.
+/// does, `eof` at the end, and again each time.
 using Source = internal::Callback<Result<std::size_t>, Buffer>;
 
 /// A Reader reads ahead from a connection, or from any other source of bytes,
@@ -4162,7 +4162,7 @@ class Reader {
 
   /// Reads what was read ahead, or else from the connection. As read(conn).
   Result<std::size_t> read(Buffer buffer) {
-    if (buffered().empty()) return source_(buffer);
+    if (buffered().empty()) return ask(buffer);
     const std::size_t n = buffered().copy(buffer.data(), buffer.size());
     step_over(n);
     return n;
@@ -4213,11 +4213,18 @@ class Reader {
       ahead_.shrink_to_fit();
   }
 
+  // The end may come with the last bytes. They go first.
+  Result<std::size_t> ask(Buffer buffer) {
+    auto got = source_(buffer);
+    if (got.value > 0 && got.error == eof) got.error = Error();
+    return got;
+  }
+
   Error read_ahead() {
     constexpr std::size_t step = 4096;
     const std::size_t size = ahead_.size();
     ahead_.resize(size + step);
-    const auto [n, err] = source_(Buffer(&ahead_[size], step));
+    const auto [n, err] = ask(Buffer(&ahead_[size], step));
     ahead_.resize(size + n);
     return err;
   }
