@@ -2799,7 +2799,11 @@ inline constexpr ErrnoText errno_texts[] = {
     {EISCONN, "transport endpoint is already connected"},
     {ENOTCONN, "transport endpoint is not connected"},
     {ETIMEDOUT, "connection timed out"}, {ECONNREFUSED, "connection refused"},
-    {EHOSTUNREACH, "no route to host"}};
+    {EHOSTUNREACH, "no route to host"}, {EFAULT, "bad address"},
+    {ENETRESET, "network dropped connection on reset"},
+    {ESHUTDOWN, "cannot send after transport endpoint shutdown"},
+    {EHOSTDOWN, "host is down"}, {EALREADY, "operation already in progress"},
+    {EINPROGRESS, "operation now in progress"}};
 // clang-format on
 
 inline std::string text_of(Errc condition) {
@@ -3066,7 +3070,7 @@ inline std::error_code ip_to_kernel(const Addr& addr, int family,
   if (!ip.zone().empty()) out.v6.sin6_scope_id = sys::if_nametoindex(ip.zone());
   // An unknown zone must not become any zone.
   if (!ip.zone().empty() && out.v6.sin6_scope_id == 0 &&
-      (ip.is_link_local_unicast() || ip.is_link_local_multicast()))
+      (ip.is_link_local_unicast() || ip.is_multicast()))
     return sys::error(EINVAL);
   out.set_size(sizeof out.v6);
   return {};
@@ -3878,7 +3882,7 @@ inline Result<Conn> dial_all(const Network& network, const DialOptions& options,
 // Finding lines and frames in a stream, reading it to its end, copying it.
 
 /// A source of bytes: reads into the buffer and returns how many, as `read`
-/// does, `eof` at the end.
+/// does, `eof` at the end, and again each time.
 using Source = internal::Callback<Result<std::size_t>, Buffer>;
 
 /// A Reader reads ahead from a connection, or from any other source of bytes,
@@ -3894,14 +3898,11 @@ class Reader {
         }) {}
   /// Reads from a function: `[&](net::Buffer room) { return tls.read(room); }`.
   explicit Reader(Source source) : source_(std::move(source)) {}
-  /// Takes over what was read ahead; there is no copying of that. The other one
-  /// has nothing to read from then.
-  Reader(Reader&& other) : Reader(Conn()) { swap(other); }
+  /// Takes over what was read ahead, which cannot be copied. The other one has
+  /// nothing to read from then: `closed`.
+  Reader(Reader&&) = default;
   /// The same.
-  Reader& operator=(Reader other) {
-    swap(other);
-    return *this;
-  }
+  Reader& operator=(Reader&&) = default;
 
   /// The connection, if it reads from one.
   const Conn& conn() const { return conn_; }
@@ -3917,8 +3918,8 @@ class Reader {
   Result<std::string> read_until(char end, std::size_t limit = 65536) {
     if (std::exchange(sought_, end) != end) looked_ = 0;
     for (;;) {
-      const std::size_t at = buffered().find(end, looked_);
-      if (at < limit) return take(at + 1);
+      const std::size_t at = buffered().substr(0, limit).find(end, looked_);
+      if (at != std::string_view::npos) return take(at + 1);
       if (buffered().size() >= limit) return over_limit();
       looked_ = buffered().size();
       const Error err = read_ahead(4096);
@@ -3938,8 +3939,7 @@ class Reader {
 
   /// Reads what was read ahead, or else from the connection. As read(conn).
   Result<std::size_t> read(Buffer buffer) {
-    if (!source_) return closed;  // it was moved from
-    if (buffered().empty()) return source_(buffer);
+    if (buffered().empty()) return ask(buffer);
     const std::size_t n = buffered().copy(buffer.data(), buffer.size());
     step_over(n);
     return n;
@@ -3981,11 +3981,18 @@ class Reader {
       ahead_.shrink_to_fit();
   }
 
-  Error read_ahead(std::size_t most) {
+  // The end may come with the last bytes. They go first.
+  Result<std::size_t> ask(Buffer buffer) {
     if (!source_) return closed;  // this Reader was moved from
+    auto got = source_(buffer);
+    if (got.value > 0 && got.error == eof) got.error = Error();
+    return got;
+  }
+
+  Error read_ahead(std::size_t most) {
     const std::size_t size = ahead_.size();
     ahead_.resize(size + most);
-    const auto [n, err] = source_({&ahead_[size], most});
+    const auto [n, err] = ask({&ahead_[size], most});
     ahead_.resize(size + n);
     return err;
   }
@@ -3993,15 +4000,6 @@ class Reader {
   Error over_limit() const {
     return internal::failure("read", internal::Access::state(conn_),
                              limit_exceeded);
-  }
-
-  void swap(Reader& other) {
-    const auto all = [](Reader& of) {
-      return std::tie(of.conn_, of.source_, of.ahead_, of.used_, of.looked_,
-                      of.sought_);
-    };
-    auto mine = all(*this), theirs = all(other);
-    mine.swap(theirs);
   }
 
   Conn conn_{};
@@ -4484,10 +4482,12 @@ inline Error set_no_delay(const Conn& conn, bool on) {
 
 /// Probes a silent peer after `idle`, then every `interval`, and gives up after
 /// `count` probes (0: as many as the system likes). Durations are rounded up to
-/// seconds; one of 0 or less: no probes. tcp(7). Go: `SetKeepAliveConfig`.
+/// seconds; 0 or less, and `forever`: no probes. tcp(7). Go:
+/// `SetKeepAliveConfig`.
 inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
                             std::chrono::nanoseconds interval, int count = 0) {
-  if (idle.count() <= 0 || interval.count() <= 0)
+  const auto shortest = std::min(idle, interval);
+  if (shortest.count() <= 0 || std::max(idle, interval) == forever)
     return set_option(conn, SOL_SOCKET, SO_KEEPALIVE, 0);
   return internal::control(conn, "set", "setsockopt", [&](int fd) {
     return sys::set_keep_alive(fd, internal::whole_seconds(idle),
