@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What several test files need: tables, temporary directories, clocks.
 #ifndef NETLITE_TESTS_SUPPORT_HPP
 #define NETLITE_TESTS_SUPPORT_HPP
@@ -22,8 +23,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "descriptors.hpp"
 #include "netlite.hpp"
-#include "wakeups.hpp"
 
 namespace net = netlite;
 using namespace std::chrono_literals;
@@ -303,14 +304,6 @@ int in_child(F f) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-// How many descriptors this process has open, without those that the header
-// keeps for the next call that blocks.
-inline std::size_t descriptors() {
-  std::size_t open = 0;
-  for (int fd = 0; fd < 4096; ++fd) open += ::fcntl(fd, F_GETFD) != -1;
-  return open - wakeup_descriptors();
-}
-
 // Another program, on the other end of a connection that is its standard input
 // and output.
 class Program {
@@ -355,7 +348,7 @@ class Program {
     net::must(net::write(ends_.conn(), text));
   }
   // The next line that it prints; what is left when it has ended.
-  std::string line() { return net::read_line(ends_).value; }
+  std::string line() { return ends_.read_line().value; }
 
  private:
   pid_t pid_ = -1;
