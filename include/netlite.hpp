@@ -4107,10 +4107,14 @@ class Reader {
         }) {}
   /// Reads from a function: `[&](net::Buffer room) { return tls.read(room); }`.
   explicit Reader(Source source) : source_(std::move(source)) {}
-  /// Takes over what was read ahead; there is no copying of that.
-  Reader(Reader&&) = default;
+  /// Takes over what was read ahead; there is no copying of that. The other one
+  /// has nothing to read from then.
+  Reader(Reader&& other) : Reader(Conn()) { swap(other); }
   /// The same.
-  Reader& operator=(Reader&&) = default;
+  Reader& operator=(Reader other) {
+    swap(other);
+    return *this;
+  }
 
   /// The connection, if it reads from one.
   const Conn& conn() const { return conn_; }
@@ -4212,6 +4216,15 @@ class Reader {
     return err;
   }
 
+  void swap(Reader& other) {
+    std::swap(conn_, other.conn_);
+    std::swap(source_, other.source_);
+    ahead_.swap(other.ahead_);
+    std::swap(used_, other.used_);
+    std::swap(looked_, other.looked_);
+    std::swap(sought_, other.sought_);
+  }
+
   static constexpr std::size_t most_kept = 65536;
   Conn conn_{};
   Source source_;
@@ -4234,9 +4247,10 @@ namespace internal {
 // loop of 256 KiB is as fast as splice(2) and sendfile(2), and the same on
 // every system; a connection that carries little does not need so much, so the
 // buffer grows with what comes.
+constexpr std::size_t largest_copied = 256 * 1024;
 template <class Read>
-Result<std::uint64_t> pump(const Conn& to, std::uint64_t most, Read read) {
-  constexpr std::size_t first = 8 * 1024, largest = 256 * 1024;
+Result<std::uint64_t> pump(const Conn& to, std::uint64_t most, Read read,
+                           std::size_t first = 8 * 1024) {
   std::vector<char> buffer(first);
   std::uint64_t total = 0;
   while (total < most) {
@@ -4249,7 +4263,7 @@ Result<std::uint64_t> pump(const Conn& to, std::uint64_t most, Read read) {
     if (write_err) return {total, write_err};
     if (err == eof) break;
     if (err) return {total, err};
-    if (n == buffer.size() && n < largest) buffer.resize(2 * n);
+    if (n == buffer.size() && n < largest_copied) buffer.resize(2 * n);
   }
   return total;
 }
@@ -4261,8 +4275,11 @@ Result<std::uint64_t> pump(const Conn& to, std::uint64_t most, Read read) {
 /// written. Errors as read and write. Go: `io.Copy`, `io.CopyN`.
 inline Result<std::uint64_t> copy(const Conn& to, const Conn& from,
                                   std::uint64_t most = UINT64_MAX) {
-  return internal::pump(to, most,
-                        [&](Buffer buffer) { return read(from, buffer); });
+  const auto receive = [&](Buffer buffer) { return read(from, buffer); };
+  const internal::SocketState* s = internal::Access::state(from);
+  if (!s || s->is_stream()) return internal::pump(to, most, receive);
+  // A message cannot be read in two pieces: it must fit from the beginning.
+  return internal::pump(to, most, receive, internal::largest_copied);
 }
 /// The same from a Reader, with what was read ahead in front.
 inline Result<std::uint64_t> copy(const Conn& to, Reader& from,
