@@ -1216,8 +1216,8 @@ inline int change_group(int fd, bool join, const Address& group,
   request.gr_interface = interface_index;
   std::memcpy(&request.gr_group, &group.storage, sizeof group.storage);
   const int level = group.family() == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
-  return setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
-                    &request, sizeof request);
+  return sys::setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
+                         &request, sizeof request);
 #else
   return static_cast<void>(fd), static_cast<void>(join),
          static_cast<void>(group), static_cast<void>(interface_index),
