@@ -206,7 +206,10 @@ class SameNames(Same):
         for name in ("localhost", "only6.test", "both.test", "alias2.test",
                      "[fe80::1%lo]", "[fe80::1]", ""):
             for network in "tcp", "tcp4", "tcp6":
-                peer.tell(f"dial c {network} {name}:1")
+                # Who asks glibc for IPv4 is told 127.0.0.1 for a ::1 in the
+                # hosts file. Go asks for both families, and then picks.
+                if (name, network) != ("only6.test", "tcp4"):
+                    peer.tell(f"dial c {network} {name}:1")
         peer.tell("dial c tcp four.test:1")
         peer.tell("dial c tcp six.test:1")
 
