@@ -529,6 +529,7 @@ inline constexpr ErrnoText errno_texts[] = {
     {EAGAIN, "resource temporarily unavailable"},
     {ENOMEM, "cannot allocate memory"},
     {EACCES, "permission denied"},
+    {EFAULT, "bad address"},
     {EEXIST, "file exists"},
     {ENODEV, "no such device"},
     {ENOTDIR, "not a directory"},
@@ -554,14 +555,19 @@ inline constexpr ErrnoText errno_texts[] = {
     {EADDRNOTAVAIL, "cannot assign requested address"},
     {ENETDOWN, "network is down"},
     {ENETUNREACH, "network is unreachable"},
+    {ENETRESET, "network dropped connection on reset"},
     {ECONNABORTED, "software caused connection abort"},
     {ECONNRESET, "connection reset by peer"},
     {ENOBUFS, "no buffer space available"},
     {EISCONN, "transport endpoint is already connected"},
     {ENOTCONN, "transport endpoint is not connected"},
+    {ESHUTDOWN, "cannot send after transport endpoint shutdown"},
     {ETIMEDOUT, "connection timed out"},
     {ECONNREFUSED, "connection refused"},
+    {EHOSTDOWN, "host is down"},
     {EHOSTUNREACH, "no route to host"},
+    {EALREADY, "operation already in progress"},
+    {EINPROGRESS, "operation now in progress"},
 };
 
 // The cause in words that fit the middle of a sentence.
@@ -2718,7 +2724,7 @@ inline std::error_code ip_to_kernel(const Addr& addr, int family,
   if (!ip.zone().empty()) out.v6.sin6_scope_id = sys::if_nametoindex(ip.zone());
   // An unknown zone must not become any zone.
   if (!ip.zone().empty() && out.v6.sin6_scope_id == 0 &&
-      (ip.is_link_local_unicast() || ip.is_link_local_multicast()))
+      (ip.is_link_local_unicast() || ip.is_multicast()))
     return {EINVAL, std::system_category()};
   out.set_size(sizeof out.v6);
   return {};
@@ -4090,7 +4096,7 @@ inline Result<std::vector<Interface>> interfaces() {
 // Finding lines and frames in a stream, reading it to its end, copying it.
 
 /// A source of bytes: reads into the buffer and returns how many, as `read`
-/// does, `eof` at the end.
+/// does, `eof` at the end, and again each time.
 using Source = internal::Callback<Result<std::size_t>, Buffer>;
 
 /// A Reader reads ahead from a connection, or from any other source of bytes,
@@ -4131,8 +4137,8 @@ class Reader {
     if (end != sought_) looked_ = 0;
     sought_ = end;
     for (;;) {
-      const std::size_t at = buffered().find(end, looked_);
-      if (at < limit) return take(at + 1);
+      const std::size_t at = buffered().substr(0, limit).find(end, looked_);
+      if (at != std::string_view::npos) return take(at + 1);
       if (buffered().size() >= limit)
         return internal::failure("read", internal::Access::state(conn_),
                                  limit_exceeded);
@@ -4156,7 +4162,7 @@ class Reader {
 
   /// Reads what was read ahead, or else from the connection. As read(conn).
   Result<std::size_t> read(Buffer buffer) {
-    if (buffered().empty()) return source_(buffer);
+    if (buffered().empty()) return ask(buffer);
     const std::size_t n = buffered().copy(buffer.data(), buffer.size());
     step_over(n);
     return n;
@@ -4207,11 +4213,18 @@ class Reader {
       ahead_.shrink_to_fit();
   }
 
+  // The end may come with the last bytes. They go first.
+  Result<std::size_t> ask(Buffer buffer) {
+    auto got = source_(buffer);
+    if (got.value > 0 && got.error == eof) got.error = Error();
+    return got;
+  }
+
   Error read_ahead() {
     constexpr std::size_t step = 4096;
     const std::size_t size = ahead_.size();
     ahead_.resize(size + step);
-    const auto [n, err] = source_(Buffer(&ahead_[size], step));
+    const auto [n, err] = ask(Buffer(&ahead_[size], step));
     ahead_.resize(size + n);
     return err;
   }
@@ -4657,11 +4670,12 @@ inline Error set_no_delay(const Conn& conn, bool on) {
 
 /// Probes a silent peer after `idle`, then every `interval`, and gives up
 /// after `count` probes (0: the system's number, 9 on Linux); durations are
-/// rounded up to seconds, and one of 0 or less turns the probes off.
+/// rounded up to seconds. 0 or less, and `forever`: no probes.
 /// tcp(7). Go: `SetKeepAliveConfig`.
 inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
                             std::chrono::nanoseconds interval, int count = 0) {
-  if (idle.count() <= 0 || interval.count() <= 0)
+  const auto shortest = std::min(idle, interval);
+  if (shortest.count() <= 0 || std::max(idle, interval) == forever)
     return set_option(conn, SOL_SOCKET, SO_KEEPALIVE, 0);
   return internal::control(conn, "set", "setsockopt", [&](int fd) {
     return sys::set_keep_alive(fd, internal::whole_seconds(idle),
@@ -5215,6 +5229,23 @@ struct std::hash<netlite::Addr> {
     return std::hash<std::string>()(addr.string());
   }
 };
+/// Handles of the same socket have equal hashes, whatever their kind.
+template <>
+struct std::hash<netlite::Socket> {
+  /// The hash of the place where the socket is kept.
+  std::size_t operator()(const netlite::Socket& socket) const {
+    return std::hash<const void*>()(netlite::internal::Access::state(socket));
+  }
+};
+/// The same.
+template <>
+struct std::hash<netlite::Conn> : std::hash<netlite::Socket> {};
+/// The same.
+template <>
+struct std::hash<netlite::Listener> : std::hash<netlite::Socket> {};
+/// The same.
+template <>
+struct std::hash<netlite::PacketConn> : std::hash<netlite::Socket> {};
 
 #undef NETLITE_NAMESPACE
 #undef NETLITE_VARIANT
