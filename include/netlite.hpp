@@ -3673,16 +3673,16 @@ class Group {
   template <class F>
   Error begin(F task) {
     state_->begin();
-    const auto start = [&]() -> Error {  // moving the task may throw
-      const int error = internal::start(
+    int error = 0;
+    const auto start = [&] {  // moving the task may throw
+      error = internal::start(
           std::move(task),
           [state = state_](const Error& err) { state->end(err); });
-      if (error == 0) return {};
-      return {{error, std::system_category()}, {"go", "", "pthread_create"}};
     };
     const Error err = internal::run(start);
-    if (err) state_->end({});
-    return err;
+    if (err || error) state_->end({});
+    if (!error) return err;
+    return {{error, std::system_category()}, {"go", "", "pthread_create"}};
   }
 
   std::shared_ptr<internal::GroupState> state_;
