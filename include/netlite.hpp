@@ -2527,16 +2527,16 @@ class Group {
   template <class F>
   Error begin(F task) {
     state_->begin();
-    const auto start = [&]() -> Error {  // moving the task may throw
-      const int error = internal::start(
+    int error = 0;
+    const auto start = [&] {  // moving the task may throw
+      error = internal::start(
           std::move(task),
           [state = state_](const Error& err) { state->end(err); });
-      if (error == 0) return {};
-      return {sys::error(error), {"go", "", "pthread_create"}};
     };
     const Error err = internal::run(start);
-    if (err) state_->end({});
-    return err;
+    if (err || error) state_->end({});
+    if (!error) return err;
+    return {sys::error(error), {"go", "", "pthread_create"}};
   }
 
   std::shared_ptr<internal::GroupState> state_;
@@ -2943,8 +2943,8 @@ inline int change_group([[maybe_unused]] int fd, [[maybe_unused]] bool join,
   request.gr_interface = interface_index;
   std::memcpy(&request.gr_group, &group.storage, sizeof group.storage);
   const int level = group.family() == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
-  return setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
-                    &request, sizeof request);
+  return sys::setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
+                         &request, sizeof request);
 #else
   return refuse(ENOPROTOOPT);
 #endif
