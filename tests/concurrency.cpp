@@ -114,7 +114,7 @@ class Server {
   ~Server() { net::close(listener); }
 
   net::Conn dial() const {
-    const net::Addr& at = net::addr(listener);
+    const net::Addr at = net::addr(listener);
     net::Conn conn = net::must(net::dial(at.network(), at.string()));
     net::set_deadline(conn, support::generous);
     return conn;
@@ -206,8 +206,8 @@ net::Conn dial_and_fill(const Server& server, FullTable& table) {
 TEST_CASE_FIXTURE(TimeLimit, "go runs a task in a thread of its own") {
   net::Group group;
   std::thread::id there;
-  CHECK_FALSE(net::go(group, [&] { there = std::this_thread::get_id(); }));
-  CHECK_FALSE(net::wait(group));
+  CHECK_FALSE(group.go([&] { there = std::this_thread::get_id(); }));
+  CHECK_FALSE(group.wait());
   CHECK(there != std::thread::id());
   CHECK(there != std::this_thread::get_id());
 }
@@ -216,11 +216,11 @@ TEST_CASE_FIXTURE(TimeLimit, "tasks run at the same time") {
   net::Group group;
   Crowd crowd;
   for (int i = 0; i < 50; ++i)
-    CHECK_FALSE(net::go(group, [&] {
+    CHECK_FALSE(group.go([&] {
       crowd.enter();
       wait_until([&] { return crowd.most() == 50; });
     }));
-  CHECK_FALSE(net::wait(group));
+  CHECK_FALSE(group.wait());
   CHECK(crowd.most() == 50);
 }
 
@@ -229,26 +229,24 @@ TEST_CASE_FIXTURE(TimeLimit, "go copies its arguments, or moves them") {
   Gate gate;
   std::string text = "as it was";
   std::string seen_copy, seen_moved, seen_ref;
-  net::go(
-      group,
+  net::must(group.go(
       [&](const std::string& copy, const char* literal) {
         gate.pass();
         seen_copy = copy + literal;
       },
-      text, "!");
-  net::go(
-      group, [&](std::unique_ptr<std::string> moved) { seen_moved = *moved; },
-      std::make_unique<std::string>("moved"));
-  net::go(
-      group,
+      text, "!"));
+  net::must(
+      group.go([&](std::unique_ptr<std::string> moved) { seen_moved = *moved; },
+               std::make_unique<std::string>("moved")));
+  net::must(group.go(
       [&, moved = std::make_unique<int>(7)](std::string& same) {
         gate.pass();
         seen_ref = same + std::to_string(*moved);
       },
-      std::ref(text));
+      std::ref(text)));
   text = "changed";
   gate.open();
-  CHECK_FALSE(net::wait(group));
+  CHECK_FALSE(group.wait());
   CHECK(seen_copy == "as it was!");
   CHECK(seen_moved == "moved");
   CHECK(seen_ref == "changed7");
@@ -264,10 +262,10 @@ TEST_CASE_FIXTURE(TimeLimit,
   called = 0;
   Counter counter;
   net::Group group;
-  net::go(group, &Counter::add, &counter, 5);
-  net::go(
-      group, +[](int n) { called += n; }, 3);
-  net::must(net::wait(group));
+  net::must(group.go(&Counter::add, &counter, 5));
+  net::must(group.go(
+      +[](int n) { called += n; }, 3));
+  net::must(group.wait());
   CHECK(counter.count == 5);
   CHECK(called == 3);
 }
@@ -282,39 +280,38 @@ TEST_CASE_FIXTURE(TimeLimit, "a limit makes go wait") {
     std::this_thread::yield();
     crowd.leave();
   };
-  for (int i = 0; i < 3; ++i) net::must(net::go(group, task));
+  for (int i = 0; i < 3; ++i) net::must(group.go(task));
   wait_until([&] { return crowd.inside() == 3; });
-  Blocked fourth([&] { return net::go(group, task); });
+  Blocked fourth([&] { return group.go(task); });
   CHECK_FALSE(fourth.done());
   gate.open();
   CHECK_FALSE(fourth.get());
-  for (int i = 0; i < 200; ++i) net::must(net::go(group, task));
-  net::must(net::wait(group));
+  for (int i = 0; i < 200; ++i) net::must(group.go(task));
+  net::must(group.wait());
   CHECK(crowd.most() == 3);
   CHECK(crowd.inside() == 0);
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "wait returns the first error, and only once") {
   net::Group group(1);  // one after the other
-  net::go(group, [] { return net::Error(); });
-  net::go(group, [] { return net::limit_exceeded; });
-  net::go(group, [] { return std::make_error_code(std::errc::io_error); });
-  CHECK(net::wait(group) == net::limit_exceeded);
-  CHECK_FALSE(net::wait(group));
-  net::go(group, [] { return std::make_error_code(std::errc::io_error); });
-  CHECK(net::wait(group) == std::errc::io_error);
+  net::must(group.go([] { return net::Error(); }));
+  net::must(group.go([] { return net::limit_exceeded; }));
+  net::must(group.go([] { return std::make_error_code(std::errc::io_error); }));
+  CHECK(group.wait() == net::limit_exceeded);
+  CHECK_FALSE(group.wait());
+  net::must(group.go([] { return std::make_error_code(std::errc::io_error); }));
+  CHECK(group.wait() == std::errc::io_error);
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "a Result that a task returns tells its error") {
   net::Group group;
-  const net::Conn none;
-  net::go(group, [&] { return net::write(none, "x"); });
-  CHECK(net::wait(group) == net::closed);
+  net::must(group.go([] { return net::write(net::Conn(), "x"); }));
+  CHECK(group.wait() == net::closed);
   char room[1];
-  net::go(group, [&] { return net::read_from(none, room); });
-  CHECK(net::wait(group) == net::closed);
-  net::go(group, [] { return net::parse_ip("::1"); });
-  CHECK_FALSE(net::wait(group));
+  net::must(group.go([&] { return net::read_from(net::PacketConn(), room); }));
+  CHECK(group.wait() == net::closed);
+  net::must(group.go([] { return net::parse_ip("::1"); }));
+  CHECK_FALSE(group.wait());
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "a task may return a reference, of any type") {
@@ -324,9 +321,9 @@ TEST_CASE_FIXTURE(TimeLimit, "a task may return a reference, of any type") {
   };
   Counter counter;
   net::Group group;
-  net::go(group, &Counter::count, &counter);
-  net::go(group, [&]() -> Counter& { return counter.count(); });
-  CHECK_FALSE(net::wait(group));
+  net::must(group.go(&Counter::count, &counter));
+  net::must(group.go([&]() -> Counter& { return counter.count(); }));
+  CHECK_FALSE(group.wait());
   CHECK(counter.counted == 2);
 }
 
@@ -343,8 +340,8 @@ TEST_CASE_FIXTURE(TimeLimit, "a report may return what it likes") {
 TEST_CASE_FIXTURE(TimeLimit,
                   "an error keeps its story on the way out of a task") {
   net::Group group;
-  net::go(group, [] { return net::dial("tcp", "no port").error; });
-  const net::Error err = net::wait(group);
+  net::must(group.go([] { return net::dial("tcp", "no port").error; }));
+  const net::Error err = group.wait();
   CHECK(err == net::missing_port);
   CHECK(err.message() == "dial tcp: address no port: missing port in address");
 }
@@ -353,22 +350,22 @@ TEST_CASE_FIXTURE(TimeLimit, "an exception ends its task, and nothing else") {
   net::Group group;
   Gate gate;
   bool other = false;
-  net::go(group, [&] {
+  net::must(group.go([&] {
     gate.pass();
     other = true;
-  });
-  net::go(group, []() -> void { throw std::runtime_error("out of tea"); });
-  Blocked waiting([&] { return net::wait(group); });
+  }));
+  net::must(group.go([]() -> void { throw std::runtime_error("out of tea"); }));
+  Blocked waiting([&] { return group.wait(); });
   gate.open();
   const net::Error err = waiting.get();
   CHECK(err == net::task_failed);
   CHECK(err.message().find("out of tea") != std::string::npos);
   CHECK(other);
 
-  net::go(group, []() -> net::Error { throw 42; });
-  CHECK(net::wait(group) == net::task_failed);
-  net::go(group, [] { net::must(net::Error(net::eof)); });
-  CHECK(net::wait(group).message().find("EOF") != std::string::npos);
+  net::must(group.go([]() -> net::Error { throw 42; }));
+  CHECK(group.wait() == net::task_failed);
+  net::must(group.go([] { net::must(net::Error(net::eof)); }));
+  CHECK(group.wait().message().find("EOF") != std::string::npos);
 }
 
 // A task that cannot be moved, only copied: and that fails, the n-th time.
@@ -392,11 +389,11 @@ TEST_CASE_FIXTURE(TimeLimit, "a task whose copy fails is not waited for") {
     const Copied task(copies);
     copies = n;
     try {
-      failed = net::go(group, task) == net::task_failed;
+      failed = group.go(task) == net::task_failed;
     } catch (const std::runtime_error&) {  // the caller's own copy
       failed = true;
     }
-    CHECK_FALSE(net::wait(group));
+    CHECK_FALSE(group.wait());
   }
 }
 
@@ -405,10 +402,10 @@ TEST_CASE_FIXTURE(TimeLimit, "a Group waits for its tasks before it goes") {
   {
     net::Group group;
     for (int i = 0; i < 20; ++i)
-      net::go(group, [&] {
+      net::must(group.go([&] {
         std::this_thread::sleep_for(1ms);
         ++ran;
-      });
+      }));
   }
   CHECK(ran == 20);
 }
@@ -416,11 +413,11 @@ TEST_CASE_FIXTURE(TimeLimit, "a Group waits for its tasks before it goes") {
 TEST_CASE_FIXTURE(TimeLimit,
                   "wait without a task returns at once, to everybody") {
   net::Group group;
-  CHECK_FALSE(net::wait(group));
+  CHECK_FALSE(group.wait());
   Gate gate;
-  net::go(group, [&] { gate.pass(); });
-  Blocked one([&] { return net::wait(group); });
-  Blocked two([&] { return net::wait(group); });
+  net::must(group.go([&] { gate.pass(); }));
+  Blocked one([&] { return group.wait(); });
+  Blocked two([&] { return group.wait(); });
   gate.open();
   CHECK_FALSE(one.get());
   CHECK_FALSE(two.get());
@@ -433,13 +430,13 @@ TEST_CASE_FIXTURE(TimeLimit, "a task may start tasks, and wait waits for all") {
     void operator()(int depth) const {
       ++nodes;
       for (int i = 0; i < 2 && depth > 1; ++i)
-        net::must(net::go(group, *this, depth - 1));
+        net::must(group.go(*this, depth - 1));
     }
   };
   net::Group group;
   std::atomic<int> nodes{0};
-  net::go(group, Tree{group, nodes}, 7);
-  CHECK_FALSE(net::wait(group));
+  net::must(group.go(Tree{group, nodes}, 7));
+  CHECK_FALSE(group.wait());
   CHECK(nodes == 127);
 }
 
@@ -450,10 +447,10 @@ TEST_CASE_FIXTURE(TimeLimit, "many threads may share a Group") {
     std::vector<Thread> threads;
     for (int i = 0; i < 8; ++i)
       threads.emplace_back([&] {
-        for (int j = 0; j < 25; ++j) net::go(group, [&] { ++ran; });
+        for (int j = 0; j < 25; ++j) net::must(group.go([&] { ++ran; }));
       });
   }
-  CHECK_FALSE(net::wait(group));
+  CHECK_FALSE(group.wait());
   CHECK(ran == 200);
 }
 
@@ -461,10 +458,10 @@ TEST_CASE_FIXTURE(TimeLimit, "what a task owns is gone when wait returns") {
   net::Group group;
   for (int i = 0; i < 3; ++i) {
     std::atomic<bool> captured{false}, passed{false};
-    net::go(
-        group, [held = slow_to_go(captured)](const std::shared_ptr<void>&) {},
-        slow_to_go(passed));
-    net::must(net::wait(group));
+    net::must(
+        group.go([held = slow_to_go(captured)](const std::shared_ptr<void>&) {},
+                 slow_to_go(passed)));
+    net::must(group.wait());
     CHECK(captured);
     CHECK(passed);
     wait_until([&] { return captured && passed; });
@@ -475,9 +472,8 @@ TEST_CASE_FIXTURE(TimeLimit, "a handle that was given to a task goes with it") {
   net::Group group;
   for (int i = 0; i < 100; ++i) {
     auto [near, far, err] = net::pipe();
-    net::go(
-        group, [](const net::Conn&) {}, std::move(near));
-    net::must(net::wait(group));
+    net::must(group.go([](const net::Conn&) {}, std::move(near)));
+    net::must(group.wait());
     char byte;
     CHECK(net::try_read(far, {&byte, 1}).error == net::eof);
   }
@@ -666,12 +662,12 @@ TEST_CASE_FIXTURE(TimeLimit,
   const net::Listener listener = net::must(net::listen("tcp", "127.0.0.1:0"));
   std::atomic<pthread_t> waiting{};
   net::Group group;
-  net::go(group, [&] {
+  net::must(group.go([&] {
     waiting = ::pthread_self();
     int signal = 0;
     ::sigwait(&stop, &signal);
     net::close(listener);
-  });
+  }));
   Blocked serving([&] { return net::serve(listener, echo_byte); });
   while (waiting == pthread_t{}) std::this_thread::yield();
   ::pthread_kill(waiting, SIGTERM);
@@ -1107,12 +1103,12 @@ struct Shared {
   net::Pipe pipe = net::pipe();
   net::PacketConn udp = net::must(net::listen_packet("udp", "127.0.0.1:0"));
   net::PacketConn gram = net::must(net::listen_packet("unixgram", ""));
-  net::Poller poller = net::must(net::make_poller());
+  net::Poller poller{};
   std::vector<net::Conn> conns{tcp.client,  tcp.server, unix.client,
                                unix.server, pipe.first, pipe.second};
   std::vector<net::Listener> listeners{tcp.listener, unix.listener};
-  std::vector<net::Conn> packets{udp, gram};
-  std::vector<net::Handle> all{};
+  std::vector<net::PacketConn> packets{udp, gram};
+  std::vector<net::Socket> all{};
   std::atomic<bool> over{false};
   std::mutex mutex{};
   std::set<std::string> wrong{};
@@ -1124,7 +1120,7 @@ struct Shared {
   }
   void close_all() {
     over = true;
-    for (const net::Handle& each : all) net::close(each);
+    for (const net::Socket& each : all) net::close(each);
   }
   // Nobody may ever see a descriptor that is not his.
   void note(const net::Error& err) {
@@ -1157,7 +1153,7 @@ class Meddler {
 
   void pass() {
     char room[4096];
-    const net::Handle some = pick(shared_.all);
+    const net::Socket some = pick(shared_.all);
     switch (random(12)) {
       case 0: return shared_.note(net::set_deadline(some, deadline()));
       case 1: return shared_.note(net::set_read_deadline(some, deadline()));
@@ -1166,9 +1162,8 @@ class Meddler {
       case 4: return note(net::try_write(conn(), {room, random(4096)}));
       case 5: return note(net::try_accept(listener()));
       case 6:
-        return shared_.note(
-            net::watch(shared_.poller, some, unsigned(random(8))));
-      case 7: return shared_.note(net::wake(shared_.poller));
+        return shared_.note(shared_.poller.watch(some, unsigned(random(8))));
+      case 7: return shared_.note(shared_.poller.wake());
       case 8: return note(net::get_option<int>(some, SOL_SOCKET, SO_TYPE));
       case 9: return send_packet();
       case 10: return duplicate(some);
@@ -1178,7 +1173,7 @@ class Meddler {
     if (random(20) == 0) shared_.note(net::close_write(conn()));
   }
 
-  void poll() { note(net::wait(shared_.poller, 1ms)); }
+  void poll() { note(shared_.poller.wait(1ms)); }
 
  private:
   std::size_t random(std::size_t below) { return random_() % below; }
@@ -1188,7 +1183,7 @@ class Meddler {
   }
   net::Conn conn() { return pick(shared_.conns); }
   net::Listener listener() { return pick(shared_.listeners); }
-  net::Conn packets() { return pick(shared_.packets); }
+  net::PacketConn packets() { return pick(shared_.packets); }
   net::Deadline deadline() {
     const std::size_t which = random(4);
     if (which == 0) return net::no_deadline;
@@ -1199,7 +1194,7 @@ class Meddler {
     shared_.note(result.error);
   }
   void dial() {
-    const net::Addr& to = net::addr(listener());
+    const net::Addr to = net::addr(listener());
     net::DialOptions options;
     options.timeout = 50ms;
     const auto [conn, err] = net::dial(to.network(), to.string(), options);
@@ -1209,7 +1204,7 @@ class Meddler {
   void send_packet() {
     note(net::write_to(shared_.udp, "packet", net::local_addr(shared_.udp)));
   }
-  void duplicate(const net::Handle& some) {
+  void duplicate(const net::Socket& some) {
     const auto [fd, err] = net::duplicate(some);
     shared_.note(err);
     if (!err) ::close(fd);
@@ -1250,7 +1245,7 @@ TEST_CASE_FIXTURE(TimeLimit,
       shared.close_all();
     }
     wrong.merge(shared.wrong);
-    for (const net::Handle& each : shared.all)
+    for (const net::Socket& each : shared.all)
       CHECK(net::native_handle(each) == -1);
   }
   CHECK(stranger.touched() == 0);
