@@ -4858,7 +4858,7 @@ struct PollerState {
   std::size_t write_ended = 0;     // how many of them
   bool woken = false;
   bool signalled = false;  // the bell was rung
-  bool polling = false;    // poll(2) is under way: it keeps files open
+  unsigned polls = 0;      // begun and ended; odd: one keeps files open
   std::condition_variable polled;
 
   PollerState() = default;
@@ -4882,7 +4882,8 @@ struct PollerState {
     process = sys::forks;
     watched.clear();
     write_ended = 0;
-    woken = signalled = polling = false;
+    woken = signalled = false;
+    polls = 0;
     epoll = sys::epoll_create();
     if (sys::has_epoll && epoll < 0) return "epoll_create";
     bell = sys::make_bell();
@@ -4933,7 +4934,8 @@ inline void forget(PollerState& state, const SocketState& s) {
   std::unique_lock<std::mutex> lock(state.mutex);
   if (state.process != sys::forks || !state.open) return;
   change(state, s, nothing);
-  if (!sys::has_epoll) state.polled.wait(lock, [&] { return !state.polling; });
+  const unsigned now = state.polls;
+  state.polled.wait(lock, [&] { return now % 2 == 0 || state.polls != now; });
 }
 
 // After close_write: those who wait for room need wait no more.
@@ -4997,12 +4999,12 @@ inline int wait_for_many(PollerState& state, std::vector<sys::Ready>& ready,
       fds.push_back({use->fd, events, 0});
       ready.push_back({each.id, 0});
     }
-    state.polling = true;
+    ++state.polls;
   }
   const int n = sys::poll(fds.data(), fds.size(), time);
   const int error = errno;
   const std::lock_guard<std::mutex> lock(state.mutex);
-  state.polling = false;
+  ++state.polls;
   state.polled.notify_all();
   for (std::size_t i = 0; i < fds.size(); ++i) ready[i].events = fds[i].revents;
   errno = error;
