@@ -829,13 +829,14 @@ void send_raw(const net::Conn& conn, const std::string& bytes,
           static_cast<ssize_t>(bytes.size()));
 }
 
-// One end of a pipe(2), which tells when the other end is closed everywhere.
+// One end of a pair, which tells when the other end is closed everywhere.
 struct Tracer {
   int watch;
   int travels;
   Tracer() {
     int ends[2];
-    REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+                         ends) == 0);
     watch = ends[0];
     travels = ends[1];
   }
