@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <set>
 #include <stdexcept>
@@ -992,6 +993,317 @@ TEST_CASE_FIXTURE(TimeLimit, "what serve was given is free when it returns") {
   }
 }
 
+TEST_CASE_FIXTURE(TimeLimit, "a task or handler may end its own thread") {
+  net::Group group;
+  net::must(group.go([] { ::pthread_exit(nullptr); }));
+  CHECK(group.wait() == net::task_failed);
+
+  std::atomic<int> count{0};
+  Server server([&](const net::Conn& conn) {
+    if (++count == 1) ::pthread_exit(nullptr);
+    echo_byte(conn);
+  });
+  CHECK(ended(server.dial()));
+  CHECK(answers(server.dial()));
+  CHECK_FALSE(server.stop());
+  REQUIRE(server.heard().size() == 1);
+  CHECK(server.heard()[0] == net::task_failed);
+}
+
+namespace {
+
+// A call in a thread that is cancelled while it sleeps there.
+void cancel_in(std::function<void()> call) {
+  struct Thread {
+    std::function<void()> call;
+    std::atomic<int> tid{0};
+  } thread{std::move(call)};
+  pthread_t id;
+  const auto run = [](void* argument) -> void* {
+    auto& self = *static_cast<Thread*>(argument);
+    self.tid = ::gettid();
+    self.call();
+    return nullptr;
+  };
+  REQUIRE(::pthread_create(&id, nullptr, run, &thread) == 0);
+  while (thread.tid == 0) std::this_thread::yield();
+  support::wait_until_asleep(thread.tid);
+  ::pthread_cancel(id);
+  void* result = nullptr;
+  ::pthread_join(id, &result);
+  CHECK(result == PTHREAD_CANCELED);
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(TimeLimit, "a thread that is cancelled leaves what it used") {
+  const Connected ends("unix", "");
+  const auto packets = net::must(net::listen_packet("udp", "127.0.0.1:0"));
+  net::Poller poller;
+  char byte;
+  const std::string much(16 << 20, 'x');
+  cancel_in([&] { (void)net::read(ends.client, {&byte, 1}); });
+  cancel_in([&] { (void)net::wait(ends.client, net::readable); });
+  cancel_in([&] { (void)net::write(ends.client, much); });
+  cancel_in([&] { (void)net::accept(ends.listener); });
+  cancel_in([&] { (void)net::read_from(packets, {&byte, 1}); });
+  cancel_in([&] { (void)poller.wait(); });
+
+  net::must(net::write(ends.server, "!"));
+  CHECK(net::must(net::read(ends.client, {&byte, 1})) == 1);
+  const net::Conn client =
+      net::must(net::dial("unix", net::addr(ends.listener).string()));
+  CHECK_FALSE(net::accept(ends.listener).error);
+  net::must(net::write_to(packets, "!", net::local_addr(packets)));
+  CHECK(net::must(net::read_from(packets, {&byte, 1})).size == 1);
+  net::must(poller.watch(ends.client, net::writable));
+  for (const net::Socket& each :
+       std::vector<net::Socket>{ends.client, ends.listener, packets})
+    CHECK_FALSE(net::close(each));
+
+  net::Group group;
+  const net::Pipe pipe = net::pipe();
+  std::atomic<int> tid{0};
+  std::atomic<pthread_t> id{};
+  net::must(group.go([&] {
+    id = ::pthread_self();
+    tid = ::gettid();
+    (void)net::read(pipe.first, {&byte, 1});
+  }));
+  while (tid == 0) std::this_thread::yield();
+  support::wait_until_asleep(tid);
+  ::pthread_cancel(id);
+  CHECK(group.wait() == net::task_failed);
+  CHECK_FALSE(net::close(pipe.first));
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a close that lingers holds up no other client") {
+  std::atomic<int> stuck{0};
+  bool stays = false;
+  const auto handler = [&](const net::Conn& conn) {
+    char byte = 0;
+    while (net::read(conn, {&byte, 1}).value == 1 && byte != '?')
+      (void)net::write(conn, {&byte, 1});
+    if (byte != '?') return;
+    // More than fits, to a peer that does not read: close waits for it.
+    net::set_linger(conn, 100);
+    net::set_write_deadline(conn, 500ms);
+    CHECK(net::write(conn, std::string(64 << 20, 'x')).error == net::timed_out);
+    stuck = ::gettid();
+    if (stays) (void)net::read(conn, {&byte, 1});
+  };
+  net::ServeOptions options;
+  options.grace = 0s;
+  SUBCASE("when its handler ends") { stays = false; }
+  SUBCASE("when the grace is over") { stays = true; }
+  Server server(handler, options);
+  const net::Conn slow = server.dial(), other = server.dial();
+  CHECK(answers(other));
+  net::must(net::write(slow, "?"));
+  wait_until([&] { return stuck != 0; });
+  support::wait_until_asleep(stuck);
+  CHECK(answers(other));
+  CHECK(answers(server.dial()));
+  net::close(server.listener);
+  CHECK(ended(other));
+  CHECK_FALSE(server.done());
+  std::string rest(1 << 20, '\0');
+  while (!net::read(slow, rest).error) continue;
+  CHECK_FALSE(server.result());
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "on_error is called by one thread at a time") {
+  const net::Listener listener = net::must(net::listen("unix", ""));
+  Crowd crowd;
+  std::atomic<int> told{0};
+  net::ServeOptions options;
+  options.on_error = [&](const net::Error&) {
+    crowd.enter();
+    std::this_thread::sleep_for(1ms);
+    crowd.leave();
+    ++told;
+  };
+  Gate gate;
+  const auto handler = [&](const net::Conn&) {
+    gate.pass();
+    return net::limit_exceeded;
+  };
+  Blocked serving([&] { return net::serve(listener, handler, options); });
+  std::vector<net::Conn> clients;
+  for (int i = 0; i < 20; ++i)
+    clients.push_back(
+        net::must(net::dial("unix", net::addr(listener).string())));
+  gate.open();
+  for (const net::Conn& client : clients) CHECK(ended(client));
+  net::close(listener);
+  CHECK_FALSE(serving.get());
+  CHECK(told == 20);
+  CHECK(crowd.most() == 1);
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "what on_error holds goes when serve returns") {
+  for (int i = 0; i < 200; ++i) {
+    const net::Listener listener = net::must(net::listen("unix", ""));
+    auto held = std::make_shared<int>();
+    net::ServeOptions options;
+    options.on_error = [held](const net::Error&) {};
+    Blocked serving([&] { return net::serve(listener, echo_byte, options); });
+    CHECK(answers(net::must(net::dial("unix", net::addr(listener).string()))));
+    net::close(listener);
+    CHECK_FALSE(serving.get());
+    options = net::ServeOptions();
+    CHECK(held.use_count() == 1);
+  }
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "places of ended connections are used again") {
+  net::internal::Serving serving({}, {});
+  const net::Pipe pipe = net::pipe();
+  for (int i = 0; i < 3; ++i) {
+    const std::size_t one = serving.begin(pipe.first);
+    const std::size_t two = serving.begin(pipe.second);
+    CHECK(one != two);
+    serving.end(one, {});
+    CHECK(serving.begin(pipe.first) == one);
+    serving.end(two, {});
+    serving.end(one, {});
+  }
+  CHECK(serving.conns.size() == 2);
+  for (const net::Conn& conn : serving.conns) CHECK_FALSE(conn);
+}
+
+namespace {
+
+// How long it takes until `on_error` has heard so much more.
+std::chrono::milliseconds time_of(const Server& server, std::size_t errors) {
+  const auto before = server.heard().size();
+  const Stopwatch watch;
+  wait_until([&] { return server.heard().size() >= before + errors; });
+  return watch.elapsed();
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a server without descriptors rests longer each time, and "
+                  "not as long after a success") {
+  Server server(echo_byte);
+  FullTable table;
+  const net::Conn first = dial_and_fill(server, table);
+  wait_until([&] { return !server.heard().empty(); });
+  // 5, 10, 20 ... 320 ms, one after the other
+  CHECK(time_of(server, 7) >= 600ms);
+  // Two are free: one for the client, one for the next to come.
+  table.free_one();
+  CHECK(answers(first));
+  const net::Conn second = dial_and_fill(server, table);
+  (void)time_of(server, 1);
+  // 75 ms; as before the success it would be three seconds at least.
+  CHECK(time_of(server, 4) < 2s);
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a handler that ends makes room at once" *
+                                 doctest::description("EMFILE")) {
+  Server server(echo_byte);
+  auto fastest = 1000ms;
+  for (int round = 0; round < 3 && fastest > 400ms; ++round) {
+    const net::Conn served = server.dial();
+    FullTable table;
+    const net::Conn waiting = dial_and_fill(server, table);
+    // The server will rest for a second now, or at least for 640 ms.
+    (void)time_of(server, 9);
+    const Stopwatch watch;
+    CHECK(answers(served));
+    CHECK(answers(waiting));
+    fastest = std::min(fastest, watch.elapsed());
+  }
+  CHECK(fastest < 400ms);
+}
+
+namespace {
+
+// A server for silent clients, in a process that may have `limit` descriptors:
+// it reports how many it serves, and how many descriptors are left when they
+// have gone.
+int serve_in_child(const net::Conn& parent, rlim_t limit) {
+  rlimit few{limit, limit};
+  ::setrlimit(RLIMIT_NOFILE, &few);
+  net::Reader orders(parent);
+  const auto report = [&](std::size_t number) {
+    net::must(net::write(parent, std::to_string(number) + "\n"));
+  };
+  const auto open = [] {
+    std::size_t count = 0;
+    for (int fd = 0; fd < 2000; ++fd) count += ::fcntl(fd, F_GETFD) != -1;
+    return count;
+  };
+  std::atomic<bool> full{false};
+  net::ServeOptions options;
+  options.on_error = [&](const net::Error&) { full = true; };
+  const auto handler = [](const net::Conn& conn) {
+    char byte;
+    (void)net::read(conn, {&byte, 1});
+  };
+  const net::Listener listener = net::must(net::listen("unix", ""));
+  const std::size_t few_open = open();
+  Blocked serving([&] { return net::serve(listener, handler, options); });
+  const long before = status("Threads");
+  net::must(net::write(parent, net::addr(listener).string() + "\n"));
+  while (!orders.read_line().error) {
+    wait_until([&] { return full.load(); });
+    std::size_t served = 0;
+    for (int quiet = 0; quiet < 50; ++quiet) {
+      const auto now = static_cast<std::size_t>(status("Threads") - before);
+      if (now != served) quiet = 0;
+      served = now;
+      std::this_thread::sleep_for(1ms);
+    }
+    report(served);
+    net::must(orders.read_line());
+    wait_until([&] { return status("Threads") == before; });
+    report(open() - few_open);
+    full = false;
+  }
+  net::close(listener);
+  return serving.get() ? 1 : 0;
+}
+
+}  // namespace
+
+// https://github.com/sockjs/sockjs-node/issues/94
+TEST_CASE_FIXTURE(TimeLimit,
+                  "nine tenths of the descriptors are there for clients") {
+  for (const std::size_t limit : {256u, 1024u}) {
+    CAPTURE(limit);
+    const auto [mine, childs, err] = net::pipe();
+    net::must(err);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::alarm(60u * support::slowness);
+      net::close(mine);
+      ::_exit(serve_in_child(childs, limit));
+    }
+    net::close(childs);
+    net::Reader reports(mine);
+    const std::string address = net::must(reports.read_line());
+    for (int round = 0; round < 2; ++round) {
+      std::vector<net::Conn> clients;
+      while (clients.size() < limit + 20)
+        clients.push_back(net::must(net::dial("unix", address)));
+      net::must(net::write(mine, "all are here\n"));
+      // Without netlite it is five less than the limit.
+      CHECK(std::stoul(net::must(reports.read_line())) >= 9 * (limit - 5) / 10);
+      clients.clear();
+      net::must(net::write(mine, "all have gone\n"));
+      CHECK(std::stoul(net::must(reports.read_line())) <= limit / 8);
+    }
+    net::close(mine);
+    int result = -1;
+    ::waitpid(child, &result, 0);
+    CHECK(result == 0);
+  }
+}
+
 // https://github.com/python/cpython/issues/81374
 // https://github.com/python/cpython/issues/75416
 // https://github.com/LibVNC/libvncserver/pull/574
@@ -1028,6 +1340,90 @@ TEST_CASE_FIXTURE(TimeLimit,
   CHECK(watch.elapsed() < support::generous);
   for (const net::Conn& conn : idle) CHECK(ended(conn));
   wait_until([&] { return status("Threads") < threads; });
+}
+
+// ---------------------------------------------------------------------------
+// Closing
+
+namespace {
+
+// A network that one can listen on, one way or the other.
+struct Place {
+  std::string network;
+  std::string address;
+
+  bool packets() const { return network == "udp" || network == "unixgram"; }
+  net::Result<net::Socket> open(const std::string& at) const {
+    if (packets()) {
+      auto [conn, err] = net::listen_packet(network, at);
+      return {conn, err};
+    }
+    auto [listener, err] = net::listen(network, at);
+    return {listener, err};
+  }
+  net::Socket open_again(const std::string& at, int& refusals) const {
+    for (;; ++refusals)
+      if (const auto [socket, err] = open(at); !err) return socket;
+  }
+  // Waits for somebody.
+  net::Error wait(const net::Socket& socket) const {
+    char byte;
+    if (packets())
+      return net::read_from(net::PacketConn(socket), {&byte, 1}).error;
+    return net::accept(net::Listener(socket)).error;
+  }
+};
+
+const std::string my_name = "@netlite-" + std::to_string(::getpid());
+const Place places[] = {{"tcp", "127.0.0.1:0"},  {"tcp", ":0"},
+                        {"udp", "127.0.0.1:0"},  {"unix", my_name},
+                        {"unixpacket", my_name}, {"unixgram", my_name}};
+
+}  // namespace
+
+// https://github.com/golang/go/issues/21856
+TEST_CASE_FIXTURE(TimeLimit, "who listens after close is not refused") {
+  const int rounds = 1000 / support::slowness;
+  for (const Place& place : places) {
+    CAPTURE(place.network);
+    CAPTURE(place.address);
+    int refusals = 0;
+    net::Socket socket = net::must(place.open(place.address));
+    const std::string address = net::local_addr(socket).string();
+    for (int i = 0; i < rounds; ++i) {
+      Blocked one([&, socket] { return place.wait(socket); });
+      std::optional<Blocked<std::function<net::Error()>>> two;
+      if (i % 8 == 0) two.emplace([&, socket] { return place.wait(socket); });
+      net::must(net::close(socket));
+      socket = place.open_again(address, refusals);
+      CHECK(one.get() == net::closed);
+      if (two) CHECK(two->get() == net::closed);
+    }
+    CHECK(refusals == 0);
+  }
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "nor while a Poller waits, or is asked to") {
+  net::Poller poller;
+  std::atomic<bool> over{false};
+  const Thread waiting([&] {
+    while (!over) (void)poller.wait();
+  });
+  for (const Place& place : places) {
+    CAPTURE(place.network);
+    int refusals = 0;
+    net::Socket socket = net::must(place.open(place.address));
+    const std::string address = net::local_addr(socket).string();
+    for (int i = 0; i < 1000 / support::slowness; ++i) {
+      net::must(poller.watch(socket, net::readable));
+      if (i % 3 == 0) net::must(poller.wake());
+      net::must(net::close(socket));
+      socket = place.open_again(address, refusals);
+    }
+    CHECK(refusals == 0);
+  }
+  over = true;
+  net::must(poller.wake());
 }
 
 // ---------------------------------------------------------------------------
