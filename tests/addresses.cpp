@@ -84,14 +84,6 @@ TEST_CASE("an IPv6 address never prints its tail as an IPv4 address") {
   CHECK(net::must(net::parse_ip("::1.2.3.4")).string() == "::102:304");
 }
 
-TEST_CASE("a look-up that ends by an exception is no answer") {
-  const auto answer = net::internal::ask_within(
-      support::generous,
-      [](const std::string&) -> net::internal::Answer { throw 1; }, "name");
-  CHECK(answer.why == net::task_failed);
-  CHECK(answer.ips.empty());
-}
-
 TEST_CASE("the zone is part of an IP") {
   CHECK(ip("fe80::1%lo").zone() == "lo");
   CHECK(ip("fe80::1%lo") != ip("fe80::1"));
@@ -160,7 +152,7 @@ TEST_CASE("an address prints as its network writes it") {
   CHECK(net::Addr("tcp", net::IP(), 80).string() == ":80");
   CHECK(net::Addr("unix", "/tmp/s.sock").string() == "/tmp/s.sock");
   CHECK(net::Addr("unixgram", "@name").string() == "@name");
-  CHECK(net::Addr("unixpacket", "@").unnamed());
+  CHECK(net::Addr("unixpacket", "").string() == "@");
   CHECK(net::Addr().string() == "");
 
   std::ostringstream out;

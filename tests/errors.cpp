@@ -112,8 +112,8 @@ TEST_CASE("each enum of error codes makes an error, and none is lost") {
   CHECK(resolver == net::no_such_host);
   CHECK(resolver.code().category() == net::resolver_category());
   net::Group group;
-  net::go(group, [] { return net::no_such_host; });
-  CHECK(net::wait(group) == net::no_such_host);
+  net::must(group.go([] { return net::no_such_host; }));
+  CHECK(group.wait() == net::no_such_host);
   CHECK_FALSE(std::is_convertible_v<int, net::Error>);
   CHECK_FALSE(std::is_convertible_v<bool, net::Error>);
 }

@@ -69,7 +69,7 @@ void reset(const net::Conn& conn) {
 }
 
 // Waits until a connection is queued, or whatever else poll(2) knows.
-void wait_for(const net::Handle& handle, short events) {
+void wait_for(const net::Socket& handle, short events) {
   pollfd fd{net::native_handle(handle), events, 0};
   REQUIRE(::poll(&fd, 1, 20000) == 1);
 }

@@ -14,7 +14,7 @@ count() {
 }
 serve='serve: the handler must be a function that can be copied and takes a con'
 go='Group::go: the function does not take these arguments. They are copied: for'
-hook='This hook must be a function that takes and returns what its type in Dial'
+hook='A hook must take and return what its type in DialOptions, ListenOptions,'
 
 counts="$(count "$serve") $(count "$go") $(count "$hook") $(count '')"
 [ "$counts" = '4 2 5 11' ] && exit

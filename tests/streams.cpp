@@ -66,7 +66,7 @@ struct Lines {
 Lines read_lines(net::Reader& reader, std::size_t limit = 65536) {
   Lines got;
   for (;;) {
-    auto [line, err] = net::read_line(reader, limit);
+    auto [line, err] = reader.read_line(limit);
     if (!err || !line.empty()) got.lines.push_back(line);
     if (err) return got.end = err, got;
   }
@@ -90,13 +90,13 @@ std::string frame(const std::string& message) {
 
 net::Result<std::string> read_frame(net::Reader& reader, std::size_t limit) {
   unsigned char head[4];
-  if (auto [n, err] = net::read_full(reader, head); err) return {"", err};
+  if (auto [n, err] = reader.read_full(head); err) return {"", err};
   const std::size_t size = std::accumulate(
       head, head + 4, std::size_t{0},
       [](std::size_t sum, unsigned char byte) { return sum << 8 | byte; });
   if (size > limit) return {"", net::limit_exceeded};
   std::string message(size, '\0');
-  auto [n, err] = net::read_full(reader, message);
+  auto [n, err] = reader.read_full(message);
   // Between frames the stream may end; inside of one it may not.
   if (err == net::eof) err = net::unexpected_eof;
   return {message.substr(0, n), err};
@@ -202,8 +202,8 @@ TEST_CASE_FIXTURE(TimeLimit, "after the end, read_line says eof every time") {
   net::must(net::write(ends.client, "half"));
   net::close(ends.client);
   net::Reader reader(ends.server);
-  CHECK(net::read_line(reader).error == net::unexpected_eof);
-  for (int i = 0; i < 3; ++i) CHECK(net::read_line(reader).error == net::eof);
+  CHECK(reader.read_line().error == net::unexpected_eof);
+  for (int i = 0; i < 3; ++i) CHECK(reader.read_line().error == net::eof);
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "a limit counts every byte of the line") {
@@ -212,13 +212,13 @@ TEST_CASE_FIXTURE(TimeLimit, "a limit counts every byte of the line") {
   net::Reader reader(ends.server);
   net::must(net::write(ends.client, "1234\n1234\r\n12345\n"));
 
-  CHECK(net::must(net::read_line(reader, 5)) == "1234");  // exactly the limit
-  CHECK(net::read_line(reader, 5).error == net::limit_exceeded);  // one over
-  CHECK(net::must(net::read_line(reader, 6)) == "1234");
-  CHECK(net::read_line(reader, 5).error == net::limit_exceeded);
-  CHECK(net::read_line(reader, 1).error == net::limit_exceeded);
-  CHECK(net::read_line(reader, 0).error == net::limit_exceeded);
-  CHECK(net::must(net::read_line(reader, SIZE_MAX)) == "12345");
+  CHECK(net::must(reader.read_line(5)) == "1234");          // exactly the limit
+  CHECK(reader.read_line(5).error == net::limit_exceeded);  // one over
+  CHECK(net::must(reader.read_line(6)) == "1234");
+  CHECK(reader.read_line(5).error == net::limit_exceeded);
+  CHECK(reader.read_line(1).error == net::limit_exceeded);
+  CHECK(reader.read_line(0).error == net::limit_exceeded);
+  CHECK(net::must(reader.read_line(SIZE_MAX)) == "12345");
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "a line over the limit is told before it ends") {
@@ -226,7 +226,7 @@ TEST_CASE_FIXTURE(TimeLimit, "a line over the limit is told before it ends") {
   net::set_deadline(ends.server, support::generous);
   net::Reader reader(ends.server);
   net::must(net::write(ends.client, "12345"));  // and no more comes
-  const auto [line, err] = net::read_line(reader, 5);
+  const auto [line, err] = reader.read_line(5);
   CHECK(line.empty());
   CHECK(err == net::limit_exceeded);
   CHECK(err.message() == "read tcp " + net::local_addr(ends.server).string() +
@@ -239,18 +239,18 @@ TEST_CASE_FIXTURE(TimeLimit, "nothing is lost after limit_exceeded") {
   net::set_deadline(ends.server, support::generous);
   net::Reader reader(ends.server);
   net::must(net::write(ends.client, "a long line\nnext\n"));
-  REQUIRE(net::read_line(reader, 4).error == net::limit_exceeded);
-  CHECK(net::must(net::read_line(reader)) == "a long line");
-  CHECK(net::must(net::read_line(reader)) == "next");
+  REQUIRE(reader.read_line(4).error == net::limit_exceeded);
+  CHECK(net::must(reader.read_line()) == "a long line");
+  CHECK(net::must(reader.read_line()) == "next");
 
   // Or in pieces: whoever cannot hold a line may still pass it on.
   net::must(net::write(ends.client, "a long line\nnext\n"));
-  REQUIRE(net::read_line(reader, 4).error == net::limit_exceeded);
+  REQUIRE(reader.read_line(4).error == net::limit_exceeded);
   char piece[7];
-  REQUIRE(net::must(net::read_full(reader, piece)) == 7);
+  REQUIRE(net::must(reader.read_full(piece)) == 7);
   CHECK(std::string(piece, 7) == "a long ");
-  CHECK(net::must(net::read_line(reader)) == "line");
-  CHECK(net::must(net::read_line(reader)) == "next");
+  CHECK(net::must(reader.read_line()) == "line");
+  CHECK(net::must(reader.read_line()) == "next");
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "nothing is lost after a timeout in mid-line") {
@@ -260,7 +260,7 @@ TEST_CASE_FIXTURE(TimeLimit, "nothing is lost after a timeout in mid-line") {
     net::must(net::write(ends.client, piece));
     net::set_read_deadline(ends.server, 20ms);
     const Stopwatch watch;
-    const auto [line, err] = net::read_line(reader);
+    const auto [line, err] = reader.read_line();
     CHECK(err == net::timed_out);
     CHECK(line.empty());
     CHECK(watch.elapsed() >= 19ms);
@@ -268,14 +268,14 @@ TEST_CASE_FIXTURE(TimeLimit, "nothing is lost after a timeout in mid-line") {
   CHECK(reader.buffered() == "now and then ");
   net::must(net::write(ends.client, "a line\n"));
   net::set_read_deadline(ends.server, support::generous);
-  CHECK(net::must(net::read_line(reader)) == "now and then a line");
+  CHECK(net::must(reader.read_line()) == "now and then a line");
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "close wakes a blocked read_line") {
   const Connected ends;
   net::must(net::write(ends.client, "half a li"));
   net::Reader reader(ends.server);
-  Blocked line([&] { return net::read_line(reader); });
+  Blocked line([&] { return reader.read_line(); });
   net::close(ends.server);
   CHECK(line.get().error == net::closed);
   CHECK(reader.buffered() == "half a li");
@@ -285,7 +285,7 @@ TEST_CASE_FIXTURE(TimeLimit, "a reset in mid-line is told, and nothing lost") {
   const Connected ends;
   net::must(net::write(ends.client, "half"));
   net::Reader reader(ends.server);
-  Blocked line([&] { return net::read_line(reader); });
+  Blocked line([&] { return reader.read_line(); });
   reset(ends.client);
   CHECK(line.get().error == std::errc::connection_reset);
   CHECK(reader.buffered() == "half");
@@ -299,8 +299,8 @@ TEST_CASE_FIXTURE(TimeLimit, "a giant line comes whole") {
     net::must(net::write(ends.client, {giant, "\nnext\n"}));
   });
   net::Reader reader(ends.server);
-  CHECK(net::must(net::read_line(reader, giant.size() + 1)) == giant);
-  CHECK(net::must(net::read_line(reader)) == "next");
+  CHECK(net::must(reader.read_line(giant.size() + 1)) == giant);
+  CHECK(net::must(reader.read_line()) == "next");
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "a line without end costs its limit, not memory") {
@@ -308,7 +308,7 @@ TEST_CASE_FIXTURE(TimeLimit, "a line without end costs its limit, not memory") {
   Blocked sender(
       [&] { return net::write(ends.client, std::string(16 * MiB, 'x')); });
   net::Reader reader(ends.server);
-  CHECK(net::read_line(reader).error == net::limit_exceeded);
+  CHECK(reader.read_line().error == net::limit_exceeded);
   CHECK(reader.buffered().size() >= 65536);
   CHECK(reader.buffered().size() < 2 * 65536);
   net::close(ends.server);
@@ -326,9 +326,9 @@ TEST_CASE_FIXTURE(TimeLimit, "very many short lines are read in passing") {
   });
   net::Reader reader(ends.server);
   int count = 0;
-  while (net::read_line(reader).value == std::to_string(count)) ++count;
+  while (reader.read_line().value == std::to_string(count)) ++count;
   CHECK(count == lines);
-  CHECK(net::read_line(reader).error == net::eof);
+  CHECK(reader.read_line().error == net::eof);
 }
 
 // ---------------------------------------------------------------------------
@@ -341,14 +341,14 @@ TEST_CASE_FIXTURE(TimeLimit,
   net::Reader reader(ends.server);
   using namespace std::string_literals;
   net::must(net::write(ends.client, "key=value;\0\xff;;"s));
-  CHECK(net::must(net::read_until(reader, '=')) == "key=");
-  CHECK(net::must(net::read_until(reader, ';')) == "value;");
-  CHECK(net::must(net::read_until(reader, '\0')) == "\0"s);
-  CHECK(net::must(net::read_until(reader, '\xff')) == "\xff");
-  CHECK(net::must(net::read_until(reader, ';', 1)) == ";");
-  CHECK(net::must(net::read_until(reader, ';', 1)) == ";");
+  CHECK(net::must(reader.read_until('=')) == "key=");
+  CHECK(net::must(reader.read_until(';')) == "value;");
+  CHECK(net::must(reader.read_until('\0')) == "\0"s);
+  CHECK(net::must(reader.read_until('\xff')) == "\xff");
+  CHECK(net::must(reader.read_until(';', 1)) == ";");
+  CHECK(net::must(reader.read_until(';', 1)) == ";");
   net::close(ends.client);
-  CHECK(net::read_until(reader, ';').error == net::eof);
+  CHECK(reader.read_until(';').error == net::eof);
 }
 
 TEST_CASE_FIXTURE(TimeLimit,
@@ -357,19 +357,19 @@ TEST_CASE_FIXTURE(TimeLimit,
   net::set_deadline(ends.server, support::generous);
   net::Reader reader(ends.server);
   net::must(net::write(ends.client, "head\nbody and more"));
-  REQUIRE(net::must(net::read_line(reader)) == "head");
+  REQUIRE(net::must(reader.read_line()) == "head");
   CHECK(reader.buffered() == "body and more");
 
   char four[4];
-  CHECK(net::must(net::read_full(reader, four)) == 4);
+  CHECK(net::must(reader.read_full(four)) == 4);
   CHECK(std::string(four, 4) == "body");
-  CHECK(net::must(net::read(reader, net::Buffer(four, 0))) == 0);
+  CHECK(net::must(reader.read(net::Buffer(four, 0))) == 0);
 
   char room[100];
-  std::size_t n = net::must(net::read(reader, room));
+  std::size_t n = net::must(reader.read(room));
   CHECK(std::string(room, n) == " and more");
   net::must(net::write(ends.client, "!"));
-  n = net::must(net::read(reader, room));  // from the connection now
+  n = net::must(reader.read(room));  // from the connection now
   CHECK(std::string(room, n) == "!");
 }
 
@@ -378,14 +378,14 @@ TEST_CASE_FIXTURE(TimeLimit,
   const Connected ends;
   net::Reader reader(ends.server);
   net::must(net::write(ends.client, "\n123"));
-  REQUIRE(net::must(net::read_line(reader)).empty());
+  REQUIRE(net::must(reader.read_line()).empty());
   char six[6];
-  Blocked full([&] { return net::read_full(reader, six); });
+  Blocked full([&] { return reader.read_full(six); });
   CHECK_FALSE(full.done());
   net::must(net::write(ends.client, "456789"));
   CHECK(net::must(full.get()) == 6);
   CHECK(std::string(six, 6) == "123456");
-  CHECK(net::must(net::read_full(reader, net::Buffer(six, 3))) == 3);
+  CHECK(net::must(reader.read_full(net::Buffer(six, 3))) == 3);
   CHECK(std::string(six, 3) == "789");
 }
 
@@ -393,10 +393,10 @@ TEST_CASE_FIXTURE(TimeLimit, "read_full tells how much came before the error") {
   const Connected ends;
   net::Reader reader(ends.server);
   net::must(net::write(ends.client, "\n123"));
-  REQUIRE(net::must(net::read_line(reader)).empty());
+  REQUIRE(net::must(reader.read_line()).empty());
   char six[6];
   net::set_read_deadline(ends.server, 10ms);
-  const auto [n, err] = net::read_full(reader, six);
+  const auto [n, err] = reader.read_full(six);
   CHECK(n == 3);
   CHECK(std::string(six, n) == "123");
   CHECK(err == net::timed_out);
@@ -404,10 +404,10 @@ TEST_CASE_FIXTURE(TimeLimit, "read_full tells how much came before the error") {
   net::set_read_deadline(ends.server, net::no_deadline);
   net::must(net::write(ends.client, "45"));
   net::close(ends.client);
-  const auto last = net::read_full(reader, six);
+  const auto last = reader.read_full(six);
   CHECK(last.value == 2);
   CHECK(last.error == net::unexpected_eof);
-  CHECK(net::read_full(reader, six).error == net::eof);
+  CHECK(reader.read_full(six).error == net::eof);
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "bytes are not C strings") {
@@ -425,12 +425,12 @@ TEST_CASE_FIXTURE(TimeLimit, "bytes are not C strings") {
   CHECK(std::string(room.data(), room.size()) == all);
 
   net::must(net::write(ends.client, all));
-  CHECK(net::must(net::read_full(reader, room)) == all.size());
+  CHECK(net::must(reader.read_full(room)) == all.size());
   CHECK(std::string(room.data(), room.size()) == all);
 
   net::must(net::write(ends.client, all + "\n"));
-  CHECK(net::must(net::read_line(reader)) == all.substr(0, '\n'));
-  CHECK(net::must(net::read_line(reader)) == all.substr('\n' + 1));
+  CHECK(net::must(reader.read_line()) == all.substr(0, '\n'));
+  CHECK(net::must(reader.read_line()) == all.substr('\n' + 1));
 
   net::must(net::write(ends.client, all));
   net::close(ends.client);
@@ -441,18 +441,18 @@ TEST_CASE_FIXTURE(TimeLimit,
                   "a Reader of nothing, or of what is closed, says so") {
   char room[8];
   net::Reader nothing{net::Conn()};
-  CHECK(net::read_line(nothing).error == net::closed);
-  CHECK(net::read_until(nothing, ';').error == net::closed);
-  CHECK(net::read(nothing, room).error == net::closed);
-  CHECK(net::read_full(nothing, room).error == net::closed);
-  CHECK(net::read_line(nothing, 0).error == net::limit_exceeded);
+  CHECK(nothing.read_line().error == net::closed);
+  CHECK(nothing.read_until(';').error == net::closed);
+  CHECK(nothing.read(room).error == net::closed);
+  CHECK(nothing.read_full(room).error == net::closed);
+  CHECK(nothing.read_line(0).error == net::limit_exceeded);
   CHECK(nothing.buffered().empty());
 
   const Connected ends;
   net::Reader reader(ends.server);
   net::close(ends.server);
-  CHECK(net::read_line(reader).error == net::closed);
-  CHECK(net::read(reader, room).error == net::closed);
+  CHECK(reader.read_line().error == net::closed);
+  CHECK(reader.read(room).error == net::closed);
 }
 
 TEST_CASE_FIXTURE(TimeLimit,
@@ -460,14 +460,14 @@ TEST_CASE_FIXTURE(TimeLimit,
   const Connected ends;
   net::Reader first(ends.server);
   net::must(net::write(ends.client, "one\ntwo\nthree\n"));
-  REQUIRE(net::must(net::read_line(first)) == "one");
+  REQUIRE(net::must(first.read_line()) == "one");
   net::Reader second = std::move(first);
   CHECK(second.conn() == ends.server);
-  CHECK(net::must(net::read_line(second)) == "two");
+  CHECK(net::must(second.read_line()) == "two");
   CHECK(first.buffered().empty());
-  CHECK(net::read_line(first).error == net::closed);
+  CHECK(first.read_line().error == net::closed);
   first = std::move(second);
-  CHECK(net::must(net::read_line(first)) == "three");
+  CHECK(net::must(first.read_line()) == "three");
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "a Reader tells of a message that was cut") {
@@ -477,9 +477,9 @@ TEST_CASE_FIXTURE(TimeLimit, "a Reader tells of a message that was cut") {
   net::must(net::write(ends.client, std::string(100000, 'a')));
   net::must(net::write(ends.client, "b\n"));
   net::Reader reader(ends.server);
-  CHECK(net::read_line(reader).error == net::truncated);
+  CHECK(reader.read_line().error == net::truncated);
   const std::string kept(reader.buffered());
-  CHECK(net::must(net::read_line(reader)) == kept + "b");
+  CHECK(net::must(reader.read_line()) == kept + "b");
 }
 
 // ---------------------------------------------------------------------------
@@ -537,7 +537,7 @@ TEST_CASE_FIXTURE(TimeLimit, "a frame that promises 4 GiB is refused unread") {
   net::Reader reader(ends.server);
   CHECK(read_frame(reader, MiB).error == net::limit_exceeded);
   char rest[7];
-  CHECK(net::must(net::read_full(reader, rest)) == 7);
+  CHECK(net::must(reader.read_full(rest)) == 7);
 }
 
 // ---------------------------------------------------------------------------
@@ -625,15 +625,15 @@ TEST_CASE_FIXTURE(TimeLimit, "after its head a stream is read to the end") {
     const Connected ends;
     const Thread sender([&] { send(ends.client, "head\r\n" + body, piece); });
     net::Reader reader(ends.server);
-    CHECK(net::must(net::read_line(reader)) == "head");
-    CHECK(net::must(net::read_all(reader, body.size())) == body);
-    CHECK(net::must(net::read_all(reader, 100)).empty());  // and again: eof
+    CHECK(net::must(reader.read_line()) == "head");
+    CHECK(net::must(reader.read_all(body.size())) == body);
+    CHECK(net::must(reader.read_all(100)).empty());  // and again: eof
   }
   const Connected ends;
   net::must(net::write(ends.client, "head\nbody"));
   net::Reader reader(ends.server);
-  CHECK(net::must(net::read_line(reader)) == "head");
-  const auto [two, err] = net::read_all(reader, 1);
+  CHECK(net::must(reader.read_line()) == "head");
+  const auto [two, err] = reader.read_all(1);
   CHECK(two == "bo");
   CHECK(err == net::limit_exceeded);
   CHECK(reader.buffered() == "dy");
@@ -674,7 +674,7 @@ TEST_CASE_FIXTURE(TimeLimit, "copy begins with what a Reader has read ahead") {
       [&] { send(chain.source, "CONNECT\n" + body, body.size()); });
   Blocked copied([&] {
     net::Reader reader(chain.in);
-    const auto line = net::read_line(reader);
+    const auto line = reader.read_line();
     auto result = net::copy(chain.out, reader);
     net::close_write(chain.out);
     return result;

@@ -497,7 +497,10 @@ Row told(const net::Error& err) {
 }
 
 Row dial_row(const Row& row) {
-  const std::chrono::milliseconds timeout(std::stoi(row.at("timeout_ms")));
+  // In Go 0 is no time-out at all; here it is one that has passed.
+  const int limit = std::stoi(row.at("timeout_ms"));
+  const std::chrono::nanoseconds timeout =
+      limit == 0 ? net::forever : std::chrono::milliseconds(limit);
   const support::Stopwatch watch;
   const auto [conn, err] =
       net::dial_timeout(row.at("network"), row.at("address"), timeout);
