@@ -652,7 +652,7 @@ T must(Result<T> result) {
 /// The same for anything else that carries an `error`, which is returned whole:
 /// `auto [host, port, err] = net::must(net::split_host_port(text));`
 template <class T>
-auto must(T result) -> decltype(must(result.error), std::move(result)) {
+auto must(T result) -> decltype(must(result.error), T(std::move(result))) {
   must(result.error);
   return result;
 }
