@@ -652,7 +652,7 @@ T must(Result<T> result) {
 /// The same for anything else that carries an `error`, which is returned whole:
 /// `auto [host, port, err] = net::must(net::split_host_port(text));`
 template <class T>
-auto must(T result) -> decltype(must(result.error), std::move(result)) {
+auto must(T result) -> decltype(must(result.error), T(std::move(result))) {
   must(result.error);
   return result;
 }
@@ -2021,10 +2021,10 @@ class Callback {
   Callback() = default;
   template <class F, std::enable_if_t<!std::is_same_v<F, Callback>, int> = 0>
   Callback(F f) {
-    constexpr bool fits = std::is_invocable_v<F&, A>;
+    constexpr bool fits = std::is_invocable_r_v<R, F&, A>;
     static_assert(fits,
-                  "This hook must be a function that takes what its type in "
-                  "DialOptions, ListenOptions, ServeOptions or Reader says.");
+                  "A hook must take and return what its type in DialOptions, "
+                  "ListenOptions, ServeOptions or Reader says.");
     // A pointer or std::function that holds nothing is no function.
     if constexpr (std::is_constructible_v<F, std::nullptr_t> &&
                   std::is_constructible_v<bool, F&>)
@@ -2512,6 +2512,7 @@ class Group {
             return std::apply(f, std::move(all));
           });
     }
+    return {};  // lest g++ speaks of more than the above
   }
 
   /// Waits until all tasks of the group have ended. Returns the first failure
@@ -2733,6 +2734,7 @@ template <class Handler>
       };
     });
   }
+  return {};  // as in Group::go
 }
 
 // ===========================================================================
