@@ -86,20 +86,11 @@ class Trace {
 
   // The last calls of a process, one a line.
   std::string calls_of(pid_t pid) const {
-    std::string all;
-    char buffer[4096];
-    ssize_t n;
-    for (off_t at = 0; (n = ::pread(fd_, buffer, sizeof buffer, at)) > 0;
-         at += n)
-      all.append(buffer, static_cast<std::size_t>(n));
-
     constexpr std::size_t shown = 12;
     std::vector<std::string> calls;
-    for (std::size_t at = 0; at < all.size();) {
-      const std::size_t end = std::min(all.find('\n', at), all.size());
-      const std::string call = words(all.substr(at, end - at), pid);
+    for (const Line& line : lines_of(pid)) {
+      const std::string call = words(line);
       if (!call.empty()) calls.push_back(call);
-      at = end + 1;
     }
     const std::size_t first = calls.size() > shown ? calls.size() - shown : 0;
     std::string text;
@@ -108,36 +99,74 @@ class Trace {
     return text;
   }
 
+  // The call that a process sits in, such as `recv(3)`: when it polls for one
+  // that it has tried, that one. Empty when it sits in none.
+  std::string waiting(pid_t pid) const {
+    Line tried, last;
+    for (const Line& line : lines_of(pid)) {
+      if (line[error] == "EAGAIN" || line[error] == "EINPROGRESS") tried = line;
+      last = line;
+    }
+    if (last.empty() || last[result] != begun) return {};
+    const bool is_poll = last[call].find("poll") != std::string::npos;
+    const bool is_known =
+        is_poll && !tried.empty() && tried[descriptor] == last[descriptor];
+    return (is_known ? tried : last)[call] + "(" + last[descriptor] + ")";
+  }
+
  private:
   Trace() {
     const char* folder = std::getenv("TMPDIR");
     std::string name = std::string(folder ? folder : "/tmp") + "/judge-XXXXXX";
     const int fd = ::mkstemp(name.data());
     if (fd < 0) return;
-    ::unlink(name.c_str());
+    // The first call of all, fcntl(2), has the trace open the file, too.
+    ::setenv("NETLITE_TRACE", name.c_str(), 1);
     fd_ = peers::out_of_the_way(fd);
-    const std::string path = "/dev/fd/" + std::to_string(fd_);
-    ::setenv("NETLITE_TRACE", path.c_str(), 1);
+    ::unlink(name.c_str());
   }
 
-  // `recv(3, "hel", 1024) = 3`, if the process made that call and it is part
-  // of the story. The columns: start, end, program, process, thread,
-  // descriptor, call, arguments, result, error.
-  static std::string words(const std::string& line, pid_t pid) {
-    std::vector<std::string> fields(1);
-    for (const char c : line)
-      if (c == '\t')
-        fields.emplace_back();
-      else
-        fields.back() += c;
-    if (fields.size() != 10 || fields[3] != std::to_string(pid)) return {};
-    const std::string& call = fields[6];
-    const bool is_story = fields[7].find("SO_ERROR") != std::string::npos;
-    if (!is_story &&
-        (call.compare(0, 3, "set") == 0 || call.compare(0, 3, "get") == 0))
-      return {};
-    const std::string error = fields[9] == "-" ? "" : " " + fields[9];
-    return call + "(" + fields[7] + ") = " + fields[8] + error;
+  using Line = std::vector<std::string>;
+  enum Column { process = 3, descriptor = 5, call, arguments, result, error };
+  static constexpr const char* begun = "?";  // the result of what may wait
+  static constexpr int high = 100;           // see peers::out_of_the_way
+
+  // What a process has called, but for what the judge did in it: the judge's
+  // descriptors have high numbers.
+  std::vector<Line> lines_of(pid_t pid) const {
+    std::string all;
+    char buffer[4096];
+    ssize_t n;
+    for (off_t at = 0; (n = ::pread(fd_, buffer, sizeof buffer, at)) > 0;
+         at += n)
+      all.append(buffer, static_cast<std::size_t>(n));
+
+    std::vector<Line> lines;
+    Line line(1);
+    for (const char c : all) {
+      if (c == '\t') {
+        line.emplace_back();
+      } else if (c != '\n') {
+        line.back() += c;
+      } else {
+        if (line.size() == error + 1 && line[process] == std::to_string(pid) &&
+            std::atoi(line[descriptor].c_str()) < high)
+          lines.push_back(line);
+        line.assign(1, "");
+      }
+    }
+    return lines;
+  }
+
+  // `recv(3, "hel", 1024) = 3`, if it is part of the story.
+  static std::string words(const Line& line) {
+    if (line[result] == begun) return {};
+    const bool is_story = line[arguments].find("SO_ERROR") != std::string::npos;
+    for (const char* quiet : {"set", "get", "fcntl"})
+      if (!is_story && line[call].compare(0, std::strlen(quiet), quiet) == 0)
+        return {};
+    const std::string failed = line[error] == "-" ? "" : " " + line[error];
+    return line[call] + "(" + line[arguments] + ") = " + line[result] + failed;
   }
 
   int fd_ = -1;
