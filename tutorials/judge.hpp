@@ -62,9 +62,9 @@ struct Verdict {
   std::string place{};  // the line that crashed, as a paragraph
 };
 
-// Text without the end of its last line.
-inline std::string without_end(std::string text) {
-  while (!text.empty() && text.back() == '\n') text.pop_back();
+// Text without the end of its last line, or of its sentence.
+inline std::string without_end(std::string text, char end = '\n') {
+  while (!text.empty() && text.back() == end) text.pop_back();
   return text;
 }
 
@@ -197,6 +197,9 @@ inline std::string place_in(const std::string& report) {
     const std::size_t kind = at + address.size();
     why = in_plain_words(
         report.substr(kind, report.find_first_of(" \n", kind) - kind));
+    const std::size_t failed = report.find("Assertion '");
+    if (failed < at)
+      why = report.substr(failed, report.find('\n', failed) - failed);
   } else if (other != std::string::npos) {
     at = report.rfind('\n', other) + 1;
     const std::size_t words = other + undefined.size();
@@ -208,8 +211,11 @@ inline std::string place_in(const std::string& report) {
   if (at == std::string::npos) return {};
   const int number = std::atoi(report.c_str() + at + name.size() + 1);
   return "\nThat was line " + std::to_string(number) + " of your " + name +
-         ": " + why + ".\n    " +
-         line_of(folder_of(check_file) + "/" + exercise_file, number);
+         ": " + without_end(why, '.') + ".\n    " +
+         line_of(exercise_file[0] == '/'
+                     ? exercise_file
+                     : folder_of(check_file) + "/" + exercise_file,
+                 number);
 }
 
 // What a command prints.

@@ -16,7 +16,8 @@ inline net::Result<std::string> read_message(net::Reader& reader,
   std::string message;
   for (;;) {
     auto [line, err] = net::read_line(reader, limit);
-    if (err == net::eof && !message.empty()) return {{}, net::unexpected_eof};
+    bool is_inside = !message.empty();
+    if (err == net::eof && is_inside) return {{}, net::unexpected_eof};
     if (err) return {{}, err};
     if (line.empty()) return {message, {}};
     message += line + "\n";
