@@ -224,6 +224,24 @@ def two_terminals():
                 'nobody listens there; first start')
 
 
+def programs_of_others():
+    if not sys.platform.startswith('linux'):
+        return
+    ask = 'import socket; socket.create_connection(("127.0.0.1", %s)).send(b"x")'
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        port = str(server.getsockname()[1])
+        done = run('trace', 'python3', '-c', ask % port)
+        expect('run trace shows the calls of any program',
+               done.returncode == 0 and
+               f'connect(3, 127.0.0.1:{port}) = 0' in done.stderr and
+               'send(3, "x", 1) = 1' in done.stderr, done.stderr)
+    expect('and ends as it does',
+           run('trace', 'sh', '-c', 'exit 7').returncode == 7)
+    expect_line('trace without a program', run('trace'), 'trace what')
+    expect_line('a program that there is not', run('trace', 'no-such-program'),
+                "there is no program 'no-such-program'")
+
+
 def the_checkout_is_as_it_was(before):
     expect('run writes nothing into the checkout', files() == before,
            set(files().items()) ^ set(before.items()))
@@ -386,6 +404,7 @@ def main():
         what_a_learner_may_do_to_the_file()
         before = files()
         two_terminals()
+        programs_of_others()
         nothing_is_left_behind()
         what_cannot_be_shown_is_told()
         a_play_that_hangs_comes_to_an_end()

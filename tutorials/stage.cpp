@@ -94,12 +94,14 @@ class Call {
   bool must_wait() const {
     return failed_with("EAGAIN") || failed_with("EINPROGRESS");
   }
-  bool acts() const { return is({"connect", "send", "shutdown", "close"}); }
+  bool acts() const {
+    return is({"connect", "send", "write", "shutdown", "close"});
+  }
   // The time that decides where its line stands.
   Nanoseconds time() const { return acts() ? start() : end(); }
   // Something that every program must do, and no part of its story.
   bool is_housekeeping() const {
-    return must_wait() || is({"poll", "set", "get"});
+    return must_wait() || is({"poll", "set", "get", "fcntl"});
   }
   // Does it say that nobody listens there?
   bool is_refused() const {
@@ -120,7 +122,7 @@ class Call {
       return "waited " + std::to_string(waited) + " ms";
     if (failed_with("EINPROGRESS")) return "under way";
     if (failed_with("EAGAIN")) return acts() ? "no room yet" : "nothing yet";
-    if (is({"recv"}) && fields_[8] == "0") return "the end";
+    if (is({"recv", "read"}) && fields_[8] == "0") return "the end";
     if (says("SO_ERROR, 0")) return "connected";
     if (is_refused()) return "refused";
     return {};

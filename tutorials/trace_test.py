@@ -1,0 +1,303 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Traces trace_test.cpp and programs of other people.
+
+    trace_test.py calls       the same calls, however the program was built
+    trace_test.py lines       threads, children, signals, sinks
+    trace_test.py preload     programs that exist already: curl, nc, python3
+
+CXX is the compiler. Exit codes: 0 as it should be, 1 not, 77 skipped.
+"""
+import difflib
+import http.server
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SOURCES = [os.path.join(HERE, name)
+           for name in ('trace_test.cpp', 'trace.cpp')]
+CXX = os.environ.get('CXX', 'c++').split()
+LIMIT = 120  # seconds, for anything
+
+# What `trace_test talk` does, with the ports left out.
+TALK = r'''
+socket(AF_INET, SOCK_STREAM) = 3
+setsockopt(3, SO_REUSEADDR, 1) = 0
+bind(3, 127.0.0.1:0) = 0
+listen(3, 5) = 0
+getsockname(3, 127.0.0.1:PORT) = 0
+socket(AF_INET, SOCK_STREAM) = 4
+connect(4, 127.0.0.1:PORT) = 0
+accept(3, 127.0.0.1:PORT) = 5
+fcntl(4, F_GETFL) = 2
+fcntl(4, F_SETFL, O_NONBLOCK) = 0
+recv(4, ..., 1) = -1 EAGAIN
+send(4, "a\x09b\n\"c\\\x01", 8) = 8
+poll({5 POLLIN}, for ever) = 1
+recv(5, "a\x09b\n\"c\\\x01", 64, MSG_PEEK) = 8
+recv(5, "a\x09b\n\"c\\\x01", 64) = 8
+sendmsg(4, "head", 2 pieces) = 8
+recvfrom(5, "headbody", 64, -) = 8
+writev(5, "head", 2 pieces) = 8
+recvmsg(4, "headbody") = 8
+write(5, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"..., 40) = 40
+read(4, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"..., 64) = 40
+poll({4 POLLIN POLLOUT, 6 POLLIN}, 20 ms) = 2
+select({5}, {5}, 1500 ms) = 1
+epoll_create() = 7
+epoll_ctl(7, ADD, {4 POLLOUT}) = 0
+epoll_wait(7, {4 POLLOUT}, for ever) = 1
+epoll_ctl(7, DEL, {4}) = 0
+close(7) = 0
+poll({4 POLLIN}, 30 ms) = 0
+dup(4) = 6
+close(6) = 0
+shutdown(4, SHUT_WR) = 0
+recv(5, "", 1) = 0
+close(5) = 0
+close(4) = 0
+close(4) = -1 EBADF
+send(0, "\x00", 1) = -1 ENOTSOCK
+close(3) = 0
+socket(AF_INET, SOCK_STREAM) = 3
+connect(3, 127.0.0.1:PORT) = -1 ECONNREFUSED
+send(3, ..., 1048576) = -1 EPIPE
+close(3) = 0
+socket(AF_INET, SOCK_DGRAM) = 3
+sendto(3, "hi", 2, 127.0.0.1:PORT) = 2
+close(3) = 0
+socket(AF_UNIX, SOCK_STREAM) = 3
+connect(3, /no\x09such/folder) = -1 ENOENT
+close(3) = 0
+getaddrinfo(localhost, NULL) = 0
+getaddrinfo(127.0.0.1, no such) = -8 EAI_SERVICE
+'''.lstrip()
+
+folder = tempfile.mkdtemp(prefix='netlite trace ')
+problems = []
+
+
+def expect(what, true, *seen):
+    if not true:
+        problems.append(what)
+        print('FAILED:', what, *seen, sep='\n')
+
+
+def build(name, *flags, compiler=CXX):
+    """Builds trace_test; None where the compiler lacks what a flag needs."""
+    program = os.path.join(folder, name)
+    command = [*compiler, '-std=c++17', '-Wall', '-Wextra', '-pthread', *flags,
+               '-o', program]
+    nothing = subprocess.run([*command, '-x', 'c++', '-'], text=True,
+                             input='int main() {}', stderr=subprocess.PIPE,
+                             timeout=LIMIT)
+    if nothing.returncode != 0:
+        print(f'left out, {name}:', nothing.stderr)
+        return None
+    done = subprocess.run([*command, *SOURCES, '-ldl'], text=True,
+                          stderr=subprocess.PIPE, timeout=LIMIT)
+    expect(f'{name} compiles without a warning',
+           done.returncode == 0 and not done.stderr, done.stderr)
+    return program
+
+
+def compilers():
+    yield '', CXX
+    if shutil.which('clang++') and 'clang' not in CXX[-1]:
+        yield 'clang ', ['clang++']
+
+
+def trace(*command, **changes):
+    """A program's lines, each a list of cells, and how it ended."""
+    path = os.path.join(folder, 'lines')
+    if os.path.exists(path):
+        os.remove(path)
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, timeout=LIMIT,
+        env={**os.environ, 'NETLITE_TRACE': path, **changes})
+    expect(f'{command[0]} succeeds', done.returncode == 0, done.returncode,
+           done.stderr)
+    with open(path, encoding='utf-8') as file:
+        lines = file.read().split('\n')
+    expect('the last line is whole', lines.pop() == '')
+    cells = [line.split('\t') for line in lines]
+    for line in cells:
+        expect('a line has ten columns', len(line) == 10, line)
+        expect('a call ends after it has begun', int(line[0]) <= int(line[1]),
+               line)
+    return cells
+
+
+def words(cells):
+    text = ''
+    for line in cells:
+        error = '' if line[9] == '-' else ' ' + line[9]
+        text += f'{line[6]}({line[7]}) = {line[8]}{error}\n'
+    return re.sub(r'127\.0\.0\.1:[1-9]\d*', '127.0.0.1:PORT', text)
+
+
+def the_same_calls(name, seen):
+    expect(f'{name} shows the same calls', seen == TALK, ''.join(
+        difflib.unified_diff(TALK.splitlines(True), seen.splitlines(True))))
+
+
+def test_calls():
+    for prefix, compiler in compilers():
+        for kind, flags in (
+                ('plain', ['-O0']),
+                ('fortified', ['-O2', '-U_FORTIFY_SOURCE',
+                               '-D_FORTIFY_SOURCE=2']),
+                ('address', ['-g', '-fsanitize=address,undefined']),
+                ('thread', ['-g', '-fsanitize=thread'])):
+            program = build(prefix + kind, *flags, compiler=compiler)
+            if program:
+                the_same_calls(prefix + kind, words(trace(program, 'talk')))
+    program = os.path.join(folder, 'fortified')
+    symbols = subprocess.run(['nm', program], stdout=subprocess.PIPE,
+                             text=True, check=True).stdout
+    expect('a fortified program has the checked calls in it',
+           '__recv_chk' in symbols)
+
+
+def test_lines():
+    program = build('plain', '-O1')
+    several_threads_and_processes(program)
+    the_thread_sanitizer_sees_sockets()
+    sent = [line for line in trace(program, 'child') if line[6] != 'socketpair']
+    expect('a child is told under its own number',
+           [line[6] for line in sent] == ['send', 'recv'] and
+           sent[0][3] != sent[1][3], sent)
+    received = trace(program, 'handler')
+    expect('signal handlers may call', sum(
+        int(line[8]) for line in received if line[6] == 'recv') >= 500)
+    expect('a program that closes all does not close the trace',
+           words(trace(program, 'closes')).endswith('send(3, "on", 2) = 2\n'))
+    what_people_see(program)
+    no_sink(program)
+
+
+def several_threads_and_processes(program):
+    path = os.path.join(folder, 'crowd')
+    crowds = [subprocess.Popen([program, 'crowd'],
+                               env={**os.environ, 'NETLITE_TRACE': path})
+              for _ in range(3)]
+    expect('crowds succeed', [crowd.wait(LIMIT) for crowd in crowds] == [0] * 3)
+    sent = {}
+    with open(path, encoding='utf-8') as file:
+        for line in file:
+            cells = line.rstrip('\n').split('\t')
+            expect('no line is torn', len(cells) == 10, line)
+            if cells[6] == 'send':
+                key = cells[3], cells[4]
+                sent[key] = sent.get(key, 0) + 1
+    expect('each thread of each process has told all', len(sent) == 12 and
+           set(sent.values()) == {250}, sent)
+
+
+def the_thread_sanitizer_sees_sockets():
+    """It knows that what comes before a send comes before its recv."""
+    for prefix, compiler in compilers():
+        program = build(prefix + 'thread', '-fsanitize=thread', '-g',
+                        compiler=compiler)
+        if program:
+            trace(program, 'handover')
+
+
+def what_people_see(program):
+    done = subprocess.run([program, 'talk'], stdin=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True, timeout=LIMIT,
+                          env={**os.environ, 'NETLITE_TRACE': '1'})
+    lines = done.stderr.splitlines()
+    expect('people see a line a call', len(lines) == TALK.count('\n'),
+           done.stderr)
+    for line in lines:
+        expect('with time, name and call', re.match(
+            r' *\d+\.\d{3}  plain +\w+\(.*\) = -?\d+', line), line)
+    expect('and how long it was blocked',
+           re.search(r'poll\(\{4 POLLIN\}, 30 ms\) = 0 +blocked \d+ ms$',
+                     done.stderr, re.M), done.stderr)
+
+
+def no_sink(program):
+    for where in (None, '', '0', '/dev/full', '/no/such/folder/trace', '/'):
+        environment = {**os.environ, 'NETLITE_TRACE': where or ''}
+        if where is None:
+            del environment['NETLITE_TRACE']
+        done = subprocess.run([program, 'talk'], stdin=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True,
+                              timeout=LIMIT, env=environment)
+        expect(f'NETLITE_TRACE={where} changes nothing',
+               done.returncode == 0 and not done.stderr, done.stderr)
+
+
+# -- Other people's programs --------------------------------------------------
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'hello\n')
+
+    def log_message(self, *_):
+        pass
+
+
+ASK = '''
+import socket
+with socket.create_connection(('127.0.0.1', %d)) as conn:
+    conn.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n')
+    while conn.recv(100): pass
+'''
+
+
+def test_preload():
+    library = os.path.join(folder, 'trace.so')
+    done = subprocess.run(
+        [*CXX, '-std=c++17', '-O2', '-shared', '-fPIC', SOURCES[1], '-ldl',
+         '-o', library], stderr=subprocess.PIPE, text=True, timeout=LIMIT)
+    expect('trace.cpp makes a library', done.returncode == 0, done.stderr)
+    server = http.server.HTTPServer(('127.0.0.1', 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = server.server_port
+    for command in (['curl', '-s', f'http://127.0.0.1:{port}/'],
+                    ['python3', '-c', ASK % port],
+                    ['sh', '-c', 'printf "GET / HTTP/1.0\\r\\n\\r\\n" | '
+                     f'exec nc 127.0.0.1 {port}']):
+        name = 'nc' if 'exec nc' in command[-1] else command[0]
+        if not shutil.which(name):
+            print('left out, since it is not installed:', name)
+            continue
+        seen = words(line for line in trace(*command, LD_PRELOAD='trace.so',
+                                        LD_LIBRARY_PATH=folder)
+                     if line[2].startswith(name))
+        for call in (r'socket\(AF_INET, SOCK_STREAM\) = \d+$',
+                     r'connect\(\d+, 127\.0\.0\.1:PORT\) = ',
+                     r'(send|sendto|write)\(\d+, "GET / HTTP',
+                     r'(recv|read)\(\d+, "HTTP/1.0 200 OK',
+                     r'close\(\d+\) = 0$'):
+            expect(f'{name} shows {call}', re.search(call, seen, re.M), seen)
+    server.shutdown()
+
+
+def main():
+    tests = {'calls': test_calls, 'lines': test_lines,
+             'preload': test_preload}
+    if len(sys.argv) != 2 or sys.argv[1] not in tests:
+        sys.exit(__doc__)
+    if not sys.platform.startswith('linux'):
+        sys.exit(77)
+    try:
+        tests[sys.argv[1]]()
+    finally:
+        shutil.rmtree(folder)
+    sys.exit(1 if problems else 0)
+
+
+if __name__ == '__main__':
+    main()
