@@ -664,6 +664,22 @@ struct Talk {
   std::string calls;  // what the learner did
 };
 
+/// The connection of a learner who has to dial this peer. Keep it until the
+/// learner's end: what it waits for shall not change before that is told.
+inline peers::Wire caller(Learner& learner, const peers::Descriptor& listener) {
+  try {
+    return peers::Wire::accept(listener, learner.over());
+  } catch (const peers::Waited& waited) {
+    const std::string story = "A peer listened on " +
+                              peers::address_of(listener) + ". " +
+                              waited.what();
+    const Outcome outcome = learner.wait(story);
+    wrong(story + "\nYour code printed " + quoted(outcome.printed, 160) +
+              " and returned " + std::to_string(outcome.code) + ".",
+          "Whom has it dialled?");
+  }
+}
+
 /// Plays a script to the learner, and tells what the peer did.
 inline std::string played(peers::Wire& wire, const peers::Script& script) {
   try {

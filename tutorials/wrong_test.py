@@ -51,19 +51,23 @@ def with_answer(step, code):
     return text[:text.rindex('\ninline ') + 1] + code
 
 
-def judged(step, text):
+def compiled(*arguments):
+    return subprocess.run(
+        [*os.environ.get('CXX', 'c++').split(), '-std=c++17', '-pthread',
+         *os.environ.get('NETLITE_FLAGS', '').split(),
+         '-I', COURSE + '/../include', *arguments],
+        stderr=subprocess.PIPE, text=True)
+
+
+def judged(step, text, trace):
     """What the judge says of this exercise.hpp."""
     with tempfile.TemporaryDirectory() as folder:
         exercise, program = folder + '/exercise.hpp', folder + '/check'
         with open(exercise, 'w', encoding='utf-8') as file:
             file.write(text)
-        done = subprocess.run(
-            [*os.environ.get('CXX', 'c++').split(),
-             *os.environ.get('NETLITE_FLAGS', '').split(), '-std=c++17',
-             '-DNETLITE_TRACE', '-pthread', '-I', COURSE + '/../include',
-             f'-DEXERCISE="{exercise}"',
-             os.path.join(COURSE, step, 'check.cpp'), '-o', program],
-            stderr=subprocess.PIPE, text=True)
+        done = compiled(f'-DEXERCISE="{exercise}"',
+                        os.path.join(COURSE, step, 'check.cpp'), trace, '-ldl',
+                        '-o', program)
         if done.returncode != 0:
             return done.stderr, done.returncode
         try:
@@ -74,9 +78,9 @@ def judged(step, text):
         return done.stdout, done.returncode
 
 
-def test(step, answer):
+def test(step, answer, trace):
     title, stories, question, code = answer
-    said, exit_code = judged(step, with_answer(step, code))
+    said, exit_code = judged(step, with_answer(step, code), trace)
     plain = re.sub(r'127\.0\.0\.1:\d{3,}', '127.0.0.1:PORT', said)
     plain += plain.replace('\n', ' ')
     missing = [words for words in (*stories, question + '\n\n(For a hint')
@@ -87,8 +91,8 @@ def test(step, answer):
               f'{said}', flush=True)
 
 
-def test_untouched(step):
-    said, exit_code = judged(step, read(step, 'exercise.hpp'))
+def test_untouched(step, trace):
+    said, exit_code = judged(step, read(step, 'exercise.hpp'), trace)
     question = said.split('\n\n')[-2]
     if exit_code != 1 or question not in read(step, 'README.md'):
         failed.append('untouched')
@@ -102,10 +106,13 @@ def main():
     if not word and len({answer[2] for answer in table}) < 6:
         failed.append('too few')
         print('FAILED: there are less than six questions')
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda answer: test(step, answer), table))
-    if not word:
-        test_untouched(step)
+    with tempfile.TemporaryDirectory() as folder:
+        trace = folder + '/trace.o'
+        compiled('-c', COURSE + '/trace.cpp', '-o', trace).check_returncode()
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda answer: test(step, answer, trace), table))
+        if not word:
+            test_untouched(step, trace)
     print(f'{len(table)} wrong answers, {len(failed)} failed')
     sys.exit(1 if failed else 0)
 

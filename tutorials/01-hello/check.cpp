@@ -102,16 +102,11 @@ void somebody_answers() {
   const std::string address = peers::address_of(listener);
 
   judge::Learner learner([&] { return greet(address, names); });
-  std::string story = "A peer listened on " + address + ".";
-  try {
-    peers::Wire wire = peers::Wire::accept(listener, learner.over());
-    story = judge::played(wire, [&](peers::Wire&) {
-      is_greeted_by_all(learner, wire, listener);
-      wire.wait_until_over();
-    });
-  } catch (const peers::Waited& waited) {
-    story += std::string(" ") + waited.what();
-  }
+  peers::Wire wire = judge::caller(learner, listener);
+  const std::string story = judge::played(wire, [&](peers::Wire&) {
+    is_greeted_by_all(learner, wire, listener);
+    wire.wait_until_over();
+  });
   const auto outcome = learner.wait(story);
   const std::string saw = story + seen(outcome);
   for (std::size_t name = 0; name < names.size(); ++name) {
@@ -132,7 +127,7 @@ void somebody_leaves(const peers::Script& leave, const std::string& words,
   const std::string address = peers::address_of(listener);
 
   judge::Learner learner([&] { return greet(address, names); });
-  peers::Wire wire = peers::Wire::accept(listener, learner.over());
+  peers::Wire wire = judge::caller(learner, listener);
   const std::string story = judge::played(wire, [&](peers::Wire&) {
     wire.receive(hello(0).size());
     wire.send(thanks(0));
