@@ -52,6 +52,50 @@ namespace judge {
 using peers::counted;
 using peers::quoted;
 
+// -- Before main ------------------------------------------------------------
+
+// The exercise is part of this program. Whatever its global variables do, they
+// do before main: also exit, throw, crash or wait for ever.
+namespace before_main {
+
+inline bool is_now = true;
+constexpr int signals[] = {SIGALRM, SIGSEGV, SIGFPE};
+inline struct sigaction usual[3];
+inline std::terminate_handler usual_end = nullptr;
+
+[[noreturn]] inline void wrong(const char* how) {
+  for (const char* text :
+       {"not yet.\n\nYour exercise.hpp ", how,
+        " before main, where nobody had called it.\n\n"
+        "Which of its variables stand outside of all functions?\n"})
+    if (::write(STDOUT_FILENO, text, std::strlen(text)) < 0) break;
+  ::_exit(1);
+}
+
+inline void on_signal(int signal) {
+  wrong(signal == SIGALRM ? "waited for ten seconds" : "crashed");
+}
+
+__attribute__((constructor(101))) inline void begin() {
+  std::atexit([] {
+    if (is_now) wrong("ended the program");
+  });
+  usual_end = std::set_terminate([] { wrong("threw an exception"); });
+  struct sigaction ours {};
+  ours.sa_handler = on_signal;
+  for (int i = 0; i < 3; ++i) ::sigaction(signals[i], &ours, &usual[i]);
+  ::alarm(10);
+}
+
+inline void end() {
+  is_now = false;
+  std::set_terminate(usual_end);
+  ::alarm(0);
+  for (int i = 0; i < 3; ++i) ::sigaction(signals[i], &usual[i], nullptr);
+}
+
+}  // namespace before_main
+
 // -- Verdicts ---------------------------------------------------------------
 
 enum Code { passed = 0, is_wrong = 1, skipped = 77, broken = 99 };
@@ -426,14 +470,12 @@ class Learner {
   /// answer; `story` says what happened so far. A check that knows better what
   /// to ask when nothing ends has a question of its own.
   Outcome wait(const std::string& story, const std::string& question = {}) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    const auto has_ended = [this] { return has_ended_; };
-    if (!changed_.wait_until(lock, peers::deadline(), has_ended)) {
-      lock.unlock();
-      hung(story, question);
-    }
-    lock.unlock();
+    const bool in_time = ends_in_time();
+    const std::string call = in_time ? "" : waiting_call();
     end();
+    // It may have ended by itself at the last moment.
+    if (!in_time && WIFSIGNALED(status_) && WTERMSIG(status_) == SIGKILL)
+      hung(story, call, question);
     const std::string& value = got_.value;
     if (said_too_much_)
       judge::wrong(story + "\nYour code wrote more than 16 MiB, and went on.",
@@ -559,33 +601,41 @@ class Learner {
     if (thread_.joinable()) thread_.join();
   }
 
-  [[noreturn]] void hung(std::string story, const std::string& question) {
+  bool ends_in_time() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    const auto has_ended = [this] { return has_ended_; };
+    return changed_.wait_until(lock, peers::deadline(), has_ended);
+  }
+
+  [[noreturn]] void hung(const std::string& story, const std::string& call,
+                         const std::string& question) {
     const auto waited = peers::Clock::now() - started_;
-    const std::string call = waiting_call();
-    end();
-    const bool is_busy = time_used_ > waited / 10;
+    const auto seconds = std::chrono::round<std::chrono::seconds>(waited);
+    const auto count = static_cast<std::size_t>(seconds.count());
     const bool has_returned =
         !got_.value.empty() && got_.value.back() == returned;
-    const auto seconds =
-        std::chrono::duration_cast<std::chrono::seconds>(waited).count();
+    // A machine that has much else to do leaves little even to a busy loop.
+    const bool is_busy = time_used_ > waited / (call.empty() ? 50 : 4);
+    std::string end = "Your code did not come back within " +
+                      counted(count, "second") + "." +
+                      (call.empty() ? "" : " It sat in " + call + ".");
     if (has_returned)
-      story += "\nYour function returned, but its program did not end.";
-    else if (seconds == 0)
-      story += "\nThe judge's time is up: it has called your code " +
-               counted(static_cast<std::size_t>(learners), "time") + " by now.";
-    else
-      story += "\nYour code did not come back within " +
-               counted(static_cast<std::size_t>(seconds), "second") + "." +
-               (call.empty() ? "" : " It sat in " + call + ".");
-    judge::wrong(
-        story + its_words() + calls(),
-        is_busy ? "It does not wait for anybody. Which loop never ends?"
-        : !question.empty() ? question
-        : call.empty()      ? "What does it wait for, if not for the network?"
-        : call.compare(0, 6, "accept") == 0
-            ? "Who would have to call it now?"
-            : "What is it waiting for, and who would have to send "
-              "that?");
+      end = "Your function returned, but its program did not end.";
+    else if (count == 0)
+      end = "The judge's time is up: it has called your code " +
+            counted(static_cast<std::size_t>(learners), "time") + " by now.";
+    judge::wrong(story + "\n" + end + its_words() + calls(),
+                 is_busy
+                     ? "It does not wait for anybody. Which loop never ends?"
+                 : question.empty() ? question_about(call)
+                                    : question);
+  }
+
+  static std::string question_about(const std::string& call) {
+    if (call.empty()) return "What does it wait for, if not for the network?";
+    if (call.compare(0, 6, "accept") == 0)
+      return "Who would have to call it now?";
+    return "What is it waiting for, and who would have to send that?";
   }
 
   [[noreturn]] void crashed(const std::string& story) const {
@@ -757,10 +807,9 @@ inline int tell(const std::string& step, const Verdict& verdict) {
   return verdict.code;
 }
 
-/// Runs a check, and tells what came of it. It has ten seconds, or
-/// NETLITE_PATIENCE: tests on slow machines have more.
+// What came of a check.
 template <class Check>
-int run(const char* file, Check check) {
+int verdict_of(const char* file, Check check) {
   check_file = file;
   const std::string folder = folder_of(file);
   const std::string step = folder.substr(folder.rfind('/') + 1);
@@ -781,6 +830,17 @@ int run(const char* file, Check check) {
   }
   std::cout << headline(step, "solved", "\033[1;32m");
   return passed;
+}
+
+/// Runs a check, and tells what came of it. It has ten seconds, or
+/// NETLITE_PATIENCE: tests on slow machines have more. Its exit code is that of
+/// the program, whatever the exercise's global variables do at their end.
+template <class Check>
+int run(const char* file, Check check) {
+  before_main::end();
+  const int code = verdict_of(file, check);
+  std::cout.flush();
+  ::_exit(code);
 }
 
 }  // namespace judge

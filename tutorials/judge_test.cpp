@@ -198,6 +198,7 @@ void what_it_prints_meanwhile() {
 }  // namespace
 
 int main() {
+  judge::before_main::end();
   judge::Trace::get();
   what_returns_is_passed_on();
   what_does_not_return_is_told();
