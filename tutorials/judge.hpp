@@ -135,12 +135,13 @@ class Trace {
 
   // The last calls of a process, one a line.
   std::string calls_of(pid_t pid) const {
-    std::string all;
-    char buffer[4096];
-    ssize_t n;
-    for (off_t at = 0; (n = ::pread(fd_, buffer, sizeof buffer, at)) > 0;
-         at += n)
-      all.append(buffer, static_cast<std::size_t>(n));
+    // They are among the last lines, however much a loop has written.
+    constexpr off_t enough = 1 << 16;
+    std::string all(enough, '\0');
+    const off_t size = ::lseek(fd_, 0, SEEK_END);
+    const ssize_t n =
+        ::pread(fd_, all.data(), all.size(), std::max<off_t>(0, size - enough));
+    all.resize(static_cast<std::size_t>(std::max<ssize_t>(0, n)));
 
     constexpr std::size_t shown = 12;
     std::vector<std::string> calls;
@@ -734,7 +735,7 @@ inline peers::Wire caller(Learner& learner, const peers::Descriptor& listener) {
 inline std::string played(peers::Wire& wire, const peers::Script& script) {
   try {
     script(wire);
-    wire.close();
+    if (!wire.stays()) wire.close();
     return wire.story();
   } catch (const peers::Waited& waited) {
     return wire.story() + "\n" + waited.what();

@@ -319,11 +319,14 @@ class Wire {
   /// Stays connected, and does nothing, until it is over.
   void wait_until_over() {
     if (over_ >= 0) wait_for(over_, POLLIN, deadline());
+    stays_ = true;
     ending_ = sent_.empty() && got_.empty()
                   ? "kept the connection open and said nothing"
                   : "kept the connection open";
   }
 
+  /// Whether it waited until it was over, or in vain: it does not close then.
+  bool stays() const { return stays_; }
   bool was_reset() const { return was_reset_; }
   const std::string& got() const { return got_; }
 
@@ -377,6 +380,7 @@ class Wire {
   int over_ = -1;
   bool ended_ = false;
   bool was_reset_ = false;
+  bool stays_ = false;
   std::vector<std::string> sent_{};
   std::string got_{};
   std::string ending_{};

@@ -4,6 +4,8 @@
 
 #include "../judge.hpp"
 
+#include <algorithm>
+
 namespace {
 
 const std::string called =
@@ -21,15 +23,18 @@ std::string nth(int client) {
 
 std::string message(int client) { return "I am the " + nth(client) + "."; }
 
-// The ports that were printed, each after a colon: "127.0.0.1:50522". A line
-// counts when it is whole.
+// The ports that were printed, each after a colon: "127.0.0.1:50522", and each
+// once. A line counts when it is whole.
 std::vector<int> ports_in(const std::string& printed) {
   std::vector<int> ports;
   const std::size_t end = printed.rfind('\n') + 1;
   for (std::size_t at = 0; (at = printed.find(':', at)) < end; ++at) {
     const char* const digits = printed.c_str() + at + 1;
     const std::size_t count = std::strspn(digits, "0123456789");
-    if (count > 0 && count < 6) ports.push_back(std::atoi(digits));
+    const int port = count < 6 ? std::atoi(digits) : 0;
+    const bool is_new =
+        std::find(ports.begin(), ports.end(), port) == ports.end();
+    if (count > 0 && is_new) ports.push_back(port);
   }
   return ports;
 }
@@ -78,7 +83,10 @@ std::uint16_t port_of(judge::Learner& learner) {
                       judge::quoted(judge::without_end(learner.printed())) +
                       ".",
                   "Is that the port which the system chose?");
-  if (ports_in(learner.printed()).size() > 1)
+  const auto has_two = [](const std::string& printed) {
+    return ports_in(printed).size() > 1;
+  };
+  if (learner.prints(has_two))
     learner.wrong(story + "\nYour server had printed more than one address.",
                   "How many listeners does a server need?");
   const auto outcome = learner.wait(story);
