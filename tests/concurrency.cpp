@@ -1014,13 +1014,13 @@ namespace {
 
 // A call in a thread that is cancelled while it sleeps there.
 void cancel_in(std::function<void()> call) {
-  struct Thread {
+  struct Cancelled {
     std::function<void()> call;
     std::atomic<int> tid{0};
   } thread{std::move(call)};
   pthread_t id;
   const auto run = [](void* argument) -> void* {
-    auto& self = *static_cast<Thread*>(argument);
+    auto& self = *static_cast<Cancelled*>(argument);
     self.tid = ::gettid();
     self.call();
     return nullptr;
