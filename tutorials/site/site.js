@@ -61,6 +61,23 @@ function menuButton() {
     tree.scrollTop = current.offsetTop - tree.clientHeight / 2;
 }
 
+// The part that is being read is marked at the right.
+function markPart() {
+  const links = [...document.querySelectorAll('.toc a')];
+  const parts = links.map(link =>
+      document.getElementById(decodeURIComponent(link.hash.slice(1))));
+  const mark = () => {
+    const at = parts.findLastIndex(
+        part => part.getBoundingClientRect().top < innerHeight / 4);
+    links.forEach((link, i) => i == at
+        ? link.setAttribute('aria-current', 'true')
+        : link.removeAttribute('aria-current'));
+  };
+  if (!links.length) return;
+  document.addEventListener('scroll', mark, {passive: true});
+  mark();
+}
+
 // -- Copying -------------------------------------------------------------------
 
 async function copy(text) {
@@ -165,7 +182,7 @@ function lookUp(query) {
   return PAGES.map(page => scorePage(page, words, phrase))
       .filter(found => found)
       .sort((a, b) => b.score - a.score || (a.file < b.file ? -1 : 1))
-      .slice(0, 12);
+      .slice(0, 8);
 }
 
 // A piece of the text around the first word, with all of them marked.
@@ -255,6 +272,7 @@ function search() {
 document.addEventListener('DOMContentLoaded', () => {
   themeButton();
   menuButton();
+  markPart();
   copyButtons();
   folds();
   search();
