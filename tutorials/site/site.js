@@ -46,7 +46,7 @@ function themeButton() {
   show();
 }
 
-// -- The tree, which a narrow screen hides -------------------------------------
+// -- The tree, which a narrow screen hides ------------------------------------
 
 function menuButton() {
   const button = document.getElementById('menu');
@@ -78,7 +78,7 @@ function markPart() {
   mark();
 }
 
-// -- Copying -------------------------------------------------------------------
+// -- Copying ------------------------------------------------------------------
 
 async function copy(text) {
   try {
@@ -114,7 +114,7 @@ function copyButtons() {
   }
 }
 
-// -- Long transcripts ------------------------------------------------------------
+// -- Long transcripts ---------------------------------------------------------
 
 const LONG = 26;  // lines; of more than that, only the first are shown
 
@@ -133,7 +133,7 @@ function folds() {
   }
 }
 
-// -- Search -----------------------------------------------------------------------
+// -- Search -------------------------------------------------------------------
 // PAGES is [file, title, kind, words, names, parts] of each page; a part is
 // [place, heading, text]. See site/build. A page counts when each word that was
 // typed is somewhere in it. First come those that are known for it: by the

@@ -289,6 +289,10 @@ if (box.scrollWidth > box.clientWidth) {
 if (document.querySelectorAll('h1').length != 1)
   found.push('there is not one title');
 
+const here = document.querySelector('.tree [aria-current]');
+if (innerWidth > 1000 && !here.getClientRects().length)
+  found.push('the tree does not show where the page is');
+
 // Contrast as in WCAG 2: of relative luminances, 4.5 to 1.
 function numbers(colour) { return colour.match(/[\d.]+/g).map(Number); }
 function luminance(colour) {
@@ -485,17 +489,31 @@ def themes(browser, site):
             real = theme if wanted == 'auto' else wanted
             if browser.run(paper) != by_name[real]:
                 problem(f'the theme {wanted} is not {real}')
+            browser.open(os.path.join(site, 'step-04-errors.html'))
+            for text in browser.run(LOOK):
+                problem(f'the theme {wanted}, where the system has {theme}: '
+                        + text)
 
 
-def folding(browser, site):
+def transcripts(browser, site):
+    """They are coloured, and long ones are folded until somebody asks."""
     browser.open(os.path.join(site, 'step-03-server.html'))
-    height = "return document.querySelector('pre.folded, pre.open')" \
-        '.clientHeight'
-    browser.run("document.querySelector('pre.folded').classList.add('open')")
-    before = browser.run(height)
-    browser.run("document.querySelector('.unfold').click()")
-    if browser.run(height) <= before:
-        problem('a long transcript does not unfold')
+    kinds = ['.who-1', '.who-2', '.call', '.quiet', '.failed']
+    colours = browser.run('''return arguments[0].map(kind => {
+        const one = document.querySelector('pre.run ' + kind);
+        return one ? getComputedStyle(one).color : kind;
+    })''', kinds)
+    if len({*kinds, *colours}) != 2 * len(kinds):
+        problem(f'the colours of {kinds} are {colours}')
+    fold = browser.run('''
+        const button = document.querySelector('.unfold');
+        const run = button.previousElementSibling;
+        const before = run.clientHeight;
+        button.click();
+        return [before, run.clientHeight, run.scrollHeight];''')
+    if not fold[0] < fold[1] == fold[2]:
+        problem(f'a transcript unfolds from {fold[0]} pixels to {fold[1]} of '
+                f'{fold[2]}')
 
 
 def test_browser(folder):
@@ -507,7 +525,7 @@ def test_browser(folder):
         for width in WIDTHS:
             browser.width(width)
             search(browser, site)
-        for test in glossary_leads_on, copying, themes, folding:
+        for test in glossary_leads_on, copying, themes, transcripts:
             test(browser, site)
         for text in browser.console():
             problem(text)
@@ -535,8 +553,8 @@ def shots(folder, site, where, *views):
 
 
 def main():
-    tests = {'build': test_build, 'links': test_links,
-             'reference': test_reference, 'browser': test_browser, 'shots': shots}
+    tests = {'build': test_build, 'links': test_links, 'shots': shots,
+             'reference': test_reference, 'browser': test_browser}
     if len(sys.argv) < 2 or sys.argv[1] not in tests:
         sys.exit(__doc__)
     with tempfile.TemporaryDirectory() as folder:
