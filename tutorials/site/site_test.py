@@ -411,7 +411,7 @@ WANTED = {
     'listen': 'step-03', 'accept': 'step-03', 'address in use': 'step-03',
     'Broken pipe': 'step-04', 'EPIPE': 'step-04', 'deadline': 'step-04',
     'framing': 'step-05', 'IPv6': 'step-06', 'serve': 'how-do-i',
-    'ctrl-c': 'how-do-i', 'send_file': 'group__', 'Poller': 'classnetlite',
+    'ctrl-c': 'how-do-i', 'listen_packet': 'group__', 'Poller': 'classnetlite',
 }
 FIRST = '''[...document.querySelectorAll('#results li')].filter(
     item => item.getClientRects().length && item.querySelector('mark'))
