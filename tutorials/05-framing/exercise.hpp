@@ -15,7 +15,7 @@ inline net::Result<std::string> read_message(net::Reader& reader,
                                              std::size_t limit) {
   std::string message;
   // TODO: that was the first line. Where does the message end?
-  auto [line, err] = net::read_line(reader, limit);
+  auto [line, err] = reader.read_line(limit);
   if (err) return {{}, err};
   message += line + "\n";
   return {message, {}};

@@ -26,7 +26,7 @@ int main(int argc, char** argv) {
   // [lines]
   net::Reader reader(conn);
   for (;;) {
-    auto [line, err] = net::read_line(reader, 1000);
+    auto [line, err] = reader.read_line(1000);
     if (err == net::eof) break;
     if (err) return fail(err);
     std::cout << "Message: " << line << std::endl;

@@ -15,7 +15,7 @@ inline net::Result<std::string> read_message(net::Reader& reader,
                                              std::size_t limit) {
   std::string message;
   for (;;) {
-    auto [line, err] = net::read_line(reader, limit);
+    auto [line, err] = reader.read_line(limit);
     bool is_inside = !message.empty();
     if (err == net::eof && is_inside) return {{}, net::unexpected_eof};
     if (err) return {{}, err};

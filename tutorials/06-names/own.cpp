@@ -17,7 +17,7 @@ int print_head(const net::Conn& conn) {
   if (write_err) return fail(write_err);
   net::Reader reader(conn);
   for (;;) {
-    auto [line, read_err] = net::read_line(reader, 10000);
+    auto [line, read_err] = reader.read_line(10000);
     if (read_err) return fail(read_err);
     if (line.empty()) return 0;
     std::cout << line << std::endl;
