@@ -135,27 +135,35 @@ class Trace {
 
   // The last calls of a process, one a line.
   std::string calls_of(pid_t pid) const {
-    // They are among the last lines, however much a loop has written.
-    constexpr off_t enough = 1 << 16;
-    std::string all(enough, '\0');
-    const off_t size = ::lseek(fd_, 0, SEEK_END);
-    const ssize_t n =
-        ::pread(fd_, all.data(), all.size(), std::max<off_t>(0, size - enough));
-    all.resize(static_cast<std::size_t>(std::max<ssize_t>(0, n)));
-
     constexpr std::size_t shown = 12;
     std::vector<std::string> calls;
-    for (std::size_t at = 0; at < all.size();) {
-      const std::size_t end = std::min(all.find('\n', at), all.size());
-      const std::string call = words(all.substr(at, end - at), pid);
-      if (!call.empty()) calls.push_back(call);
-      at = end + 1;
+    for (const Line& line : lines_of(pid)) {
+      const std::string text = words(line);
+      if (!text.empty()) calls.push_back(text);
     }
     const std::size_t first = calls.size() > shown ? calls.size() - shown : 0;
     std::string text;
     for (std::size_t i = first; i < calls.size(); ++i)
       text += "\n  " + calls[i];
     return text;
+  }
+
+  // How much has been traced so far.
+  off_t size() const { return ::lseek(fd_, 0, SEEK_END); }
+
+  // The call that a process sits in, such as `recv(3)`: when it polls for one
+  // that it has tried, that one. Empty when it sits in none.
+  std::string waiting(pid_t pid) const {
+    Line tried, last;
+    for (const Line& line : lines_of(pid)) {
+      if (line[error] == "EAGAIN" || line[error] == "EINPROGRESS") tried = line;
+      last = line;
+    }
+    if (last.empty() || last[result] != begun) return {};
+    const bool is_poll = last[call].find("poll") != std::string::npos;
+    const bool is_known =
+        is_poll && !tried.empty() && tried[descriptor] == last[descriptor];
+    return (is_known ? tried : last)[call] + "(" + last[descriptor] + ")";
   }
 
  private:
@@ -170,29 +178,49 @@ class Trace {
     ::unlink(name.c_str());
   }
 
-  // `recv(3, "hel", 1024) = 3`, if the process made that call and it is part
-  // of the story; the descriptors of the judge itself have high numbers. The
-  // columns: start, end, program, process, thread, descriptor, call, arguments,
-  // result, error.
-  static std::string words(const std::string& line, pid_t pid) {
-    std::vector<std::string> fields(1);
-    for (const char c : line)
-      if (c == '\t')
-        fields.emplace_back();
-      else
-        fields.back() += c;
-    if (fields.size() != 10 || fields[3] != std::to_string(pid)) return {};
-    if (std::atoi(fields[5].c_str()) >= high) return {};
-    const std::string& call = fields[6];
-    const bool is_story = fields[7].find("SO_ERROR") != std::string::npos;
-    for (const char* quiet : {"set", "get", "fcntl"})
-      if (!is_story && call.compare(0, std::strlen(quiet), quiet) == 0)
-        return {};
-    const std::string error = fields[9] == "-" ? "" : " " + fields[9];
-    return call + "(" + fields[7] + ") = " + fields[8] + error;
+  using Line = std::vector<std::string>;
+  enum Column { process = 3, descriptor = 5, call, arguments, result, error };
+  static constexpr const char* begun = "?";  // the result of what may wait
+  static constexpr int high = 100;           // see peers::out_of_the_way
+
+  // What a process has called, but for what the judge did in it: the judge's
+  // descriptors have high numbers.
+  std::vector<Line> lines_of(pid_t pid) const {
+    // The last lines will do, however much a loop has written.
+    constexpr off_t enough = 1 << 16;
+    std::string all(enough, '\0');
+    const ssize_t n = ::pread(fd_, all.data(), all.size(),
+                              std::max<off_t>(0, size() - enough));
+    all.resize(static_cast<std::size_t>(std::max<ssize_t>(0, n)));
+
+    std::vector<Line> lines;
+    Line line(1);
+    for (const char c : all) {
+      if (c == '\t') {
+        line.emplace_back();
+      } else if (c != '\n') {
+        line.back() += c;
+      } else {
+        if (line.size() == error + 1 && line[process] == std::to_string(pid) &&
+            std::atoi(line[descriptor].c_str()) < high)
+          lines.push_back(line);
+        line.assign(1, "");
+      }
+    }
+    return lines;
   }
 
-  static constexpr int high = 100;  // see peers::out_of_the_way
+  // `recv(3, "hel", 1024) = 3`, if it is part of the story.
+  static std::string words(const Line& line) {
+    if (line[result] == begun) return {};
+    const bool is_story = line[arguments].find("SO_ERROR") != std::string::npos;
+    for (const char* quiet : {"set", "get", "fcntl"})
+      if (!is_story && line[call].compare(0, std::strlen(quiet), quiet) == 0)
+        return {};
+    const std::string failed = line[error] == "-" ? "" : " " + line[error];
+    return line[call] + "(" + line[arguments] + ") = " + line[result] + failed;
+  }
+
   int fd_ = -1;
 };
 
@@ -326,6 +354,7 @@ namespace child {
 inline int value = -1;  // the pipe to the judge
 inline pid_t self = -1;
 inline bool has_told = false;
+constexpr int longest_trace = 1 << 24;
 
 // A process that the learner starts has nothing to tell.
 inline void tell(const std::string& text, Ending how) {
@@ -369,7 +398,7 @@ inline void be_careful() {
 #endif
   const rlimit no_core{0, 0};
   ::setrlimit(RLIMIT_CORE, &no_core);
-  const rlimit file{rlim_t(1) << 24, rlim_t(1) << 24};  // of the trace
+  const rlimit file{longest_trace, longest_trace};
   ::setrlimit(RLIMIT_FSIZE, &file);
   std::signal(SIGXFSZ, SIG_IGN);
 #ifndef NETLITE_SANITIZED  // sanitizers reserve more than any machine has
@@ -504,13 +533,14 @@ class Learner {
     return calls.empty() ? "" : "\nThe calls that your code made:" + calls;
   }
 
-  /// The call that it sits in, such as `recv(3)`; empty when it sits in none.
+  /// The call that it sits in, such as `recv(3)`; empty when it sits in none,
+  /// or goes from one to the next.
   std::string waiting_call() const {
-    const std::string last = last_call();
-    if (last.find(" EAGAIN") == std::string::npos &&
-        last.find(" EINPROGRESS") == std::string::npos)
-      return {};
-    return last.substr(0, last.find_first_of(",)")) + ")";
+    const off_t size = Trace::get().size();
+    const std::string call = Trace::get().waiting(pid_);
+    if (call.empty() || size >= child::longest_trace) return {};
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return Trace::get().size() == size ? call : "";
   }
 
  private:

@@ -7,13 +7,15 @@
     pages_test.py transcripts STEP  each transcript equals a real run
     pages_test.py calls STEP        it uses only calls that were introduced
     pages_test.py pictures STEP     the picture shows what a run does
+    pages_test.py predict STEP      its questions are answered by the runs
     pages_test.py ladder            pictures match bytes, whoever cuts them
     pages_test.py links PAGE        each link leads somewhere
     pages_test.py go STEP           its lines of Go compile
     pages_test.py strace STEP       the trace tells what strace(1) tells
     pages_test.py readme            README.md's programs and lines compile
     pages_test.py answers           those of how-do-i.md compile
-    pages_test.py update STEP       writes listings and transcripts anew
+    pages_test.py update STEP       writes its listings, transcripts, picture and
+                                    exercise.start anew
 
 A comment before a fenced block says where the block comes from:
 
@@ -99,14 +101,15 @@ def run(command, timeout=240):
 
 def tries_again(line):
     """Whether a call had to wait, and how often it asked, is up to chance."""
-    return re.search(r'= -1 EAGAIN|\bpoll\(', line)
+    return re.search(r'= -1 EAGAIN|\bpoll\(\{', line)
 
 
 def plain(line):
     """A line without what differs from run to run."""
     line = re.sub(r'(127\.0\.0\.1|\[::1\]|localhost):(?!9988\b)[1-9]\d*',
                   r'\1:PORT', line)
-    line = re.sub(r'  waited \d+ ms$', '', line)
+    line = re.sub(r'(  waited|, after) \d+ ms(, in vain)?$', '', line)
+    line = re.sub(r'^(\w+ +poll\(\d+, )\d+ ms', r'\1N ms', line)
     line = re.sub(r'\blisten\((\d+), \d+\)', r'listen(\1, N)', line)
     return re.sub(r'\s+', ' ', line).strip()
 
@@ -174,7 +177,7 @@ def transcript(step, what):
     # A page shows the calmest of some runs, the one that asked in vain least.
     text, real_code = min(
         (run(command) for _ in range(5 if updating else 1)),
-        key=lambda seen: len(re.findall(r'EAGAIN|poll\(', seen[0])))
+        key=lambda seen: len(re.findall(r'EAGAIN|poll\(|waited', seen[0])))
     if real_code != int(code or 0):
         problem(f'{command}: exit code {real_code}, the page says {code or 0}')
     return text
@@ -254,6 +257,9 @@ def test_transcripts(step):
         for last in (False, False, True):
             before = len(problems)
             text = real(step, block)
+            if re.fullmatch(r'sh tutorials/run \d+( broken)?', block['what']) \
+                    and max(map(len, text.splitlines())) > 80:
+                problem(f'{block["what"]} is wider than 80 columns:\n{text}')
             if len(problems) == before and equal(block['text'], text):
                 break
             if last:
@@ -269,7 +275,7 @@ def code_of(step):
 def test_structure(step):
     files = os.listdir(os.path.join(COURSE, step))
     for name in ('README.md', 'broken.cpp', 'cast', 'check.cpp',
-                 'exercise.hpp', 'solution.hpp'):
+                 'exercise.hpp', 'exercise.start', 'predict', 'solution.hpp'):
         if name not in files:
             problem(f'{step}/{name} is missing')
     if problems:
@@ -277,6 +283,9 @@ def test_structure(step):
     page = read(step, 'README.md')
     check_page(page)
     check_exercise(read(step, 'exercise.hpp'), read(step, 'solution.hpp'))
+    if read(step, 'exercise.hpp') != read(step, 'exercise.start'):
+        problem('exercise.start, for `reset`, is not a copy of exercise.hpp')
+    check_questions(read(step, 'predict'))
     for name in code_of(step):
         lines = read(step, name).splitlines()
         for line in lines:
@@ -311,8 +320,21 @@ def check_page(page):
         problem('the page does not name a book, or how bare BSD calls do it')
     prose = re.sub(r'```.*?```|<!--.*?-->|<[^>]*>', '', page, flags=re.S)
     words = len(prose.split())
-    if not 600 <= words <= 900:
-        problem(f'the page has {words} words, and should have 600 to 900')
+    if not 600 <= words <= 1000:
+        problem(f'the page has {words} words, and should have 600 to 1000')
+
+
+def check_questions(text):
+    """Two or three, about the good run and the broken one."""
+    keys = ' '.join(line.split(' ')[0] for line in text.splitlines() if line)
+    question = r'ask (answer|count|yes) why'
+    if not re.fullmatch(f'play scene( {question})+ play scene( {question})+',
+                        keys):
+        problem(f'the questions to predict are out of order: {keys}')
+    if re.findall('^play (.*)$', text, re.M) != ['run', 'broken']:
+        problem('the questions are not about run, then broken')
+    if not 2 <= keys.split().count('ask') <= 3:
+        problem('a step has two or three questions to predict')
 
 
 def check_exercise(exercise, solution):
@@ -450,11 +472,11 @@ def test_pictures(step):
         problem('the picture does not show that anybody waits')
     if ': E' in kept and 'class="rung error' not in kept:
         problem('the picture does not show errors in their own colour')
-    ElementTree.fromstring(kept)
-    if 'localhost' in read(step, 'cast'):
-        found = {info[4][0] for info in socket.getaddrinfo('localhost', 0)}
-        if found != {'127.0.0.1'}:
-            skip('localhost is more than 127.0.0.1 here')
+    if int(ElementTree.fromstring(kept).get('width')) > 640:
+        problem('the picture is wider than 640 pixels')
+    text, _ = run(f'sh tutorials/run {int(step[:2])} picture')
+    if max(map(len, text.splitlines())) > 80:
+        problem(f'the picture as text is wider than 80 columns:\n{text}')
     differences = []
     for _ in range(3):
         differences = list(difflib.unified_diff(
@@ -463,6 +485,23 @@ def test_pictures(step):
         if not differences:
             break
     problems.extend(differences)
+
+
+def test_predict(step):
+    """Whoever knows the answers of one run guesses all of another one right."""
+    command = f'sh tutorials/run {int(step[:2])} predict'
+    text, code = run(command + ' </dev/null')
+    answers = re.findall(r'^  you: \(nothing\)    the run: (.*)$', text, re.M)
+    asked = read(step, 'predict').count('\nask ')
+    if code or len(answers) != asked or '' in answers:
+        problem(f'the run does not answer each question:\n{text}')
+        return
+    guesses = ' '.join(f"'{guess}'" for guess in answers)
+    text, code = run(f"printf '%s\\n' {guesses} | {command}")
+    if code or f'You guessed {asked} of {asked}.' not in text:
+        problem(f'guesses that are right are called wrong:\n{text}')
+    if max(map(len, text.splitlines())) > 80:
+        problem(f'it is wider than 80 columns:\n{text}')
 
 
 LADDER_TRACE = '''
@@ -572,7 +611,8 @@ def test_strace(step):
         with open(folder + '/trace', encoding='utf-8') as file:
             lines = [line.rstrip('\n').split('\t') for line in file]
         for i, (program, *_) in enumerate(actors):
-            mine = [cells for cells in lines if cells[2] == f'actor{i}x']
+            mine = [cells for cells in lines if cells[2] == f'actor{i}x'
+                    and cells[8] != '?' and cells[6] != 'fcntl']
             if any(cells[6] == 'getaddrinfo' for cells in mine):
                 continue  # the resolver has sockets of its own
             told = [(cells[6], cells[5],
@@ -686,6 +726,8 @@ def update(step):
     with open(os.path.join(COURSE, step, 'README.md'), 'w',
               encoding='utf-8') as file:
         file.write(page)
+    shutil.copy(os.path.join(COURSE, step, 'exercise.hpp'),
+                os.path.join(COURSE, step, 'exercise.start'))
     with open(os.path.join(COURSE, step, 'picture.svg'), 'w',
               encoding='utf-8') as file:
         file.write(drawn(step))
@@ -696,7 +738,7 @@ def main():
              'transcripts': test_transcripts, 'calls': test_calls,
              'links': test_links, 'go': test_go, 'strace': test_strace,
              'readme': test_readme, 'answers': test_answers,
-             'pictures': test_pictures, 'ladder': test_ladder,
+             'pictures': test_pictures, 'predict': test_predict, 'ladder': test_ladder,
              'update': update}
     if len(sys.argv) < 2 or sys.argv[1] not in tests:
         sys.exit(__doc__)

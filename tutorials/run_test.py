@@ -39,9 +39,9 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def run(*arguments, before=(), **changes):
+def run(*arguments, before=(), input='', **changes):
     return subprocess.run(
-        [*before, 'sh', run_file, *arguments], stdin=subprocess.DEVNULL,
+        [*before, 'sh', run_file, *arguments], input=input,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         timeout=LONG, env=environment(**changes))
 
@@ -96,7 +96,8 @@ def port_of(process):
 def the_first_command_shows_the_greeting():
     done = run('1')
     expect('run 1 succeeds', done.returncode == 0, done.stdout, done.stderr)
-    for line in ('server > The server is running.', 'server > Waiting',
+    for line in ('server > Listening on 127.0.0.1:',
+                 'server > A client has connected.',
                  'server > Received: Hello Server! Greetings.',
                  'client > Received: ' + GREETING):
         expect('run 1 says: ' + line, line in done.stdout, done.stdout)
@@ -105,15 +106,51 @@ def the_first_command_shows_the_greeting():
         for call in calls.split():
             expect(f'run 1 shows that the {name} calls {call}',
                    f'{name}     {call}(' in done.stdout, done.stdout)
-    for chain in (('listen(', 'connect(', 'accept(3, 127', '1024) = 24'),
+    for chain in (('listen(', 'connect(', 'accept(3) = 5', '1024) = 24'),
                   ('send(3', '1024) = 24', 'send(5', '1024) = 49')):
         places = [done.stdout.find(call) for call in chain]
         expect('causes stand before their effects', places == sorted(places),
                done.stdout)
     expect('no colours where there is no terminal', '\033' not in done.stdout)
+    lines = done.stdout.splitlines()
+    expect('the first story has at most 20 lines of 80 columns',
+           len(lines) <= 20 and max(map(len, lines)) <= 80, done.stdout)
+    expect('waiting is folded into the call that waited, options into one line',
+           re.search(r'accept\(3\) = 5 +waited \d+ ms$', done.stdout, re.M) and
+           len(re.findall(r'setsockopt\(3, \.\.\.\) +\d options$',
+                          done.stdout, re.M)) == 2 and
+           'poll' not in done.stdout and 'EAGAIN' not in done.stdout,
+           done.stdout)
     again = run('1')
     expect('what is built once is not built again',
            again.returncode == 0 and 'building' not in again.stderr)
+
+
+def every_call_on_demand():
+    done = run('1', 'calls')
+    expect('run 1 calls shows every call as the kernel saw it',
+           done.returncode == 0 and all(part in done.stdout for part in (
+               'accept(3, -) = -1 EAGAIN', 'poll({3 POLLIN',
+               'setsockopt(3, TCP_NODELAY, 1) = 0', 'getsockname(3, 127',
+               'accept(3, 127.0.0.1:', 'SO_ERROR, 0')), done.stdout)
+    done = run('1', 'calls', 'broken')
+    expect('of any play', 'SO_ERROR, ECONNREFUSED' in done.stdout, done.stdout)
+    expect_line('of none that there is not', run('1', 'calls', 'foo'),
+                "step 1 has no play 'foo'")
+
+
+def predictions():
+    done = run('1', 'predict', input='about 49\nlisten\ny\n')
+    expect('what is predicted right is praised',
+           'you: about 49    the run: 49    right!' in done.stdout and
+           'you: y    the run: yes    right!' in done.stdout, done.stdout)
+    expect('what is predicted wrong gets a sentence', re.search(
+        r'you: listen    the run: accept\n  listen opens the door',
+        done.stdout), done.stdout)
+    first, later = (done.stdout.find(part) for part in
+                    ('Which call of the server', 'server > Listening'))
+    expect('the questions come before the play', 0 < first < later, done.stdout)
+    expect('the guesses are counted', 'You guessed 2 of 3.' in done.stdout)
 
 
 def the_newcomers_path():
@@ -130,22 +167,69 @@ def the_newcomers_path():
     expect('run 2 solution shows one', 'while (text.size()' in done.stdout)
 
     done = run('list')
-    expect('at first, nothing is solved', 'solved 0 of' in done.stdout)
-    solve('02-client')
-    done = run('2', 'check')
-    expect('the solution passes', done.returncode == 0 and
-           '02-client: solved.' in done.stdout, done.stdout, done.stderr)
+    expect('at first, nothing is solved', '0 of 6 solved' in done.stdout and
+           '[..................]' in done.stdout, done.stdout)
+    expect('then one, with a word of praise', '[###...............] 1 of 6' in
+           judged_right('02-client') and 'Well done!' in run('list').stdout)
     done = run('list')
     expect('run list knows it', re.search(r'02-client .* solved$', done.stdout,
                                           re.M), done.stdout)
     done = run('next')
-    expect('run next stops at the first that is open',
-           done.returncode == 1 and '01-hello: not yet' in done.stdout)
+    expect('run next introduces the first that is open', done.returncode == 0 and
+           'Step 1. Hello: what a socket is' in done.stdout and
+           'tutorials/01-hello/exercise.hpp' in done.stdout and
+           'sh tutorials/run 1 check' in done.stdout and
+           'not yet' not in done.stdout, done.stdout)
+    with open(exercise('01-hello'), 'a', encoding='utf-8') as file:
+        file.write('// I begin.\n')
+    done = run('next')
+    expect('run next judges what has been begun', done.returncode == 1 and
+           '01-hello: not yet' in done.stdout, done.stdout)
     solve('01-hello')
     done = run('next')
-    expect('run next goes on', done.returncode == 1 and
+    expect('run next goes on', done.returncode == 0 and
            '01-hello: solved.' in done.stdout and
-           '03-server: not yet' in done.stdout, done.stdout)
+           'Step 3. ' in done.stdout, done.stdout)
+
+
+def judged_right(step):
+    solve(step)
+    done = run(str(int(step[:2])), 'check')
+    expect(f'the solution of {step} passes', done.returncode == 0 and
+           f'{step}: solved.' in done.stdout, done.stdout, done.stderr)
+    return done.stdout
+
+
+def all_solved():
+    for step in ('03-server', '04-errors', '05-framing', '06-names'):
+        text = judged_right(step)
+    expect('at the end there is praise, and what to do next',
+           '6 of 6 solved' in text and 'examples/README.md' in text, text)
+    for command in ('list', 'next'):
+        done = run(command)
+        expect(f'{command} knows it', done.returncode == 0 and
+               'examples/README.md' in done.stdout, done.stdout)
+
+
+def the_way_back():
+    name = exercise('03-server')
+    with open(name.replace('.hpp', '.start'), encoding='utf-8') as file:
+        start = file.read()
+    with open(name, encoding='utf-8') as file:
+        mine = file.read()
+    done = run('3', 'reset')
+    with open(name, encoding='utf-8') as file:
+        expect('reset brings the exercise back', done.returncode == 0 and
+               file.read() == start != mine, done.stdout)
+    kept = re.search(r'Your answer is kept in (.*)\n', done.stdout)
+    expect('and keeps what was there', kept, done.stdout)
+    with open(kept.group(1), encoding='utf-8') as file:
+        expect('all of it', file.read() == mine)
+    os.remove(name)
+    run('3', 'reset')
+    expect('even a file that is gone comes back', os.path.exists(name))
+    expect('which is not solved any more', '5 of 6' in run('list').stdout)
+    run('6', 'reset')
 
 
 def what_a_learner_may_do_to_the_file():
@@ -166,9 +250,12 @@ def what_a_learner_may_do_to_the_file():
                                'text.data()[1 << 30] = 1; for (;;) {'))
     expect('a crash is told', done.returncode == 1 and
            'Your code crashed: signal' in done.stdout, done.stdout)
+    done = judged(good.replace('while', 'int unused; while'))
+    expect('a warning is shown, each time', 'unused' in done.stdout and
+           'The compiler warns' in run('2', 'check').stdout, done.stdout)
     os.remove(name)
     expect_line('a deleted exercise', run('2', 'check'),
-                r'exercise\.hpp is gone')
+                r'exercise\.hpp is gone.*run 2 reset')
     with open(name, 'w', encoding='utf-8') as file:
         file.write(good)
 
@@ -183,7 +270,7 @@ def mistakes_on_the_command_line():
                 "there is no compiler 'g\\+\\+-of-nobody -O1'")
     expect_line('a word instead of a step', run('foo'), r"what is 'foo'\?")
     expect_line('a word that a step does not know', run('1', 'foo'),
-                r"step 1 has no 'foo'; it has: broken check client")
+                r"step 1 has no 'foo'; it has: broken calls check client")
     expect_line('a word with strange letters', run('1', '*/..'),
                 r"step 1 has no '\*/\.\.'")
     expect_line('a hint that there is not', run('1', 'hint', '9'), 'no hint 9')
@@ -213,7 +300,7 @@ def two_terminals():
     expect_line('a taken port', done, f'port is taken.*PORT=9989')
     expect('without a server, no client', 'client' not in done.stdout)
     expect_line('a second server', run('1', 'server', '127.0.0.1:' + port),
-                'port is taken.*localhost:9989')
+                'port is taken.*127.0.0.1:9989')
     done = run('1', 'client', '127.0.0.1:' + port)
     expect('the client greets from another terminal', GREETING in done.stdout,
            done.stdout, done.stderr)
@@ -335,7 +422,7 @@ def a_play_that_hangs_comes_to_an_end():
     began = time.monotonic()
     done = run('3', 'silent')
     expect('everybody waits, and run says so', done.returncode == 1 and
-           done.stdout.count('waits for ever; run ends it') == 3, done.stdout)
+           done.stdout.count('waits for ever in recv(') == 3, done.stdout)
     expect('and does not wait long', time.monotonic() - began < LONG / 2)
 
 
@@ -400,7 +487,11 @@ def main():
     try:
         for_meson_users()
         the_first_command_shows_the_greeting()
+        every_call_on_demand()
+        predictions()
         the_newcomers_path()
+        all_solved()
+        the_way_back()
         what_a_learner_may_do_to_the_file()
         before = files()
         two_terminals()

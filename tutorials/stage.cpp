@@ -2,7 +2,12 @@
 // words after ">", system calls indented, how they ended after "*".
 // tutorials/run builds and uses it.
 //
-//   stage [--alone] [--step N] [--trace FILE] NAME PROGRAM [ARG...] [-- ...]
+//   stage [--alone] [--calls] [--step N] [--trace FILE]
+//         NAME PROGRAM [ARG...] [-- ...]
+//
+// It shows the story: waiting is folded into the call that waited, options into
+// one line, and what only looks something up is left out. --calls shows every
+// call as the kernel saw it. No line has more than 80 columns.
 //
 // The programs enter one after the other: the next when all others wait, so
 // that a server listens before its client dials. When nobody but the first is
@@ -43,9 +48,11 @@ namespace {
 
 using Nanoseconds = std::int64_t;
 constexpr Nanoseconds millisecond = 1000000;
-constexpr int look_again = 25;                        // ms, at the latest
-constexpr Nanoseconds held_for = 25 * millisecond;    // before lines are shown
+constexpr int look_again = 25;                      // ms, at the latest
+constexpr Nanoseconds held_for = 25 * millisecond;  // before lines are shown
+constexpr std::size_t columns = 80;
 constexpr Nanoseconds quiet_for = 200 * millisecond;  // before the next enters
+constexpr Nanoseconds worth_telling = 10 * millisecond;  // of waiting
 constexpr Nanoseconds stuck_for = 2000 * millisecond;
 constexpr Nanoseconds at_most = 30000 * millisecond;  // for the whole play
 constexpr Nanoseconds patience = 1000 * millisecond;  // SIGTERM to SIGKILL
@@ -76,6 +83,7 @@ class Call {
     fields.erase(fields.begin(), fields.end() - 10);
     fields[0].erase(0, fields[0].find_last_not_of("0123456789") + 1);
     for (const std::size_t i : {0u, 1u, 3u, 4u, 5u, 8u}) {
+      if (i == 8 && fields[i] == "?") continue;
       if (fields[i].empty() || fields[i].size() > 18 ||
           fields[i].find_first_not_of("-0123456789") != std::string::npos)
         return false;
@@ -89,8 +97,14 @@ class Call {
 
   Nanoseconds start() const { return std::atoll(fields_[0].c_str()); }
   Nanoseconds end() const { return std::atoll(fields_[1].c_str()); }
+  const std::string& thread() const { return fields_[4]; }
+  const std::string& descriptor() const { return fields_[5]; }
+  const std::string& result() const { return fields_[8]; }
   bool failed_with(const char* error) const { return fields_[9] == error; }
   bool failed() const { return fields_[9] != "-" && !must_wait(); }
+  // It may wait, and has not returned.
+  bool has_begun() const { return result() == "?"; }
+  // It did not wait, and has to be made again, or its outcome asked for.
   bool must_wait() const {
     return failed_with("EAGAIN") || failed_with("EINPROGRESS");
   }
@@ -110,19 +124,57 @@ class Call {
            says("SO_ERROR, ECONNREFUSED");
   }
 
-  std::string text() const {
-    std::string text = fields_[6] + "(" + fields_[7] + ") = " + fields_[8];
-    return fields_[9] == "-" ? text : text + " " + fields_[9];
+  bool is(std::initializer_list<const char*> prefixes) const {
+    return std::any_of(prefixes.begin(), prefixes.end(), [&](const char* p) {
+      return fields_[6].compare(0, std::strlen(p), p) == 0;
+    });
+  }
+  bool is_same_as(const Call& other) const {
+    return fields_[6] == other.fields_[6] && is_about(other);
+  }
+  bool is_about(const Call& other) const {
+    return thread() == other.thread() && descriptor() == other.descriptor();
+  }
+  // The outcome of a connect that did not wait.
+  bool is_outcome() const {
+    return is({"getsockopt"}) && fields_[7].find("SO_ERROR, ") != npos;
+  }
+  // Takes it over from another call.
+  void set_outcome(const Call& outcome) {
+    const std::string& words = outcome.fields_[7];
+    std::string error = words.substr(words.rfind(' ') + 1);
+    if (!outcome.is_outcome() || error == "0") error = "-";
+    fields_[1] = outcome.fields_[0];
+    fields_[8] = error == "-" ? "0" : "-1";
+    fields_[9] = error;
   }
 
-  // What a learner would ask about it.
-  std::string note() const {
-    const Nanoseconds waited = (end() - start()) / millisecond;
-    if (waited >= 50 || (is({"poll"}) && waited >= 1))
-      return "waited " + std::to_string(waited) + " ms";
+  // At most so wide, where there are data to shorten.
+  std::string text(std::size_t width) const {
+    return text(shortened(fields_[7], width - text("").size()));
+  }
+  // Without what is of no interest the first time: whose call was accepted, how
+  // many may queue up for that, which bell is polled as well.
+  std::string story(std::size_t width) const {
+    if (is({"accept", "listen"})) return text(descriptor());
+    if (is({"poll", "ppoll"}))
+      return text(descriptor() + fields_[7].substr(fields_[7].rfind(',')));
+    return text(width);
+  }
+  std::string name_and_descriptor() const {
+    return fields_[6] + "(" + descriptor() + ")";
+  }
+
+  // What a learner would ask about it; it has waited since then.
+  std::string note(Nanoseconds since) const {
+    const Nanoseconds waited = end() - since;
+    const std::string ms = std::to_string(waited / millisecond) + " ms";
+    const bool is_long = waited >= worth_telling;
+    if (is({"recv", "read"}) && result() == "0")
+      return is_long ? "the end, after " + ms : "the end";
+    if (is_long) return "waited " + ms;
     if (failed_with("EINPROGRESS")) return "under way";
     if (failed_with("EAGAIN")) return acts() ? "no room yet" : "nothing yet";
-    if (is({"recv", "read"}) && fields_[8] == "0") return "the end";
     if (says("SO_ERROR, 0")) return "connected";
     if (is_refused()) return "refused";
     return {};
@@ -137,17 +189,36 @@ class Call {
   }
 
  private:
-  bool is(std::initializer_list<const char*> prefixes) const {
-    return std::any_of(prefixes.begin(), prefixes.end(), [&](const char* p) {
-      return fields_[6].compare(0, std::strlen(p), p) == 0;
-    });
+  static constexpr std::size_t npos = std::string::npos;
+
+  std::string text(const std::string& arguments) const {
+    std::string text = fields_[6] + "(" + arguments + ") = " + fields_[8];
+    return fields_[9] == "-" ? text : text + " " + fields_[9];
   }
+
+  // Takes letters from the end of what stands in quotes: whole ones, since
+  // some are written as \\n or \\x00.
+  static std::string shortened(std::string text, std::size_t width) {
+    const std::size_t begin = text.find('"');
+    std::size_t end = text.rfind('"');
+    if (text.size() <= width || begin == end) return text;
+    if (text.compare(end, 4, "\"...") != 0) text.insert(end + 1, "...");
+    std::vector<std::size_t> letters;
+    for (std::size_t at = begin + 1; at < end; at += text[at] != '\\'      ? 1
+                                                     : text[at + 1] == 'x' ? 4
+                                                                           : 2)
+      letters.push_back(at);
+    while (letters.size() > 1 && text.size() - (end - letters.back()) > width)
+      letters.pop_back();
+    return text.erase(letters.back(), end - letters.back());
+  }
+
   bool says(const std::string& words) const {
     const std::size_t at = fields_[7].find(words);
     return at != std::string::npos && at + words.size() == fields_[7].size();
   }
 
-  std::vector<std::string> fields_;
+  std::vector<std::string> fields_ = std::vector<std::string>(10);
 };
 
 struct Line {
@@ -157,6 +228,149 @@ struct Line {
   Kind kind = words;
   std::string text{};
   Call what{};
+  std::string note{};
+  bool is_quiet = false;  // no part of the story
+};
+
+// Makes a story of the calls of one program.
+class Story {
+ public:
+  // Adds a call; gives the lines that it makes.
+  std::vector<Line> add(const Call& call) {
+    threads_.insert(call.thread());
+    std::vector<Line> lines;
+    begun_ = call.has_begun() ? call : Call();
+    if (call.has_begun()) return lines;
+    if (call.is({"set", "get", "fcntl"}) && !is_awaited(call)) {
+      count_option(call, lines);
+    } else if (call.is({"poll", "ppoll"})) {
+      note_poll(call);
+    } else {
+      if (!call.is({"bind", "connect"})) tell_options(lines);
+      end_waiting(call, lines);
+    }
+    return lines;
+  }
+
+  // The program says something, or has ended, so it does not wait any more.
+  std::vector<Line> pause() {
+    std::vector<Line> lines;
+    tell_options(lines);
+    if (threads_.size() > 1) return lines;
+    for (const Wait& wait : waits_) lines.push_back(in_vain(wait));
+    waits_.clear();
+    return lines;
+  }
+
+  // The call that waits: the one for which it polls, if we know that.
+  std::string where() {
+    const auto wait = find(begun_);
+    const Call& call = wait == waits_.end() ? begun_ : wait->call;
+    return call.name_and_descriptor();
+  }
+
+ private:
+  // A call that has to be made again, and the poll before that; or one that
+  // polls before its first try.
+  struct Wait {
+    Call call;
+    Nanoseconds since;
+    Nanoseconds until;
+    bool is_ready;
+  };
+
+  std::vector<Wait>::iterator find(const Call& call) {
+    return std::find_if(waits_.begin(), waits_.end(), [&](const Wait& wait) {
+      return wait.call.is_about(call);
+    });
+  }
+
+  bool is_awaited(const Call& call) {
+    const auto wait = find(call);
+    return wait != waits_.end() && wait->call.is({"connect"});
+  }
+
+  void note_poll(const Call& poll) {
+    auto wait = find(poll);
+    if (wait == waits_.end())
+      wait = waits_.insert(wait, {poll, poll.start(), 0, false});
+    wait->until = poll.end();
+    wait->is_ready = poll.result() != "0";
+  }
+
+  void end_waiting(const Call& call, std::vector<Line>& lines) {
+    Nanoseconds since = call.start();
+    const auto wait = find(call);
+    if (wait != waits_.end()) {
+      const Wait ended = *wait;
+      waits_.erase(wait);
+      if (ended.call.is({"connect"}) && !call.is({"close"})) {
+        lines.push_back(connected(ended, call));
+        if (call.is({"set", "get", "fcntl"})) return;
+      } else if (ended.call.is_same_as(call) || ended.call.is({"poll"})) {
+        since = ended.since;
+      } else {
+        lines.push_back(in_vain(ended));
+      }
+    }
+    if (call.must_wait())
+      waits_.push_back({call, since, call.end(), false});
+    else
+      lines.push_back(told(call, call.time(), call.note(since)));
+  }
+
+  // How the connect ended is what getsockopt says; and if nobody asked, well.
+  static Line connected(const Wait& wait, const Call& next) {
+    Call call = wait.call;
+    call.set_outcome(next);
+    return told(call, wait.since, call.note(wait.since));
+  }
+
+  static Line in_vain(const Wait& wait) {
+    const Nanoseconds waited = wait.until - wait.since;
+    Line line = told(wait.call, wait.until, wait.call.note(wait.call.start()));
+    line.is_quiet = true;
+    if (waited >= worth_telling)
+      line.note =
+          "waited " + std::to_string(waited / millisecond) + " ms, in vain";
+    return line;
+  }
+
+  void count_option(const Call& call, std::vector<Line>& lines) {
+    if (!call.is({"set"})) return;
+    if (call.failed()) return lines.push_back(told(call, call.time(), ""));
+    if (options_ && !last_option_.is_about(call)) tell_options(lines);
+    last_option_ = call;
+    ++options_;
+  }
+
+  void tell_options(std::vector<Line>& lines) {
+    if (!options_) return;
+    Line line = told(last_option_, last_option_.time(), "");
+    line.is_quiet = true;
+    if (options_ > 1) {
+      line.text = "setsockopt(" + last_option_.descriptor() + ", ...)";
+      line.note = std::to_string(options_) + " options";
+    }
+    options_ = 0;
+    lines.push_back(line);
+  }
+
+  static Line told(const Call& call, Nanoseconds time,
+                   const std::string& note) {
+    Line line;
+    line.time = time;
+    line.kind = Line::call;
+    line.what = call;
+    line.note = note;
+    return line;
+  }
+
+  Call begun_{};
+  std::vector<Wait> waits_{};
+  std::set<std::string> threads_{};
+  int options_ = 0;
+  Call last_option_{};
 };
 
 struct Actor {
@@ -164,9 +378,10 @@ struct Actor {
   std::vector<char*> command{};
   enum { waiting_to_enter, on_stage, gone } where = waiting_to_enter;
   pid_t pid = 0;
-  int from = -1;          // what it says and does
-  std::string unread{};   // a line that has not ended
-  Nanoseconds last = 0;   // the time of its last line
+  int from = -1;         // what it says and does
+  std::string unread{};  // a line that has not ended
+  Nanoseconds last = 0;  // the time of its last line
+  Story story{};
   bool waits = false;     // it is blocked, by its last call
   bool sent_off = false;  // ended by us, which is no failure
   int code = 0;
@@ -176,6 +391,7 @@ class Stage {
  public:
   std::vector<Actor> actors{};
   bool alone = false;
+  bool calls = false;
   std::string step = "N";
   std::FILE* trace = nullptr;
 
@@ -221,9 +437,10 @@ class Stage {
   }
 
   bool everybody_waits(Nanoseconds quiet) const {
+    if (now() - heard_ <= quiet) return false;
     for (const Actor& actor : actors)
       if (actor.where == Actor::on_stage && !actor.waits) return false;
-    return now() - heard_ > quiet;
+    return true;
   }
 
   void go_on() {
@@ -231,12 +448,14 @@ class Stage {
       if (actor.where == Actor::waiting_to_enter) return enter(actor);
     if (actors[0].where == Actor::on_stage && actors.size() > 1 &&
         count(Actor::on_stage) == 1) {
-      remark(0, "would wait for ever; run ends it");
+      remark(0, "would wait for ever in " + actors[0].story.where() +
+                    "; run ends it");
       send_off();
     } else if (everybody_waits(stuck_for)) {
       for (std::size_t i = 0; i < actors.size(); ++i)
         if (actors[i].where == Actor::on_stage)
-          remark(i, "waits for ever; run ends it");
+          remark(i, "waits for ever in " + actors[i].story.where() +
+                        "; run ends it");
       stuck_ = true;
       send_off();
     }
@@ -314,16 +533,25 @@ class Stage {
     Actor& actor = actors[i];
     Call call;
     const bool is_call = Call::take(line, call);
-    actor.waits = is_call && call.must_wait();
-    if (!is_call || !line.empty())
-      hold({++actor.last, i, Line::words, line, {}});
+    actor.waits = is_call && call.has_begun();
+    if (!is_call || !line.empty()) {
+      pause(i);
+      hold({++actor.last, i, Line::words, line});
+    }
     if (!is_call) return;
+    if (trace) std::fputs(call.line(actor.name).c_str(), trace);
     actor.last = call.time();
-    hold({actor.last, i, Line::call, call.text(), call});
+    std::vector<Line> story = actor.story.add(call);
+    if (call.has_begun()) return;
+    if (!calls) {
+      hold(i, std::move(story));
+    } else {
+      hold({actor.last, i, Line::call, "", call, call.note(call.start()),
+            call.is_housekeeping()});
+    }
 
     if (i == 0 && call.failed_with("EADDRINUSE")) taken_ = true;
     if (call.is_refused()) refused_ = true;
-    if (trace) std::fputs(call.line(actor.name).c_str(), trace);
   }
 
   void reap(std::size_t i) {
@@ -335,6 +563,7 @@ class Stage {
     actor.where = Actor::gone;
     heard_ = now();
     if (actor.sent_off) return;
+    pause(i);
     if (WIFSIGNALED(status)) {
       actor.code = 128 + WTERMSIG(status);
       remark(i, "was ended by signal " + std::to_string(WTERMSIG(status)) +
@@ -374,7 +603,19 @@ class Stage {
 
   void remark(std::size_t i, const std::string& text) {
     actors[i].last = std::max(actors[i].last, heard_) + 1;
-    hold({actors[i].last, i, Line::remark, text, {}});
+    hold({actors[i].last, i, Line::remark, text});
+  }
+
+  void pause(std::size_t i) {
+    std::vector<Line> story = actors[i].story.pause();
+    if (!calls) hold(i, std::move(story));
+  }
+
+  void hold(std::size_t i, std::vector<Line> lines) {
+    for (Line& line : lines) {
+      line.actor = i;
+      hold(std::move(line));
+    }
   }
 
   void hold(Line line) {
@@ -392,27 +633,55 @@ class Stage {
   }
 
   void show(const Line& line) const {
+    static const char* const mark[] = {"> ", "    ", "* "};
+    std::string start = actors[line.actor].name;
+    start.resize(static_cast<std::size_t>(width_) + 1, ' ');
+    const std::size_t room =
+        columns - start.size() - std::strlen(mark[line.kind]);
+    std::string text = line.text;
+    if (line.kind == Line::call && text.empty()) {
+      const std::size_t rest =
+          room - (line.note.empty() ? 0 : line.note.size() + 2);
+      text = calls ? line.what.text(rest) : line.what.story(rest);
+    }
+    do {
+      std::string part = text.substr(0, end_of_line(text, room));
+      text.erase(0, part.size());
+      text.erase(0, text.find_first_not_of(' '));
+      if (!line.note.empty()) part = noted(part, line.note, room);
+      std::printf("%s%s%s\n", painted(start, name_colour(line)).c_str(),
+                  mark[line.kind], painted(part, colour(line)).c_str());
+    } while (!text.empty());
+  }
+
+  // Where to break it, best between words.
+  static std::size_t end_of_line(const std::string& text, std::size_t room) {
+    if (text.size() <= room) return text.size();
+    const std::size_t space = text.rfind(' ', room);
+    return space == std::string::npos || space < room / 2 ? room : space;
+  }
+
+  // So that notes stand below each other.
+  static std::string noted(std::string text, const std::string& note,
+                           std::size_t room) {
+    constexpr std::size_t notes_at = 50;
+    const std::size_t at = std::min(notes_at, room - note.size());
+    text.resize(std::max(at, text.size() + 2), ' ');
+    return text + note;
+  }
+
+  std::string painted(const std::string& text, const char* colour) const {
+    return colour_ && *colour ? colour + text + "\033[0m" : text;
+  }
+  static const char* name_colour(const Line& line) {
     static const char* const of_actor[] = {"\033[36m", "\033[35m", "\033[33m",
                                            "\033[32m"};
-    const char* name_colour = of_actor[line.actor % 4];
-    const char* colour = "";
-    if (line.kind == Line::words)
-      colour = "\033[1m";
-    else if (line.kind == Line::remark || line.what.failed())
-      colour = "\033[31m";
-    else if (line.what.is_housekeeping())
-      colour = "\033[2m";
-    const char* plain = "\033[0m";
-    if (!colour_) name_colour = colour = plain = "";
-
-    static const char* const mark[] = {"> ", "    ", "* "};
-    const std::string name = actors[line.actor].name;
-    const std::string note =
-        line.kind == Line::call ? line.what.note() : std::string();
-    std::printf("%s%-*s%s %s%s%-*s%s", name_colour, width_, name.c_str(), plain,
-                mark[line.kind], colour, note.empty() ? 0 : 50,
-                line.text.c_str(), plain);
-    std::printf("%s%s\n", note.empty() ? "" : "  ", note.c_str());
+    return of_actor[line.actor % 4];
+  }
+  static const char* colour(const Line& line) {
+    if (line.kind == Line::words) return "\033[1m";
+    if (line.kind == Line::remark || line.what.failed()) return "\033[31m";
+    return line.is_quiet ? "\033[2m" : "";
   }
 
   void advise() const {
@@ -420,10 +689,10 @@ class Stage {
       std::fprintf(stderr,
                    "run: that port is taken; end what listens there, or: %s\n",
                    alone ? ("sh tutorials/run " + step + " " + actors[0].name +
-                            " localhost:9989")
+                            " 127.0.0.1:9989")
                                .c_str()
                          : ("PORT=9989 sh tutorials/run " + step).c_str());
-    } else if (alone && refused_) {
+    } else if (alone && refused_ && actors[0].code != 0) {
       std::fprintf(stderr,
                    "run: nobody listens there; first start, in another "
                    "terminal: sh tutorials/run %s server\n",
@@ -443,8 +712,8 @@ class Stage {
 
 [[noreturn]] void usage() {
   std::fprintf(stderr,
-               "usage: stage [--alone] [--step N] [--trace FILE] NAME PROGRAM "
-               "[ARG...] [-- ...]\n");
+               "usage: stage [--alone] [--calls] [--step N] [--trace FILE] "
+               "NAME PROGRAM [ARG...] [-- ...]\n");
   std::exit(2);
 }
 
@@ -469,6 +738,8 @@ int main(int argc, char** argv) {
     const std::string option = argv[i];
     if (option == "--alone") {
       stage.alone = true;
+    } else if (option == "--calls") {
+      stage.calls = true;
     } else if (option == "--step" && i + 1 < argc) {
       stage.step = argv[++i];
     } else if (option == "--trace" && i + 1 < argc) {

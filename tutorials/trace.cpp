@@ -11,7 +11,8 @@
 // NETLITE_TRACE=FILE appends a line a call for programs, from any number of
 // processes; its columns, with tabs between: start, end (ns of CLOCK_MONOTONIC,
 // which all processes share), program, process, thread, descriptor, call,
-// arguments, result, error or "-".
+// arguments, result, error or "-". Calls that may wait have a line before that,
+// when they begin; its result is "?".
 //
 // What is no socket stays out of it: files, pipes, the bells of netlite. So do
 // the calls that the C library makes inside of others, such as getaddrinfo. A
@@ -528,17 +529,15 @@ struct Told {
   const char* name;
   int fd;
   std::int64_t start, end;
-  Text arguments{};
-  long result;
-  Text error{};
+  Text arguments{}, result{}, error{};
 };
 
 int line_for_people(const Told& told, char* line, std::size_t size) {
   char who[64], call[400];
   std::snprintf(who, sizeof who, thread() > 1 ? "%s/%d" : "%s", program(),
                 thread());
-  std::snprintf(call, sizeof call, "%s(%s) = %ld%s%.40s", told.name,
-                told.arguments.c_str(), told.result,
+  std::snprintf(call, sizeof call, "%s(%s) = %.40s%s%.40s", told.name,
+                told.arguments.c_str(), told.result.c_str(),
                 *told.error.c_str() ? " " : "", told.error.c_str());
   const Text blocked = duration(told.end - told.start);
   return std::snprintf(
@@ -551,10 +550,10 @@ int line_for_people(const Told& told, char* line, std::size_t size) {
 int line_for_programs(const Told& told, char* line, std::size_t size) {
   const char* error = told.error.c_str();
   return std::snprintf(
-      line, size, "%lld\t%lld\t%s\t%ld\t%d\t%d\t%s\t%s\t%ld\t%s\n",
+      line, size, "%lld\t%lld\t%s\t%ld\t%d\t%d\t%s\t%s\t%s\t%s\n",
       static_cast<long long>(told.start), static_cast<long long>(told.end),
       program(), static_cast<long>(::getpid()), thread(), told.fd, told.name,
-      told.arguments.c_str(), told.result, *error ? error : "-");
+      told.arguments.c_str(), told.result.c_str(), *error ? error : "-");
 }
 
 // One write(2) a line keeps the lines of several processes whole.
@@ -570,16 +569,43 @@ void tell(const Told& told) {
     return;
 }
 
+bool may_wait(const char* name, int fd) {
+  const auto is = [name](const char* prefix) {
+    return std::strncmp(name, prefix, std::strlen(prefix)) == 0;
+  };
+  for (const char* always : {"poll", "ppoll", "select", "pselect", "epoll_wait",
+                             "getaddrinfo", "getnameinfo"})
+    if (is(always)) return true;
+  for (const char* some :
+       {"accept", "connect", "recv", "read", "send", "write"})
+    if (is(some)) return (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0;
+  return false;
+}
+
+// What waits shall not look as if it did nothing.
+void tell_begin(const char* name, int fd) {
+  const Unnoticed before;
+  const Silence silence;
+  if (Sink::get().for_people || !may_wait(name, fd)) return;
+  const std::int64_t start = now();
+  Told told{name, fd, start, start};
+  if (fd >= 0) told.arguments << fd;
+  told.result << '?';
+  tell(told);
+}
+
 // Makes a call and tells of it. `words` adds its arguments to a text. Where
 // there is no descriptor to name, the call's result is one.
 template <class Call, class Words>
 auto run(const char* name, int fd, Call call, Words words) {
+  tell_begin(name, fd);
   const std::int64_t start = now();
   const auto result = call();
   const Unnoticed after;
   const Silence silence;
-  Told told{name, fd, start, now(), {}, static_cast<long>(result), {}};
+  Told told{name, fd, start, now()};
   if (fd < 0) told.fd = static_cast<int>(result);
+  told.result << static_cast<long>(result);
   if (std::strstr(name, "info") && result != 0)
     told.error << Named{resolver_errors, static_cast<int>(result)};
   else if (result < 0)
@@ -587,7 +613,7 @@ auto run(const char* name, int fd, Call call, Words words) {
   if (result < 0 && after.error == EFAULT) {
     told.arguments << fd << ", ...";  // they point to nowhere
   } else {
-    words(told.arguments, told.result);
+    words(told.arguments, static_cast<long>(result));
   }
   tell(told);
   return result;

@@ -7,7 +7,7 @@
 namespace net = netlite;
 
 int main(int argc, char** argv) {
-  const char* address = argc > 1 ? argv[1] : "localhost:9988";
+  const char* address = argc > 1 ? argv[1] : "127.0.0.1:9988";
 
   // [mistake]
   auto [conn, dial_err] = net::dial("tcp", address);

@@ -12,8 +12,7 @@ int fail(const net::Error& err) {
 }
 
 int main(int argc, char** argv) {
-  std::cout << "The server is running." << std::endl;
-  const char* address = argc > 1 ? argv[1] : "localhost:9988";
+  const char* address = argc > 1 ? argv[1] : "127.0.0.1:9988";
 
   // [listen]
   auto [listener, listen_err] = net::listen("tcp", address);
@@ -22,7 +21,6 @@ int main(int argc, char** argv) {
   // [listen]
 
   // [accept]
-  std::cout << "Waiting for a client ..." << std::endl;
   auto [conn, accept_err] = net::accept(listener);
   if (accept_err) return fail(accept_err);
   std::cout << "A client has connected." << std::endl;

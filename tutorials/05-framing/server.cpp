@@ -13,7 +13,7 @@ int fail(const net::Error& err) {
 }
 
 int main(int argc, char** argv) {
-  const char* address = argc > 1 ? argv[1] : "localhost:9988";
+  const char* address = argc > 1 ? argv[1] : "127.0.0.1:9988";
   auto [listener, listen_err] = net::listen("tcp", address);
   if (listen_err) return fail(listen_err);
   std::cout << "Listening on " << net::addr(listener) << std::endl;

@@ -1,8 +1,9 @@
-// A client that looks up a name and tries each of its addresses.
+// A client that looks names up, and tries each of their addresses.
 #include "netlite.hpp"
 
 #include <iostream>
 #include <string>
+#include <vector>
 
 namespace net = netlite;
 
@@ -23,24 +24,28 @@ int greet(const net::Conn& conn) {
 // [greet]
 
 int main(int argc, char** argv) {
-  const char* address = argc > 1 ? argv[1] : "localhost:9988";
+  std::vector<std::string> names(argv + 1, argv + argc);
+  if (names.empty()) names = {"localhost:9988"};
 
-  // [split]
-  auto [host, port, split_err] = net::split_host_port(address);
-  if (split_err) return fail(split_err);
-  // [split]
+  std::vector<std::string> list;
+  for (const std::string& name : names) {
+    // [split]
+    auto [host, port, split_err] = net::split_host_port(name);
+    if (split_err) return fail(split_err);
+    // [split]
 
-  // [lookup]
-  auto [ips, lookup_err] = net::lookup_host(host);
-  if (lookup_err) return fail(lookup_err);
-  for (const std::string& ip : ips)
-    std::cout << host << " is " << ip << std::endl;
-  // [lookup]
+    // [lookup]
+    auto [ips, lookup_err] = net::lookup_host(host);
+    if (lookup_err) return fail(lookup_err);
+    for (const std::string& ip : ips)
+      list.push_back(net::join_host_port(ip, port));
+    // [lookup]
+  }
 
   // [try]
-  for (const std::string& ip : ips) {
-    std::string one = net::join_host_port(ip, port);
-    auto [conn, dial_err] = net::dial("tcp", one);
+  for (const std::string& address : list) {
+    std::cout << "Trying " << address << std::endl;
+    auto [conn, dial_err] = net::dial("tcp", address);
     if (!dial_err) return greet(conn);
     std::cout << dial_err << std::endl;
   }
