@@ -138,8 +138,8 @@ class Trace {
     constexpr std::size_t shown = 12;
     std::vector<std::string> calls;
     for (const Line& line : lines_of(pid)) {
-      const std::string call = words(line);
-      if (!call.empty()) calls.push_back(call);
+      const std::string text = words(line);
+      if (!text.empty()) calls.push_back(text);
     }
     const std::size_t first = calls.size() > shown ? calls.size() - shown : 0;
     std::string text;
@@ -147,6 +147,9 @@ class Trace {
       text += "\n  " + calls[i];
     return text;
   }
+
+  // How much has been traced so far.
+  off_t size() const { return ::lseek(fd_, 0, SEEK_END); }
 
   // The call that a process sits in, such as `recv(3)`: when it polls for one
   // that it has tried, that one. Empty when it sits in none.
@@ -183,12 +186,11 @@ class Trace {
   // What a process has called, but for what the judge did in it: the judge's
   // descriptors have high numbers.
   std::vector<Line> lines_of(pid_t pid) const {
-    // The last of them are enough, however much a loop has written.
+    // The last lines will do, however much a loop has written.
     constexpr off_t enough = 1 << 16;
     std::string all(enough, '\0');
-    const off_t size = ::lseek(fd_, 0, SEEK_END);
-    const ssize_t n =
-        ::pread(fd_, all.data(), all.size(), std::max<off_t>(0, size - enough));
+    const ssize_t n = ::pread(fd_, all.data(), all.size(),
+                              std::max<off_t>(0, size() - enough));
     all.resize(static_cast<std::size_t>(std::max<ssize_t>(0, n)));
 
     std::vector<Line> lines;
@@ -352,6 +354,7 @@ namespace child {
 inline int value = -1;  // the pipe to the judge
 inline pid_t self = -1;
 inline bool has_told = false;
+constexpr int longest_trace = 1 << 24;
 
 // A process that the learner starts has nothing to tell.
 inline void tell(const std::string& text, Ending how) {
@@ -395,7 +398,7 @@ inline void be_careful() {
 #endif
   const rlimit no_core{0, 0};
   ::setrlimit(RLIMIT_CORE, &no_core);
-  const rlimit file{rlim_t(1) << 24, rlim_t(1) << 24};  // of the trace
+  const rlimit file{longest_trace, longest_trace};
   ::setrlimit(RLIMIT_FSIZE, &file);
   std::signal(SIGXFSZ, SIG_IGN);
 #ifndef NETLITE_SANITIZED  // sanitizers reserve more than any machine has
@@ -530,13 +533,14 @@ class Learner {
     return calls.empty() ? "" : "\nThe calls that your code made:" + calls;
   }
 
-  /// The call that it sits in, such as `recv(3)`; empty when it sits in none.
+  /// The call that it sits in, such as `recv(3)`; empty when it sits in none,
+  /// or goes from one to the next.
   std::string waiting_call() const {
-    const std::string last = last_call();
-    if (last.find(" EAGAIN") == std::string::npos &&
-        last.find(" EINPROGRESS") == std::string::npos)
-      return {};
-    return last.substr(0, last.find_first_of(",)")) + ")";
+    const off_t size = Trace::get().size();
+    const std::string call = Trace::get().waiting(pid_);
+    if (call.empty() || size >= child::longest_trace) return {};
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return Trace::get().size() == size ? call : "";
   }
 
  private:
