@@ -20,20 +20,24 @@
 
 #include "peers.hpp"
 
+#include <cxxabi.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #ifdef __linux__
 #include <sys/prctl.h>
 #endif
 
+#include <condition_variable>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
 #include <iostream>
+#include <mutex>
 #include <string>
 #include <type_traits>
+#include <typeinfo>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define NETLITE_SANITIZED 1
@@ -48,6 +52,50 @@ namespace judge {
 using peers::counted;
 using peers::quoted;
 
+// -- Before main ------------------------------------------------------------
+
+// The exercise is part of this program. Whatever its global variables do, they
+// do before main: also exit, throw, crash or wait for ever.
+namespace before_main {
+
+inline bool is_now = true;
+constexpr int signals[] = {SIGALRM, SIGSEGV, SIGFPE};
+inline struct sigaction usual[3];
+inline std::terminate_handler usual_end = nullptr;
+
+[[noreturn]] inline void wrong(const char* how) {
+  for (const char* text :
+       {"not yet.\n\nYour exercise.hpp ", how,
+        " before main, where nobody had called it.\n\n"
+        "Which of its variables stand outside of all functions?\n"})
+    if (::write(STDOUT_FILENO, text, std::strlen(text)) < 0) break;
+  ::_exit(1);
+}
+
+inline void on_signal(int signal) {
+  wrong(signal == SIGALRM ? "waited for ten seconds" : "crashed");
+}
+
+__attribute__((constructor(101))) inline void begin() {
+  std::atexit([] {
+    if (is_now) wrong("ended the program");
+  });
+  usual_end = std::set_terminate([] { wrong("threw an exception"); });
+  struct sigaction ours {};
+  ours.sa_handler = on_signal;
+  for (int i = 0; i < 3; ++i) ::sigaction(signals[i], &ours, &usual[i]);
+  ::alarm(10);
+}
+
+inline void end() {
+  is_now = false;
+  std::set_terminate(usual_end);
+  ::alarm(0);
+  for (int i = 0; i < 3; ++i) ::sigaction(signals[i], &usual[i], nullptr);
+}
+
+}  // namespace before_main
+
 // -- Verdicts ---------------------------------------------------------------
 
 enum Code { passed = 0, is_wrong = 1, skipped = 77, broken = 99 };
@@ -55,23 +103,24 @@ enum Code { passed = 0, is_wrong = 1, skipped = 77, broken = 99 };
 struct Verdict {
   Code code;
   std::string text;
+  std::string place{};  // the line that crashed, as a paragraph
 };
 
-// Text without the end of its last line.
-inline std::string without_end(std::string text) {
-  while (!text.empty() && text.back() == '\n') text.pop_back();
+// Text without the end of its last line, or of its sentence.
+inline std::string without_end(std::string text, char end = '\n') {
+  while (!text.empty() && text.back() == end) text.pop_back();
   return text;
 }
 
 /// The answer is wrong: what happened, what that means, and one question.
 [[noreturn]] inline void wrong(const std::string& story,
                                const std::string& question) {
-  throw Verdict{is_wrong, story + "\n\n" + question};
+  throw Verdict{is_wrong, story + "\n\n" + question, {}};
 }
 
 /// This machine lacks something; says what.
 [[noreturn]] inline void skip(const std::string& why) {
-  throw Verdict{skipped, why};
+  throw Verdict{skipped, why, {}};
 }
 
 // -- The trace of the learner -----------------------------------------------
@@ -89,8 +138,8 @@ class Trace {
     constexpr std::size_t shown = 12;
     std::vector<std::string> calls;
     for (const Line& line : lines_of(pid)) {
-      const std::string call = words(line);
-      if (!call.empty()) calls.push_back(call);
+      const std::string text = words(line);
+      if (!text.empty()) calls.push_back(text);
     }
     const std::size_t first = calls.size() > shown ? calls.size() - shown : 0;
     std::string text;
@@ -98,6 +147,9 @@ class Trace {
       text += "\n  " + calls[i];
     return text;
   }
+
+  // How much has been traced so far.
+  off_t size() const { return ::lseek(fd_, 0, SEEK_END); }
 
   // The call that a process sits in, such as `recv(3)`: when it polls for one
   // that it has tried, that one. Empty when it sits in none.
@@ -134,12 +186,12 @@ class Trace {
   // What a process has called, but for what the judge did in it: the judge's
   // descriptors have high numbers.
   std::vector<Line> lines_of(pid_t pid) const {
-    std::string all;
-    char buffer[4096];
-    ssize_t n;
-    for (off_t at = 0; (n = ::pread(fd_, buffer, sizeof buffer, at)) > 0;
-         at += n)
-      all.append(buffer, static_cast<std::size_t>(n));
+    // The last lines will do, however much a loop has written.
+    constexpr off_t enough = 1 << 16;
+    std::string all(enough, '\0');
+    const ssize_t n = ::pread(fd_, all.data(), all.size(),
+                              std::max<off_t>(0, size() - enough));
+    all.resize(static_cast<std::size_t>(std::max<ssize_t>(0, n)));
 
     std::vector<Line> lines;
     Line line(1);
@@ -172,86 +224,298 @@ class Trace {
   int fd_ = -1;
 };
 
+// -- The line that crashed --------------------------------------------------
+
+// The learner's file, and the check that it is judged by, as the compiler knew
+// them.
+#ifdef EXERCISE
+inline const std::string exercise_file = EXERCISE;
+#else
+inline const std::string exercise_file;
+#endif
+inline std::string check_file;
+
+// The folder of a step, from the path of its check.cpp.
+inline std::string folder_of(const std::string& file) {
+  const std::size_t slash = file.rfind('/');
+  return slash == std::string::npos ? "." : file.substr(0, slash);
+}
+
+// A sanitizer's name for what went wrong, in words.
+inline std::string in_plain_words(const std::string& kind) {
+  if (kind.find("overflow") != std::string::npos)
+    return kind == "stack-overflow" ? "the calls never end"
+                                    : "it reaches beyond its memory";
+  if (kind.find("use-after") != std::string::npos)
+    return "what it uses is gone by then";
+  if (kind == "SEGV") return "there is nothing at that address";
+  return kind;
+}
+
+// What the file has in this line.
+inline std::string line_of(const std::string& path, int number) {
+  std::ifstream file(path);
+  std::string line;
+  while (number-- > 0 && std::getline(file, line)) continue;
+  const std::size_t begin = line.find_first_not_of(" \t");
+  return begin == std::string::npos ? "" : line.substr(begin);
+}
+
+// The first line of the exercise that a sanitizer's report names; as a
+// paragraph, empty when there is none.
+inline std::string place_in(const std::string& report) {
+  const std::string address = "ERROR: AddressSanitizer: ";
+  const std::string undefined = "runtime error: ";
+  std::size_t at = report.find(address);
+  const std::size_t other = report.find(undefined);
+  std::string why;
+  if (at != std::string::npos) {
+    const std::size_t kind = at + address.size();
+    why = in_plain_words(
+        report.substr(kind, report.find_first_of(" \n", kind) - kind));
+    const std::size_t failed = report.find("Assertion '");
+    if (failed < at)
+      why = report.substr(failed, report.find('\n', failed) - failed);
+  } else if (other != std::string::npos) {
+    at = report.rfind('\n', other) + 1;
+    const std::size_t words = other + undefined.size();
+    why = report.substr(words, report.find('\n', words) - words);
+  }
+  const std::string name = exercise_file.substr(exercise_file.rfind('/') + 1);
+  if (at == std::string::npos || name.empty()) return {};
+  at = report.find(name + ":", at);
+  if (at == std::string::npos) return {};
+  const int number = std::atoi(report.c_str() + at + name.size() + 1);
+  return "\nThat was line " + std::to_string(number) + " of your " + name +
+         ": " + without_end(why, '.') + ".\n    " +
+         line_of(exercise_file[0] == '/'
+                     ? exercise_file
+                     : folder_of(check_file) + "/" + exercise_file,
+                 number);
+}
+
+// What a command prints.
+inline std::string output_of(const std::string& command) {
+  std::FILE* const pipe = ::popen(command.c_str(), "r");
+  if (!pipe) return {};
+  std::string text;
+  char buffer[4096];
+  std::size_t n;
+  while ((n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0)
+    text.append(buffer, n);
+  ::pclose(pipe);
+  return text;
+}
+
+inline std::string in_quotes(const std::string& text) {
+  std::string quote = "'";
+  for (const char c : text) quote += c == '\'' ? "'\\''" : std::string(1, c);
+  return quote + "'";
+}
+
+// Builds the check once more, with the sanitizers that name the line, and runs
+// it; empty where the compiler has none.
+inline std::string place_of_crash() {
+  if (check_file.empty() || std::getenv("NETLITE_WHERE")) return {};
+  std::cerr << "looking for the line that crashed ..." << std::endl;
+  const std::string include = folder_of(check_file) + "/../../include";
+  return without_end(output_of(
+      "folder=$(mktemp -d) || exit; trap 'rm -rf \"$folder\"' EXIT\n"
+      "ulimit -t 30\n"
+      "${CXX:-c++} -std=c++17 -g -fsanitize=address,undefined "
+      "-fno-sanitize-recover=undefined -D_GLIBCXX_ASSERTIONS -pthread -I" +
+      in_quotes(include) + " -DEXERCISE=" +
+      in_quotes("\"" + exercise_file + "\"") + " " + in_quotes(check_file) +
+      " -o \"$folder/check\" >/dev/null 2>&1 &&\n"
+      "NETLITE_WHERE=1 UBSAN_OPTIONS=print_stacktrace=1 "
+      "ASAN_OPTIONS=handle_abort=1:handle_sigill=1:detect_leaks=0 "
+      "\"$folder/check\" 2>/dev/null"));
+}
+
+// -- The learner's process --------------------------------------------------
+
+// How the learner's function came to its end. Its process says it last.
+enum Ending : char { returned = 'r', threw = 't', called_exit = 'x' };
+
+struct Pipe {
+  Pipe() {
+    int ends[2];
+    if (::pipe(ends) != 0) peers::fail("pipe");
+    from = peers::Descriptor(peers::out_of_the_way(ends[0]));
+    to = peers::Descriptor(peers::out_of_the_way(ends[1]));
+  }
+  peers::Descriptor from{};
+  peers::Descriptor to{};
+};
+
+// What runs in the process of the learner.
+namespace child {
+
+inline int value = -1;  // the pipe to the judge
+inline pid_t self = -1;
+inline bool has_told = false;
+constexpr int longest_trace = 1 << 24;
+
+// A process that the learner starts has nothing to tell.
+inline void tell(const std::string& text, Ending how) {
+  if (::getpid() != self || std::exchange(has_told, true)) return;
+  const std::string all = text + char(how);
+  for (std::size_t at = 0; at < all.size();) {
+    const ssize_t n = ::write(value, all.data() + at, all.size() - at);
+    if (n < 0 && errno != EINTR) ::_exit(1);
+    if (n > 0) at += static_cast<std::size_t>(n);
+  }
+}
+
+// `std::out_of_range, "..."`: the type of what was thrown, and its words.
+inline std::string exception() {
+  const std::type_info* type = abi::__cxa_current_exception_type();
+  if (!type) return {};
+  int status = 0;
+  char* const name =
+      abi::__cxa_demangle(type->name(), nullptr, nullptr, &status);
+  const std::string text = name ? name : type->name();
+  std::free(name);
+  try {
+    throw;
+  } catch (const std::exception& failure) {
+    return text + ", " + quoted(failure.what(), 200);
+  } catch (...) {
+    return text;
+  }
+}
+
+[[noreturn]] inline void terminated() {
+  tell(exception(), threw);
+  ::_exit(1);
+}
+
+// A loop that eats memory shall not eat the machine's; and if the judge is
+// killed, its learner goes with it.
+inline void be_careful() {
+#ifdef __linux__
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
+  const rlimit no_core{0, 0};
+  ::setrlimit(RLIMIT_CORE, &no_core);
+  const rlimit file{longest_trace, longest_trace};
+  ::setrlimit(RLIMIT_FSIZE, &file);
+  std::signal(SIGXFSZ, SIG_IGN);
+#ifndef NETLITE_SANITIZED  // sanitizers reserve more than any machine has
+  const rlimit memory{rlim_t(1) << 30, rlim_t(1) << 30};
+  ::setrlimit(RLIMIT_AS, &memory);
+#endif
+}
+
+// What it throws ends its process, as it would end the learner's program.
+template <class F>
+std::string value_of(F& f) noexcept {
+  if constexpr (std::is_same_v<decltype(f()), int>)
+    return std::to_string(f());
+  else
+    return f();
+}
+
+template <class F>
+[[noreturn]] void live(F& f, const Pipe& printed, const Pipe& to_judge) {
+  ::setpgid(0, 0);  // so that what it starts is ended with it
+  ::dup2(peers::out_of_the_way(::open("/dev/null", O_RDONLY)), STDIN_FILENO);
+  ::dup2(printed.to.get(), STDOUT_FILENO);
+  ::dup2(printed.to.get(), STDERR_FILENO);
+  ::close(printed.to.get());
+  value = to_judge.to.get();
+  self = ::getpid();
+  be_careful();
+  std::set_terminate(terminated);
+  std::atexit([] { tell({}, called_exit); });
+  tell(value_of(f), returned);
+  ::close(value);
+  std::exit(0);
+}
+
+}  // namespace child
+
 // -- The learner ------------------------------------------------------------
 
 /// What became of the learner's code.
 struct Outcome {
-  int code = 0;           // what its function returned, or the exit code
-  std::string value{};    // what its function returned, as text
+  int code = 0;           // what its function returned, as a number
+  std::string value{};    // and as text
   std::string printed{};  // all that it printed
 };
 
-/// A Learner is a process that runs the learner's code. Its function gives an
-/// int, for functions that give an exit code, or a text.
+/// A Learner is a process that runs the learner's code. Its function returns an
+/// int, for functions that return an exit code, or a text.
+///
+/// A thread reads whatever comes from it, whenever that is: nothing that the
+/// learner prints or returns, however long, waits for the judge.
 class Learner {
  public:
   template <class F>
   explicit Learner(F f) {
-    int printed[2];
-    int value[2];
-    if (::pipe(printed) != 0 || ::pipe(value) != 0) peers::fail("pipe");
-    for (int* fd : {&printed[0], &printed[1], &value[0], &value[1]})
-      *fd = peers::out_of_the_way(*fd);
+    Pipe printed;
+    Pipe value;
     std::fflush(nullptr);
     pid_ = ::fork();
     if (pid_ < 0) peers::fail("fork");
-    if (pid_ == 0) {
-      ::setpgid(0, 0);  // so that what it starts is ended with it
-      ::dup2(peers::out_of_the_way(::open("/dev/null", O_RDONLY)),
-             STDIN_FILENO);
-      ::dup2(printed[1], STDOUT_FILENO);
-      ::dup2(printed[1], STDERR_FILENO);
-      for (const int fd : {printed[0], printed[1], value[0]}) ::close(fd);
-      be_careful();
-      std::exit(call(f, value[1]));
-    }
+    if (pid_ == 0) child::live(f, printed, value);
     ::setpgid(pid_, pid_);
-    ::close(printed[1]);
-    ::close(value[1]);
-    printed_ = peers::Descriptor(printed[0]);
-    value_ = peers::Descriptor(value[0]);
+    ++learners;
+    for (Pipe* pipe : {&printed, &value})
+      ::fcntl(pipe->from.get(), F_SETFL, O_NONBLOCK);
+    printed_ = std::move(printed.from);
+    value_ = std::move(value.from);
+    thread_ = std::thread([this] { watch(); });
   }
   Learner(const Learner&) = delete;
   Learner& operator=(const Learner&) = delete;
   ~Learner() { end(); }
 
   /// Readable, or hung up, when the learner's function is over.
-  int over() const { return value_.get(); }
+  int over() const { return over_.from.get(); }
 
-  /// The next line that it prints; what there is, when it ends before.
-  std::string line(const std::string& story) {
-    const auto deadline = peers::Clock::now() + peers::patience;
-    std::size_t end;
-    while ((end = outcome_.printed.find('\n', seen_)) == std::string::npos) {
-      if (!read(printed_, outcome_.printed, deadline, story)) {
-        wait(story);
-        break;
-      }
+  /// Waits until what it has printed is such; no longer than it can still
+  /// print something.
+  template <class Test>
+  bool prints(Test is_such) {
+    const auto until = peers::deadline();
+    for (int idle = 0; idle < 2 && peers::Clock::now() < until;) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      const auto is_done = [&] { return has_ended_ || is_such(got_.printed); };
+      if (changed_.wait_for(lock, std::chrono::milliseconds(100), is_done))
+        return is_such(got_.printed);
+      lock.unlock();
+      idle = waiting_call().empty() ? 0 : idle + 1;
     }
-    const std::string text = outcome_.printed.substr(seen_, end - seen_);
-    seen_ = end == std::string::npos ? outcome_.printed.size() : end + 1;
-    return text;
+    return false;
+  }
+
+  /// What it has printed so far.
+  std::string printed() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return got_.printed;
   }
 
   /// Waits until its function has returned. Any other end, or none, is a wrong
-  /// answer; `story` says what happened so far.
-  Outcome wait(const std::string& story) {
-    if (ended_) return outcome_;
-    const auto deadline = peers::Clock::now() + peers::patience;
-    while (read(printed_, outcome_.printed, deadline, story)) {
-    }
-    while (read(value_, outcome_.value, deadline, story)) {
-    }
-    int status = 0;
-    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-    }
-    ended_ = true;
-    if (WIFSIGNALED(status)) crashed(story, WTERMSIG(status));
-    outcome_.code = WEXITSTATUS(status);
-    if (outcome_.value.empty() || outcome_.value.back() != returned)
-      left(story);
-    outcome_.value.pop_back();
-    return outcome_;
+  /// answer; `story` says what happened so far. A check that knows better what
+  /// to ask when nothing ends has a question of its own.
+  Outcome wait(const std::string& story, const std::string& question = {}) {
+    const bool in_time = ends_in_time();
+    const std::string call = in_time ? "" : waiting_call();
+    end();
+    // It may have ended by itself at the last moment.
+    if (!in_time && WIFSIGNALED(status_) && WTERMSIG(status_) == SIGKILL)
+      hung(story, call, question);
+    const std::string& value = got_.value;
+    if (said_too_much_)
+      judge::wrong(story + "\nYour code wrote more than 16 MiB, and went on.",
+                   "Which loop never ends?");
+    if (WIFSIGNALED(status_)) crashed(story);
+    if (value.empty() || value.back() != returned) left(story);
+    Outcome outcome = got_;
+    outcome.value.pop_back();
+    outcome.code = std::atoi(outcome.value.c_str());
+    return outcome;
   }
 
   /// The answer is wrong. But if the function is over because it crashed, that
@@ -269,126 +533,209 @@ class Learner {
     return calls.empty() ? "" : "\nThe calls that your code made:" + calls;
   }
 
+  /// The call that it sits in, such as `recv(3)`; empty when it sits in none,
+  /// or goes from one to the next.
+  std::string waiting_call() const {
+    const off_t size = Trace::get().size();
+    const std::string call = Trace::get().waiting(pid_);
+    if (call.empty() || size >= child::longest_trace) return {};
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return Trace::get().size() == size ? call : "";
+  }
+
  private:
-  // Said last, by a function that has returned.
-  static constexpr char returned = '.';
+  static constexpr std::size_t enough = 1 << 24;
+  inline static int learners = 0;
 
-  // What it throws ends its process, as it would end the learner's program.
-  template <class F>
-  static int call(F& f, int value) noexcept {
-    if constexpr (std::is_same_v<decltype(f()), int>) {
-      const int code = f();
-      tell(value, {returned});
-      return code;
-    } else {
-      tell(value, f());
-      tell(value, {returned});
-      return 0;
+  std::string last_call() const {
+    const std::string calls = Trace::get().calls_of(pid_);
+    const std::size_t last = calls.rfind("\n  ");
+    return last == std::string::npos ? "" : calls.substr(last + 3);
+  }
+
+  // -- What the thread does
+
+  void watch() {
+    const auto soon = started_ + std::chrono::seconds(2);
+    for (bool has_told = false; !reap();) {
+      pollfd fds[] = {{printed_.get(), POLLIN, 0}, {value_.get(), POLLIN, 0}};
+      const bool is_silent = fds[0].fd < 0 && fds[1].fd < 0;
+      ::poll(fds, 2, is_silent ? 1 : 50);
+      read(printed_, got_.printed);
+      read(value_, got_.value);
+      if (value_.get() < 0) over_.to.reset();
+      if (!has_told && peers::Clock::now() > soon) {
+        has_told = true;
+        tell_that_it_waits();
+      }
     }
   }
 
-  static void tell(int value, const std::string& text) {
-    std::size_t at = 0;
-    while (at < text.size()) {
-      const ssize_t n = ::write(value, text.data() + at, text.size() - at);
-      if (n < 0) std::abort();
-      at += static_cast<std::size_t>(n);
+  // Reads what is there, but leaves time for other things.
+  void read(peers::Descriptor& fd, std::string& text) {
+    char buffer[65536];
+    ssize_t n = -1;
+    for (int times = 0; times < 16; ++times) {
+      if (fd.get() < 0 || (n = ::read(fd.get(), buffer, sizeof buffer)) < 0)
+        return;
+      const std::lock_guard<std::mutex> lock(mutex_);
+      text.append(buffer, static_cast<std::size_t>(n));
+      said_too_much_ = said_too_much_ || text.size() > enough;
+      changed_.notify_all();
+      if (n == 0 || said_too_much_) fd.reset();
+      if (said_too_much_) ::kill(-pid_, SIGKILL);
     }
   }
 
-  // A loop that eats memory shall not eat the machine's; and if the judge is
-  // killed, its learner goes with it.
-  static void be_careful() {
-#ifdef __linux__
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-#endif
-    const rlimit no_core{0, 0};
-    ::setrlimit(RLIMIT_CORE, &no_core);
-    const rlimit file{rlim_t(1) << 24, rlim_t(1) << 24};  // of the trace
-    ::setrlimit(RLIMIT_FSIZE, &file);
-    std::signal(SIGXFSZ, SIG_IGN);
-#ifndef NETLITE_SANITIZED  // sanitizers reserve more than any machine has
-    const rlimit memory{rlim_t(1) << 30, rlim_t(1) << 30};
-    ::setrlimit(RLIMIT_AS, &memory);
-#endif
-  }
-
-  // Reads some; false at the end.
-  bool read(const peers::Descriptor& fd, std::string& text,
-            peers::Clock::time_point deadline, const std::string& story) {
-    if (!peers::wait_for(fd.get(), POLLIN, deadline)) hung(story);
-    char buffer[16384];
-    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
-    if (n <= 0) return false;
-    text.append(buffer, static_cast<std::size_t>(n));
-    constexpr std::size_t enough = 1 << 24;
-    if (text.size() > enough) {
-      end();
-      judge::wrong(story + "\nYour code gave more than 16 MiB, and went on.",
-                   "Which loop never ends?");
-    }
+  // Takes the process away when it has ended, and what it has started as well.
+  bool reap() {
+    siginfo_t info{};
+    const int how = WEXITED | WNOHANG | WNOWAIT;
+    if (::waitid(P_PID, static_cast<id_t>(pid_), &info, how) != 0 ||
+        info.si_pid == 0)
+      return false;
+    ::kill(-pid_, SIGKILL);
+    read(printed_, got_.printed);
+    read(value_, got_.value);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    rusage used{};
+    ::wait4(pid_, &status_, 0, &used);
+    for (const timeval& time : {used.ru_utime, used.ru_stime})
+      time_used_ += std::chrono::seconds(time.tv_sec) +
+                    std::chrono::microseconds(time.tv_usec);
+    has_ended_ = true;
+    over_.to.reset();
+    changed_.notify_all();
     return true;
   }
 
-  [[noreturn]] void hung(const std::string& story) {
-    end();
-    const std::string its_calls = calls();
-    const std::size_t last = its_calls.rfind("\n  ");
-    const bool is_busy = time_used_ > peers::patience / 10 ||
-                         (last != std::string::npos &&
-                          its_calls.find("EAGAIN", last) == std::string::npos);
-    judge::wrong(
-        story + "\nYour code did not come back within " +
-            counted(std::size_t(peers::patience.count()), "second") + "." +
-            its_words() + its_calls,
-        is_busy ? "It does not wait for anybody. Which loop never ends?"
-                : "What is it waiting for, and who would have to give that?");
+  void tell_that_it_waits() const {
+    const std::string call = waiting_call();
+    const std::string last = last_call();
+    std::string text = "still waiting: ";
+    if (!call.empty())
+      text += "your code sits in " + call + " ...\n";
+    else if (!last.empty())
+      text += "the last call of your code was " + last + " ...\n";
+    else
+      text += "your code has made no call yet ...\n";
+    std::cerr << text << std::flush;
   }
 
-  [[noreturn]] void crashed(const std::string& story, int signal) const {
+  // -- What the judge makes of it
+
+  void end() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (!has_ended_) ::kill(-pid_, SIGKILL);
+    }
+    if (thread_.joinable()) thread_.join();
+  }
+
+  bool ends_in_time() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    const auto has_ended = [this] { return has_ended_; };
+    return changed_.wait_until(lock, peers::deadline(), has_ended);
+  }
+
+  [[noreturn]] void hung(const std::string& story, const std::string& call,
+                         const std::string& question) {
+    const auto waited = peers::Clock::now() - started_;
+    const auto seconds = std::chrono::round<std::chrono::seconds>(waited);
+    const auto count = static_cast<std::size_t>(seconds.count());
+    const bool has_returned =
+        !got_.value.empty() && got_.value.back() == returned;
+    // A machine that has much else to do leaves little even to a busy loop.
+    const bool is_busy = time_used_ > waited / (call.empty() ? 50 : 4);
+    std::string end = "Your code did not come back within " +
+                      counted(count, "second") + "." +
+                      (call.empty() ? "" : " It sat in " + call + ".");
+    if (has_returned)
+      end = "Your function returned, but its program did not end.";
+    else if (count == 0)
+      end = "The judge's time is up: it has called your code " +
+            counted(static_cast<std::size_t>(learners), "time") + " by now.";
+    judge::wrong(story + "\n" + end + its_words() + calls(),
+                 is_busy
+                     ? "It does not wait for anybody. Which loop never ends?"
+                 : question.empty() ? question_about(call)
+                                    : question);
+  }
+
+  static std::string question_about(const std::string& call) {
+    if (call.empty()) return "What does it wait for, if not for the network?";
+    if (call.compare(0, 6, "accept") == 0)
+      return "Who would have to call it now?";
+    return "What is it waiting for, and who would have to send that?";
+  }
+
+  [[noreturn]] void crashed(const std::string& story) const {
+    const int signal = WTERMSIG(status_);
+    const std::string place = place_of_crash();
     judge::wrong(story + "\nYour code crashed: signal " +
                      std::to_string(signal) + ", " + ::strsignal(signal) + "." +
-                     its_words() + calls(),
-                 "Which of your lines ran last?");
+                     place + its_words() + calls(),
+                 place.empty() ? "Which of your lines ran last?"
+                               : "What does that line use, and is it there?");
   }
 
   [[noreturn]] void left(const std::string& story) const {
+    const std::string& value = got_.value;
+    const std::string code = std::to_string(WEXITSTATUS(status_));
+    const std::string place = place_in(got_.printed);
+    if (!place.empty())
+      throw Verdict{is_wrong,
+                    story + "\nYour code crashed." + place + calls() +
+                        "\n\nWhat does that line use, and is it there?",
+                    place};
+    if (!value.empty() && value.back() == threw)
+      judge::wrong(story + "\nYour code " + thrown() + its_words() + calls(),
+                   "Which of your lines does that, and what should happen "
+                   "instead?");
     judge::wrong(story +
-                     "\nYour code did not return: it ended the whole program, "
-                     "with exit code " +
-                     std::to_string(outcome_.code) + "." + its_words() +
-                     calls(),
-                 "Which of your lines does that, and what should it do "
-                 "instead?");
+                     (value.empty() ? "\nYour code ended the whole program, "
+                                      "with exit code " +
+                                          code + "."
+                                    : "\nYour code called exit(" + code +
+                                          "): that ends the whole program.") +
+                     its_words() + calls(),
+                 "Which of your lines does that? How does a function end, and "
+                 "only that?");
+  }
+
+  std::string thrown() const {
+    const std::string words = got_.value.substr(0, got_.value.size() - 1);
+    if (words.empty())
+      return "called std::terminate, as a std::thread does that nobody has "
+             "joined.";
+    return "threw an exception that nobody caught: " + words + ".";
   }
 
   // The last words that it printed, as a paragraph.
   std::string its_words() const {
     constexpr std::size_t shown = 1000;
-    std::string words = without_end(outcome_.printed);
+    std::string words = without_end(got_.printed);
     if (words.empty()) return {};
     if (words.size() > shown)
       words = "... " + words.substr(words.size() - shown);
     return "\nIt had printed:\n" + words;
   }
 
-  void end() {
-    if (std::exchange(ended_, true)) return;
-    ::kill(-pid_, SIGKILL);
-    rusage used{};
-    while (::wait4(pid_, nullptr, 0, &used) < 0 && errno == EINTR) {
-    }
-    time_used_ = std::chrono::seconds(used.ru_utime.tv_sec) +
-                 std::chrono::microseconds(used.ru_utime.tv_usec);
-  }
-
+  const peers::Clock::time_point started_ = peers::Clock::now();
   pid_t pid_ = -1;
-  bool ended_ = false;
-  std::chrono::microseconds time_used_{0};  // computing, until it was ended
+  Pipe over_{};
   peers::Descriptor printed_{};
   peers::Descriptor value_{};
-  std::size_t seen_ = 0;
-  Outcome outcome_{};
+
+  // The thread writes these.
+  std::mutex mutex_{};
+  std::condition_variable changed_{};
+  bool has_ended_ = false;
+  bool said_too_much_ = false;
+  int status_ = 0;
+  std::chrono::microseconds time_used_{0};
+  Outcome got_{};  // what it has said so far
+  std::thread thread_{};
 };
 
 /// What became of a learner's function that was given a connection.
@@ -398,10 +745,37 @@ struct Talk {
   std::string calls;  // what the learner did
 };
 
+/// The connection of a learner who has to dial this peer. Keep it until the
+/// learner's end: what it waits for shall not change before that is told.
+inline peers::Wire caller(Learner& learner, const peers::Descriptor& listener) {
+  try {
+    return peers::Wire::accept(listener, learner.over());
+  } catch (const peers::Waited& waited) {
+    const std::string story = "A peer listened on " +
+                              peers::address_of(listener) + ". " +
+                              waited.what();
+    const Outcome outcome = learner.wait(story);
+    wrong(story + "\nYour code printed " + quoted(outcome.printed, 160) +
+              " and returned " + std::to_string(outcome.code) + ".",
+          "Whom has it dialled?");
+  }
+}
+
+/// Plays a script to the learner, and tells what the peer did.
+inline std::string played(peers::Wire& wire, const peers::Script& script) {
+  try {
+    script(wire);
+    if (!wire.stays()) wire.close();
+    return wire.story();
+  } catch (const peers::Waited& waited) {
+    return wire.story() + "\n" + waited.what();
+  }
+}
+
 /// Gives the learner's function a connected descriptor - for net::conn_from -
-/// and plays a script to it.
+/// and plays a script to it. For `question` see Learner::wait.
 template <class F>
-Talk talk(const peers::Script& script, F f) {
+Talk talk(const peers::Script& script, F f, const std::string& question = {}) {
   const auto listener = peers::socket_on_free_port(peers::Doing::listening);
   const std::uint16_t port = peers::port_of(listener.get(), ::getsockname);
   auto theirs = peers::Wire::dial(port);
@@ -416,24 +790,12 @@ Talk talk(const peers::Script& script, F f) {
     return f(descriptor);
   });
   wire.set_over(learner.over());
-  std::string story;
-  try {
-    script(wire);
-    wire.close();
-    story = wire.story();
-  } catch (const peers::Waited& waited) {
-    story = wire.story() + "\n" + waited.what();
-  }
-  return {learner.wait(story), story, learner.calls()};
+  const std::string story = played(wire, script);
+  const Outcome outcome = learner.wait(story, question);
+  return {outcome, story, learner.calls()};
 }
 
 // -- The page ---------------------------------------------------------------
-
-// The folder of a step, from the path of its check.cpp.
-inline std::string folder_of(const std::string& file) {
-  const std::size_t slash = file.rfind('/');
-  return slash == std::string::npos ? "." : file.substr(0, slash);
-}
 
 // A hint of the page: what is folded under "Hint 1".
 inline std::string hint(const std::string& folder, const std::string& number) {
@@ -458,27 +820,39 @@ inline std::string headline(const std::string& step, const char* how,
   return std::string(colour) + line + "\033[0m\n";
 }
 
-/// Runs a check, and tells what came of it.
+// What came of a check, in words, and its exit code.
+inline int tell(const std::string& step, const Verdict& verdict) {
+  std::cout << (verdict.code == skipped
+                    ? headline(step, "skipped", "\033[2m")
+                    : headline(step, "not yet", "\033[1;33m"))
+            << '\n'
+            << verdict.text << '\n';
+  if (verdict.code != is_wrong) return verdict.code;
+  const char* level = std::getenv("HINT");
+  if (level && *level)
+    std::cout << "\nHint " << level << ". "
+              << hint(folder_of(check_file), level) << '\n';
+  else
+    std::cout << "\n(For a hint: sh tutorials/run " << std::atoi(step.c_str())
+              << " hint)\n";
+  return verdict.code;
+}
+
+// What came of a check.
 template <class Check>
-int run(const char* file, Check check) {
+int verdict_of(const char* file, Check check) {
+  check_file = file;
   const std::string folder = folder_of(file);
   const std::string step = folder.substr(folder.rfind('/') + 1);
-  const std::string number = std::to_string(std::atoi(step.c_str()));
+  if (const char* seconds = std::getenv("NETLITE_PATIENCE"))
+    peers::patience = std::chrono::seconds(std::atoi(seconds));
+  peers::the_end = peers::deadline();
   try {
     Trace::get();
     check();
   } catch (const Verdict& verdict) {
-    std::cout << (verdict.code == skipped
-                      ? headline(step, "skipped", "\033[2m")
-                      : headline(step, "not yet", "\033[1;33m"))
-              << '\n'
-              << verdict.text << '\n';
-    if (verdict.code != is_wrong) return verdict.code;
-    const char* level = std::getenv("HINT");
-    if (level && *level)
-      std::cout << "\nHint " << level << ". " << hint(folder, level) << '\n';
-    else
-      std::cout << "\n(For a hint: sh tutorials/run " << number << " hint)\n";
+    if (!std::getenv("NETLITE_WHERE")) return tell(step, verdict);
+    std::cout << verdict.place;
     return verdict.code;
   } catch (const std::exception& failure) {
     std::cout << step << ": the judge is broken, not you: " << failure.what()
@@ -487,6 +861,17 @@ int run(const char* file, Check check) {
   }
   std::cout << headline(step, "solved", "\033[1;32m");
   return passed;
+}
+
+/// Runs a check, and tells what came of it. It has ten seconds, or
+/// NETLITE_PATIENCE: tests on slow machines have more. Its exit code is that of
+/// the program, whatever the exercise's global variables do at their end.
+template <class Check>
+int run(const char* file, Check check) {
+  before_main::end();
+  const int code = verdict_of(file, check);
+  std::cout.flush();
+  ::_exit(code);
 }
 
 }  // namespace judge

@@ -56,10 +56,11 @@ void what_returns_is_passed_on() {
 }
 
 void what_does_not_return_is_told() {
-  says("exit", {"ended the whole program, with exit code 0"}, []() -> int {
-    std::cout << "Bye." << std::endl;
-    std::exit(0);
-  });
+  says("exit", {"called exit(0): that ends the whole program", "Bye."},
+       []() -> int {
+         std::cout << "Bye." << std::endl;
+         std::exit(0);
+       });
   says("_exit", {"ended the whole program, with exit code 3"},
        []() -> std::string { ::_exit(3); });
   says("a signal", {"crashed: signal 6, Aborted", "It had printed:\nfarewell"},
@@ -67,9 +68,22 @@ void what_does_not_return_is_told() {
          std::cout << "farewell" << std::endl;
          std::abort();
        });
-  says("a throw", {"crashed: signal 6"}, []() -> int { throw 42; });
+  says("a throw", {"threw an exception that nobody caught: int."},
+       []() -> int { throw 42; });
+  says("an exception",
+       {"nobody caught: std::out_of_range, \"basic_string::at: "},
+       [] { return std::string(1, std::string().at(0)); });
+  says("an exception in a thread",
+       {"nobody caught: std::runtime_error, \"no\""}, [] {
+         std::thread([] { throw std::runtime_error("no"); }).join();
+         return 0;
+       });
+  says("a thread that nobody joins", {"called std::terminate"}, [] {
+    std::thread([] { ::pause(); });
+    return 0;
+  });
 #ifndef NETLITE_SANITIZED  // their own memory has no such limit
-  says("a loop that eats memory", {"crashed: signal 6", "bad_alloc"}, [] {
+  says("a loop that eats memory", {"caught: std::bad_alloc"}, [] {
     std::string all;
     for (;;) all.append(1 << 20, 'x');
     return all;
@@ -94,7 +108,30 @@ void what_hangs_is_ended() {
     std::raise(SIGSTOP);
     return 0;
   });
+  says("one that sleeps", {"within 1 second.", "if not for the network"}, [] {
+    std::this_thread::sleep_for(std::chrono::minutes(1));
+    return 0;
+  });
+  says("one that has returned", {"returned, but its program did not end"}, [] {
+    std::atexit([] { ::pause(); });
+    return 0;
+  });
   peers::patience = usual;
+}
+
+void much_of_anything_costs_no_waiting() {
+  const std::size_t much = 1 << 22;
+  judge::Outcome outcome;
+  std::string text = verdict_on(
+      [] {
+        std::cout << std::string(much, 'p') << std::endl;
+        return std::string(much, 'v');
+      },
+      &outcome);
+  expect("much that is printed and returned",
+         text.empty() && outcome.printed.size() == much + 1 &&
+             outcome.value.size() == much,
+         text);
 }
 
 void what_it_must_not_touch() {
@@ -118,31 +155,39 @@ void what_it_must_not_touch() {
          "");
 
   // A process that it starts is ended with it: nobody holds this pipe then.
-  int held[2];
-  if (::pipe(held) != 0) peers::fail("pipe");
-  const auto usual = std::exchange(peers::patience, std::chrono::seconds(1));
-  says("a process that stays", {"did not come back"}, [&] {
+  judge::Pipe held;
+  const std::string text = verdict_on([] {
     if (::fork() == 0)
       for (;;) ::pause();
     return 0;
   });
-  peers::patience = usual;
-  ::close(held[1]);
+  expect("a process that stays does not keep the judge waiting", text.empty(),
+         text);
+  held.to.reset();
   expect("what it has started is gone",
-         peers::wait_for(held[0], POLLIN, peers::Clock::now() + usual), "");
-  ::close(held[0]);
+         peers::wait_for(held.from.get(), POLLIN, peers::deadline()), "");
+  expect("what it has started tells nothing", verdict_on([] {
+                                                if (::fork() == 0) std::exit(3);
+                                                return 0;
+                                              }).empty(),
+         "");
 }
 
-void line_by_line() {
+void what_it_prints_meanwhile() {
   judge::Learner learner([]() -> int {
-    std::cout << "one\ntwo" << std::endl;
+    std::cout << "one" << std::endl;
+    std::cout << "two" << std::endl;
     std::abort();
   });
-  expect("the first line", learner.line("") == "one", "");
-  expect("the second", learner.line("") == "two", "");
+  const auto has = [](const char* word) {
+    return [word](const std::string& printed) {
+      return printed.find(word) != std::string::npos;
+    };
+  };
+  expect("the second line", learner.prints(has("two")), learner.printed());
+  expect("a third does not come", !learner.prints(has("three")), "");
   try {
-    learner.line("The judge waits for three.");
-    expect("a crash instead of a line is told", false, "");
+    learner.wrong("The judge waits for three.", "");
   } catch (const judge::Verdict& verdict) {
     expect("a crash instead of a line is told",
            verdict.text.find("three.\nYour code crashed") != std::string::npos,
@@ -153,11 +198,13 @@ void line_by_line() {
 }  // namespace
 
 int main() {
+  judge::before_main::end();
   judge::Trace::get();
   what_returns_is_passed_on();
   what_does_not_return_is_told();
   what_hangs_is_ended();
+  much_of_anything_costs_no_waiting();
   what_it_must_not_touch();
-  line_by_line();
+  what_it_prints_meanwhile();
   return failed == 0 ? 0 : 1;
 }

@@ -320,8 +320,8 @@ def check_page(page):
         problem('the page does not name a book, or how bare BSD calls do it')
     prose = re.sub(r'```.*?```|<!--.*?-->|<[^>]*>', '', page, flags=re.S)
     words = len(prose.split())
-    if not 600 <= words <= 900:
-        problem(f'the page has {words} words, and should have 600 to 900')
+    if not 600 <= words <= 1000:
+        problem(f'the page has {words} words, and should have 600 to 1000')
 
 
 def check_questions(text):

@@ -7,7 +7,8 @@
 //
 // A script is a function that acts on a Wire, the peer's end of a connection.
 // When it returns, the wire is closed. Plain BSD calls, so that a fault in
-// netlite cannot hide itself; every wait ends after `patience`.
+// netlite cannot hide itself; every wait ends after `patience`, and none lasts
+// beyond `the_end`.
 #ifndef NETLITE_TUTORIALS_PEERS_HPP
 #define NETLITE_TUTORIALS_PEERS_HPP
 
@@ -37,6 +38,12 @@ namespace peers {
 
 using Clock = std::chrono::steady_clock;
 inline std::chrono::seconds patience{10};
+inline Clock::time_point the_end = Clock::time_point::max();
+
+/// Until when somebody waits who begins now.
+inline Clock::time_point deadline() {
+  return std::min(Clock::now() + patience, the_end);
+}
 
 /// Thrown when the other side did not do its part in time; says which.
 struct Waited : std::runtime_error {
@@ -149,17 +156,17 @@ inline std::string address_of(const Descriptor& fd) {
   return "127.0.0.1:" + std::to_string(port_of(fd.get(), ::getsockname));
 }
 
-/// Waits until there is something to do; false when the time is over.
-inline bool wait_for(int fd, short events, Clock::time_point deadline) {
+/// Waits until there is something to do, or `over` says that nobody will do
+/// anything any more; false when the time is up.
+inline bool wait_for(int fd, short events, Clock::time_point until,
+                     int over = -1) {
   for (;;) {
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-    pollfd watched{fd, events, 0};
-    const int n = ::poll(&watched, 1,
-                         static_cast<int>(std::max<std::int64_t>(
-                             0, static_cast<std::int64_t>(left.count()))));
+    const auto left = std::max<Clock::duration>(until - Clock::now(), {});
+    const auto pause = std::chrono::ceil<std::chrono::milliseconds>(left);
+    pollfd watched[] = {{fd, events, 0}, {over, POLLIN, 0}};
+    const int n = ::poll(watched, 2, static_cast<int>(pause.count()));
     if (n > 0) return true;
-    if (n == 0 && left.count() <= 0) return false;
+    if (n == 0 && pause.count() == 0) return false;
     if (n < 0 && errno != EINTR) fail("poll");
   }
 }
@@ -178,13 +185,16 @@ class Wire {
 #endif
   }
 
-  /// The next client of a listening socket.
-  static Wire accept(const Descriptor& listener) {
-    if (!wait_for(listener.get(), POLLIN, Clock::now() + patience))
-      throw Waited("The peer waited for you to dial it, in vain.");
+  /// The next client of a listening socket; `over` as in set_over.
+  static Wire accept(const Descriptor& listener, int over = -1) {
+    wait_for(listener.get(), POLLIN, deadline(), over);
+    if (!wait_for(listener.get(), POLLIN, {}))
+      throw Waited("Nobody dialled it.");
     Descriptor fd(out_of_the_way(::accept(listener.get(), nullptr, nullptr)));
     if (fd.get() < 0) fail("accept");
-    return Wire(std::move(fd));
+    Wire wire(std::move(fd));
+    wire.set_over(over);
+    return wire;
   }
 
   /// A connection to a port of 127.0.0.1; gives an errno as well, such as
@@ -203,7 +213,7 @@ class Wire {
 
   /// Writes all of it; less when the other side has gone.
   void send(std::string_view text) {
-    const auto deadline = Clock::now() + patience;
+    const auto until = deadline();
     std::size_t at = 0;
     while (at < text.size()) {
 #ifdef MSG_NOSIGNAL
@@ -217,9 +227,10 @@ class Wire {
         at += static_cast<std::size_t>(n);
       } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
         if (is_over()) break;
-        if (!wait_for(fd_.get(), POLLOUT, std::min(deadline, soon())) &&
-            Clock::now() > deadline)
-          throw Waited("The peer waited for you to read, in vain.");
+        if (!wait_for(fd_.get(), POLLOUT, until, over_)) {
+          if (at > 0) sent_.emplace_back(text.substr(0, at));
+          throw Waited("Then it had more to write, but you did not read on.");
+        }
       } else if (errno != EINTR) {
         break;  // the other side has gone: EPIPE, ECONNRESET
       }
@@ -231,8 +242,9 @@ class Wire {
   std::string receive(std::size_t size) {
     their_end_.reset();  // or we would hold their connection open
     std::string text;
-    const auto deadline = Clock::now() + patience;
+    const auto until = deadline();
     while (text.size() < size && !ended_) {
+      const bool is_last = is_over();
       char buffer[16384];
       const ssize_t n = ::recv(fd_.get(), buffer,
                                std::min(sizeof buffer, size - text.size()), 0);
@@ -242,9 +254,10 @@ class Wire {
         ended_ = true;
         was_reset_ = n < 0;
       } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-        if (!wait_for(fd_.get(), POLLIN, deadline)) {
+        if (is_last) break;
+        if (!wait_for(fd_.get(), POLLIN, until, over_)) {
           got_ += text;
-          throw Waited("The peer then waited for more from you, in vain.");
+          throw Waited("Then it waited for more from you, but nothing came.");
         }
       } else if (errno != EINTR) {
         fail("recv");
@@ -267,7 +280,7 @@ class Wire {
   void close() {
     if (fd_.get() < 0) return;
     fd_.reset();
-    ending_ = "closed";
+    if (ending_.empty()) ending_ = "closed";
   }
   /// Throws the connection away: the other side sees "connection reset".
   void reset() {
@@ -286,8 +299,8 @@ class Wire {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
       return;
     }
-    const auto deadline = Clock::now() + patience;
-    while (!is_over() && Clock::now() < deadline) {
+    const auto until = deadline();
+    while (!is_over() && Clock::now() < until) {
       int on_the_way = 0;
       int unread = 0;
 #ifdef TIOCOUTQ
@@ -304,10 +317,16 @@ class Wire {
   void set_over(int over) { over_ = over; }
   bool is_over() const { return over_ >= 0 && wait_for(over_, POLLIN, {}); }
   /// Stays connected, and does nothing, until it is over.
-  void wait_until_over() const {
-    if (over_ >= 0) wait_for(over_, POLLIN, Clock::now() + patience);
+  void wait_until_over() {
+    if (over_ >= 0) wait_for(over_, POLLIN, deadline());
+    stays_ = true;
+    ending_ = sent_.empty() && got_.empty()
+                  ? "kept the connection open and said nothing"
+                  : "kept the connection open";
   }
 
+  /// Whether it waited until it was over, or in vain: it does not close then.
+  bool stays() const { return stays_; }
   bool was_reset() const { return was_reset_; }
   const std::string& got() const { return got_; }
 
@@ -328,10 +347,6 @@ class Wire {
   }
 
  private:
-  static Clock::time_point soon() {
-    return Clock::now() + std::chrono::milliseconds(50);
-  }
-
   std::string pieces() const {
     constexpr std::size_t shown = 4;
     std::size_t size = 0;
@@ -365,6 +380,7 @@ class Wire {
   int over_ = -1;
   bool ended_ = false;
   bool was_reset_ = false;
+  bool stays_ = false;
   std::vector<std::string> sent_{};
   std::string got_{};
   std::string ending_{};
@@ -440,7 +456,7 @@ inline Script garbage(unsigned seed, std::size_t size) {
     const std::string bytes = noise(seed, size);
     std::minstd_rand random(seed + 2);
     for (std::size_t at = 0; at < size;) {
-      const std::size_t piece = std::min(size - at, 1 + random() % 4096);
+      const auto piece = std::min<std::size_t>(size - at, 1 + random() % 4096);
       wire.send(std::string_view(bytes).substr(at, piece));
       at += piece;
     }

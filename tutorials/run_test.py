@@ -157,7 +157,7 @@ def the_newcomers_path():
     done = run('2', 'check')
     expect('the starter fails, and the peer explains',
            done.returncode == 1 and '"hel" "lo, " "world"' in done.stdout and
-           'What does `read` give' in done.stdout, done.stdout, done.stderr)
+           'What does `read` return' in done.stdout, done.stdout, done.stderr)
     done = run('2', 'check', HINT='2')
     expect('HINT=2 adds the second hint', 'Hint 2. `while' in done.stdout,
            done.stdout)

@@ -1,12 +1,45 @@
-// Judges the exercise: greet() where nobody listens, and where a peer does.
+// Judges the exercise: greet() where nobody listens, where a peer answers, and
+// where one resets the connection or hangs up in the middle.
 #include EXERCISE
 
 #include "../judge.hpp"
 
 namespace {
 
+// The second answer is shorter: what is left of the first would show.
+const std::vector<std::string> names{"Annabel", "Bob"};
+
+std::string hello(std::size_t name) {
+  return "Hello Server! I am " + names[name] + ".";
+}
+std::string thanks(std::size_t name) {
+  return "Thanks! Got your message:" + hello(name);
+}
+
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
+}
+
+std::string seen(const judge::Outcome& outcome) {
+  return "\nYour greet printed " + judge::quoted(outcome.printed, 160) +
+         " and returned " + std::to_string(outcome.code) + ".";
+}
+
+// Something failed; the error has these words for it.
+void must_be_told(const std::string& story, const judge::Outcome& outcome,
+                  const std::string& words, const std::string& question) {
+  const std::string saw = story + seen(outcome);
+  const bool is_told = contains(outcome.printed, words);
+  if (outcome.code == 0)
+    judge::wrong(saw + "\nA program that returns 0 says: all went well.",
+                 is_told ? "Who will look at what it printed?" : question);
+  if (outcome.printed.empty())
+    judge::wrong(saw, "Whoever sits before it: how shall they know why?");
+  if (!is_told)
+    judge::wrong(saw + "\nThat does not tell why it went wrong.",
+                 "Which words does the error itself have for it?");
+  if (outcome.code != 1)
+    judge::wrong(saw, "Which exit code did the task ask for?");
 }
 
 void nobody_listens() {
@@ -14,47 +47,98 @@ void nobody_listens() {
   const std::string address = peers::address_of(nobody);
   const std::string story = "Nobody listens on " + address + ".";
 
-  judge::Learner learner([&] { return greet(address); });
+  judge::Learner learner([&] { return greet(address, names); });
   const auto outcome = learner.wait(story);
-  const std::string saw = story + "\nYour greet printed " +
-                          judge::quoted(outcome.printed) + " and returned " +
-                          std::to_string(outcome.code) + ".";
-  if (outcome.code == 0)
-    judge::wrong(saw + "\nA program that returns 0 says: all went well.",
-                 "How can greet know that it did not?");
-  if (!contains(outcome.printed, "connection refused"))
-    judge::wrong(saw + "\nNobody can tell from this what went wrong.",
-                 "Which words does the error itself have for it?");
-  if (outcome.code != 1)
-    judge::wrong(saw, "Which exit code did the task ask for?");
+  must_be_told(story, outcome, "connection refused",
+               "How can greet know that it did not?");
   if (contains(outcome.printed, "Received"))
-    judge::wrong(saw + "\nBut nothing was received.",
+    judge::wrong(story + seen(outcome) + "\nBut nothing was received.",
                  "What should greet not do any more, once it has failed?");
 }
 
-void somebody_listens() {
-  const std::string hello = "Hello Server! Greetings.";
-  const std::string thanks = "Thanks! Got your message:" + hello;
+// Hears a greeting. Whoever dials again says nothing more here.
+bool hears(peers::Wire& wire, const peers::Descriptor& listener,
+           std::size_t name) {
+  peers::wait_for(wire.fd(), POLLIN, peers::deadline(), listener.get());
+  if (peers::wait_for(listener.get(), POLLIN, {})) return false;
+  const std::size_t before = wire.got().size();
+  wire.receive(hello(name).size());
+  return wire.got().substr(before) == hello(name);
+}
+
+void is_greeted_by_all(judge::Learner& learner, peers::Wire& wire,
+                       const peers::Descriptor& listener) {
+  for (std::size_t name = 0; name < names.size(); ++name) {
+    const std::size_t before = wire.got().size();
+    if (hears(wire, listener, name)) {
+      wire.send(thanks(name));
+      continue;
+    }
+    const std::string got = wire.got().substr(before);
+    if (peers::wait_for(listener.get(), POLLIN, {}))
+      learner.wrong(wire.story() + " Then your greet dialled it once more.",
+                    "How many greetings can one connection carry?");
+    if (!got.empty())
+      learner.wrong(wire.story() + "\nThe peer expected " +
+                        judge::quoted(hello(name)) + ", and got " +
+                        judge::quoted(got) + ".",
+                    "What shall greet say, and for whom?");
+    const std::string story = wire.story() + "\nIt waited for " + names[name] +
+                              ", but the connection ended.";
+    judge::wrong(story + seen(learner.wait(story)),
+                 name == 0 ? "What does the server need to hear first?"
+                           : "Who greets the server for the others?");
+  }
+}
+
+// What is printed after an answer, in the same word, is not part of it.
+bool has_something_behind(const std::string& printed, std::size_t name) {
+  const std::size_t end = printed.find(thanks(name)) + thanks(name).size();
+  return end < printed.size() && !std::strchr("\n\"' .,)", printed[end]);
+}
+
+void somebody_answers() {
   const auto listener = peers::socket_on_free_port(peers::Doing::listening);
   const std::string address = peers::address_of(listener);
 
-  judge::Learner learner([&] { return greet(address); });
-  std::string story = "A peer listened on " + address + ".";
-  try {
-    peers::Wire wire = peers::Wire::accept(listener);
-    wire.receive(hello.size());
-    wire.send(thanks);
-    wire.close();
-    story = wire.story();
-  } catch (const peers::Waited& waited) {
-    story += std::string("\n") + waited.what();
-  }
+  judge::Learner learner([&] { return greet(address, names); });
+  peers::Wire wire = judge::caller(learner, listener);
+  const std::string story = judge::played(wire, [&](peers::Wire&) {
+    is_greeted_by_all(learner, wire, listener);
+    wire.wait_until_over();
+  });
   const auto outcome = learner.wait(story);
-  if (outcome.code != 0 || !contains(outcome.printed, thanks))
-    judge::wrong(story + "\nYour greet printed " +
-                     judge::quoted(outcome.printed) + " and returned " +
-                     std::to_string(outcome.code) + ".",
-                 "What does greet do when all is well?");
+  const std::string saw = story + seen(outcome);
+  for (std::size_t name = 0; name < names.size(); ++name) {
+    if (!contains(outcome.printed, thanks(name)))
+      judge::wrong(saw, "Where is the answer to " + names[name] + "?");
+    if (has_something_behind(outcome.printed, name))
+      judge::wrong(saw,
+                   "How many bytes of the buffer belong to this answer, and "
+                   "what knows that?");
+  }
+  if (outcome.code != 0) judge::wrong(saw, "Did anything go wrong?");
+}
+
+// The peer answers the first greeting, and then vanishes in its own way.
+void somebody_leaves(const peers::Script& leave, const std::string& words,
+                     const std::string& question) {
+  const auto listener = peers::socket_on_free_port(peers::Doing::listening);
+  const std::string address = peers::address_of(listener);
+
+  judge::Learner learner([&] { return greet(address, names); });
+  peers::Wire wire = judge::caller(learner, listener);
+  const std::string story = judge::played(wire, [&](peers::Wire&) {
+    wire.receive(hello(0).size());
+    wire.send(thanks(0));
+    wire.receive(hello(1).size());
+    leave(wire);
+  });
+  const auto outcome = learner.wait(story);
+  must_be_told(story, outcome, words, question);
+  if (contains(outcome.printed, "Received: \n"))
+    judge::wrong(story + seen(outcome) + "\nBut Bob got no answer.",
+                 "What should greet not do any more, once it has failed?");
 }
 
 }  // namespace
@@ -62,6 +146,10 @@ void somebody_listens() {
 int main() {
   return judge::run(__FILE__, [] {
     nobody_listens();
-    somebody_listens();
+    somebody_answers();
+    somebody_leaves([](peers::Wire& wire) { wire.reset(); }, "connection reset",
+                    "Which call found out that the peer was gone?");
+    somebody_leaves([](peers::Wire& wire) { wire.close(); }, "EOF",
+                    "What does `read` return when the peer has hung up?");
   });
 }

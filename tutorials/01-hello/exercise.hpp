@@ -3,16 +3,26 @@
 
 #include <iostream>
 #include <string>
+#include <vector>
 
 namespace net = netlite;
 
-// Greets the server at `address` and prints its answer. Returns the
-// exit code for `main`: 0 when all went well, 1 when something did not.
-inline int greet(const std::string& address) {
-  auto [conn, dial_err] = net::dial("tcp", address);
-  // TODO: nobody may listen there. Then print the error, and return 1.
+// Prints the error, and returns the exit code of a program that failed.
+inline int fail(const net::Error& err) {
+  std::cerr << err << std::endl;
+  return 1;
+}
 
-  auto [sent, write_err] = net::write(conn, "Hello Server! Greetings.");
+// Over one connection, greets the server once for each name: "Hello
+// Server! I am Ann." It prints each answer before it sends the next
+// greeting, and returns 0. When something fails, it prints that error
+// and returns 1 at once.
+inline int greet(const std::string& address,
+                 const std::vector<std::string>& names) {
+  auto [conn, dial_err] = net::dial("tcp", address);
+  // TODO: greet everybody, not just the first. And what can go wrong?
+  std::string hello = "Hello Server! I am " + names[0] + ".";
+  auto [sent, write_err] = net::write(conn, hello);
   char buffer[1024];
   auto [n, read_err] = net::read(conn, buffer);
   std::cout << "Received: " << std::string(buffer, n) << std::endl;

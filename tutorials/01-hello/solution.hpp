@@ -3,21 +3,32 @@
 
 #include <iostream>
 #include <string>
+#include <vector>
 
 namespace net = netlite;
 
-// Greets the server at `address` and prints its answer. Returns the
-// exit code for `main`: 0 when all went well, 1 when something did not.
-inline int greet(const std::string& address) {
-  auto [conn, dial_err] = net::dial("tcp", address);
-  if (dial_err) {
-    std::cerr << dial_err << std::endl;
-    return 1;
-  }
+// Prints the error, and returns the exit code of a program that failed.
+inline int fail(const net::Error& err) {
+  std::cerr << err << std::endl;
+  return 1;
+}
 
-  auto [sent, write_err] = net::write(conn, "Hello Server! Greetings.");
-  char buffer[1024];
-  auto [n, read_err] = net::read(conn, buffer);
-  std::cout << "Received: " << std::string(buffer, n) << std::endl;
+// Over one connection, greets the server once for each name: "Hello
+// Server! I am Ann." It prints each answer before it sends the next
+// greeting, and returns 0. When something fails, it prints that error
+// and returns 1 at once.
+inline int greet(const std::string& address,
+                 const std::vector<std::string>& names) {
+  auto [conn, dial_err] = net::dial("tcp", address);
+  if (dial_err) return fail(dial_err);
+  for (const std::string& name : names) {
+    std::string hello = "Hello Server! I am " + name + ".";
+    auto [sent, write_err] = net::write(conn, hello);
+    if (write_err) return fail(write_err);
+    char buffer[1024];
+    auto [n, read_err] = net::read(conn, buffer);
+    if (read_err) return fail(read_err);
+    std::cout << "Received: " << std::string(buffer, n) << std::endl;
+  }
   return 0;
 }

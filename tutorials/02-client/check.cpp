@@ -8,57 +8,94 @@ namespace {
 
 const std::string text = "hello, world";
 
-// The learner's read_all, as text: what it gave, and the error's message.
-judge::Talk read_all_from(const peers::Script& peer, std::size_t limit) {
-  return judge::talk(peer, [limit](int descriptor) {
-    auto conn = net::must(net::conn_from(descriptor));
-    auto [given, err] = ::read_all(conn, limit);
-    return given + '\n' + err.message();
-  });
+// What the learner's read_all returned.
+struct Answer {
+  std::string given{};
+  std::string error{};
+  std::string story{};
+  std::string calls{};
+
+  [[noreturn]] void wrong(const std::string& what,
+                          const std::string& question) const {
+    judge::wrong(story + "\nYour read_all returned " + what + "." + calls,
+                 question);
+  }
+};
+
+Answer read_all_from(const peers::Script& peer, std::size_t limit) {
+  const auto [outcome, story, calls] =
+      judge::talk(peer, [limit](int descriptor) {
+        auto conn = net::must(net::conn_from(descriptor));
+        auto [given, err] = ::read_all(conn, limit);
+        return err.message() + '\n' + given;
+      });
+  const std::size_t end = outcome.value.find('\n');
+  return {outcome.value.substr(end + 1), outcome.value.substr(0, end), story,
+          calls};
+}
+
+// Whoever takes a short read for the end reads on after a long one.
+bool takes_a_short_read_for_the_end() {
+  const auto long_text = peers::pieces(std::string(100, 'x'));
+  return read_all_from(long_text, 1000).given.size() == 100;
+}
+
+bool begins_with(const std::string& longer, const std::string& part) {
+  return longer.compare(0, part.size(), part) == 0;
+}
+
+std::string question_about(const std::string& given) {
+  if (given.size() > text.size())
+    return "How many bytes of the buffer are new, and what knows that?";
+  if (!begins_with(text, given) || given.empty())
+    return "Where are the other pieces?";
+  return takes_a_short_read_for_the_end()
+             ? "A read returned less than there was room for. Must that have "
+               "been the last?"
+             : "What does `read` return when nothing more will ever come?";
 }
 
 void cut_at(const std::vector<std::size_t>& cuts) {
-  const auto [outcome, story, calls] =
-      read_all_from(peers::pieces(text, cuts), 1000);
-  const std::size_t end = outcome.value.rfind('\n');
-  const std::string given = outcome.value.substr(0, end);
-  const std::string error = outcome.value.substr(end + 1);
-  if (given != text)
-    judge::wrong(story + "\nYour read_all gave " + judge::quoted(given) +
-                     ", the peer had more to say." + calls,
-                 "What does `read` give when nothing more will ever come?");
-  if (!error.empty())
-    judge::wrong(story + "\nYour read_all gave all of it, but also an error: " +
-                     error + "." + calls,
-                 "Did anything go wrong?");
+  const Answer answer = read_all_from(peers::pieces(text, cuts), 1000);
+  if (answer.given != text)
+    answer.wrong(judge::quoted(answer.given), question_about(answer.given));
+  if (!answer.error.empty())
+    answer.wrong("all of it, and also an error: " + answer.error,
+                 "Is the end of the stream a failure, for somebody who wanted "
+                 "everything?");
 }
 
 void more_than(std::size_t limit) {
   const std::string long_text(200000, 'x');
-  const auto [outcome, story, calls] =
-      read_all_from(peers::pieces(long_text), limit);
-  const std::size_t size = outcome.value.rfind('\n');
-  if (size != limit)
-    judge::wrong(story + "\nThe limit was " + judge::counted(limit, "byte") +
-                     ", your read_all gave " + std::to_string(size) + "." +
-                     calls,
-                 "How much room may a read have when some bytes are here "
-                 "already?");
+  const Answer answer = read_all_from(peers::pieces(long_text), limit);
+  const std::size_t size = answer.given.size();
+  const std::string story = answer.story + "\nThe limit was " +
+                            judge::counted(limit, "byte") +
+                            ", your read_all returned " + std::to_string(size);
+  if (size > limit)
+    judge::wrong(story + "." + answer.calls,
+                 size - limit < 64
+                     ? "How much room may the last read have?"
+                     : "What ends your loop when the peer never stops?");
+  if (size < limit)
+    judge::wrong(story + "." + answer.calls,
+                 "There was more. Why did it stop?");
+  if (!answer.error.empty())
+    judge::wrong(
+        story + ", and also an error: " + answer.error + "." + answer.calls,
+        "Did anything go wrong, or was that what the caller wanted?");
 }
 
 void reset() {
-  const auto [outcome, story, calls] =
-      read_all_from(peers::reset_after(text, 3), 1000);
-  if (outcome.value != "hel" && outcome.value.rfind("hel\n", 0) != 0)
-    judge::wrong(story + "\nYour read_all gave " +
-                     judge::quoted(outcome.value) + "." + calls,
-                 "Where is what the peer had said before?");
-  if (outcome.value == "hel\n")
-    judge::wrong(story +
-                     "\nYour read_all gave \"hel\" and no error, as if that "
-                     "were all." +
-                     calls,
+  const Answer answer = read_all_from(peers::reset_after(text, 3), 1000);
+  const std::string error =
+      answer.error.empty() ? "no error" : "the error " + answer.error;
+  const std::string what = judge::quoted(answer.given) + " and " + error;
+  if (answer.error.empty())
+    answer.wrong(what + ", as if that were all",
                  "How do the two endings differ, for `read`?");
+  if (answer.given != "hel")
+    answer.wrong(what, "Where is what the peer had said before?");
 }
 
 }  // namespace

@@ -7,8 +7,8 @@
 namespace net = netlite;
 
 // Reads until the peer ends the stream, but no more than `limit` bytes,
-// and gives what it has read. With an error other than the end of the
-// stream, it gives that error as well.
+// and returns what it has read. With an error other than the end of the
+// stream, it returns that error as well.
 inline net::Result<std::string> read_all(const net::Conn& conn,
                                          std::size_t limit) {
   char buffer[64];

@@ -1,4 +1,4 @@
-// Your turn: read messages with a length. Judged by: run 5 check
+// Your turn: read messages of several lines. Judged by: run 5 check
 #include "netlite.hpp"
 
 #include <cstddef>
@@ -6,20 +6,21 @@
 
 namespace net = netlite;
 
-// Reads one message: four bytes that say how long it is, the most
-// significant first, then so many bytes. Gives `eof` when the stream
-// ends before a message, `unexpected_eof` when it ends inside one, and
-// `limit_exceeded`, without reading on, when it is longer than `limit`.
-inline net::Result<std::string> read_frame(const net::Conn& conn,
-                                           std::size_t limit) {
-  unsigned char head[4] = {};
-  auto [n, err] = net::read_full(conn, head);
-  if (err) return {{}, err};
-  std::size_t size = 0;
-  for (unsigned char byte : head) size = size << 8 | byte;
-  if (size > limit) return {{}, net::limit_exceeded};
-  std::string body(size, '\0');
-  auto [m, body_err] = net::read_full(conn, body);
-  if (body_err == net::eof) return {{}, net::unexpected_eof};
-  return {body, body_err};
+// Reads one message: lines, and an empty line that ends it. Returns the
+// lines, each with a '\n' behind it, without the empty one. Returns the
+// error `eof` when the stream ends before a message, `unexpected_eof`
+// when it ends inside one, and `limit_exceeded` when the message has
+// more than `limit` bytes.
+inline net::Result<std::string> read_message(net::Reader& reader,
+                                             std::size_t limit) {
+  std::string message;
+  for (;;) {
+    auto [line, err] = net::read_line(reader, limit);
+    bool is_inside = !message.empty();
+    if (err == net::eof && is_inside) return {{}, net::unexpected_eof};
+    if (err) return {{}, err};
+    if (line.empty()) return {message, {}};
+    message += line + "\n";
+    if (message.size() > limit) return {{}, net::limit_exceeded};
+  }
 }

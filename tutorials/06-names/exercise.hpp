@@ -8,13 +8,13 @@ namespace net = netlite;
 
 using Strings = std::vector<std::string>;
 
-// Dials the addresses, each "host:port", in their order, and gives the
-// first connection. For each address that fails before that, one line
-// is added to `failures`: the error's message. When all fail, gives the
-// first error.
+// Dials the addresses, each "host:port", in their order, and returns
+// the first connection. For each address that fails before that, it
+// adds one line to `failures`: the error's message. When all fail, it
+// returns the first error.
 inline net::Result<net::Conn> dial_any(const Strings& addrs,
                                        Strings& failures) {
-  // TODO: and if the first does not answer, but the second would?
+  // TODO: what if the first does not answer, but the second would?
   auto [conn, err] = net::dial("tcp", addrs.front());
   if (err) failures.push_back(err.message());
   return {conn, err};

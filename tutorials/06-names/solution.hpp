@@ -8,10 +8,10 @@ namespace net = netlite;
 
 using Strings = std::vector<std::string>;
 
-// Dials the addresses, each "host:port", in their order, and gives the
-// first connection. For each address that fails before that, one line
-// is added to `failures`: the error's message. When all fail, gives the
-// first error.
+// Dials the addresses, each "host:port", in their order, and returns
+// the first connection. For each address that fails before that, it
+// adds one line to `failures`: the error's message. When all fail, it
+// returns the first error.
 inline net::Result<net::Conn> dial_any(const Strings& addrs,
                                        Strings& failures) {
   net::Error first;

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Builds the programs "From an empty file" as their pages say, and tries them
+with the tools that the pages name.
+
+    own_test.py STEP
+
+CXX is the compiler. Exit codes: 0 as the page says, 1 not so, 77 skipped.
+"""
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LONG = 120  # seconds; nothing here takes as long, on the slowest machine
+
+failed = []
+
+
+def expect(what, true, *seen):
+    if not true:
+        failed.append(what)
+        print('FAILED:', what, *seen, sep='\n')
+
+
+def need(tool):
+    if not shutil.which(tool):
+        print('skipped: there is no', tool)
+        sys.exit(77)
+
+
+def built(step, program):
+    """own.cpp, by the line of the page, except for where things are."""
+    with open(f'{TOP}/tutorials/{step}/README.md', encoding='utf-8') as file:
+        section = file.read().partition('### From an empty file')[2]
+    line = re.search(r'^c\+\+ (.*) (\w+)\.cpp -o \2 && \./\2', section, re.M)
+    expect('the page says how to build it', line)
+    for words in ('[own.cpp](own.cpp)', '`curl'):
+        expect('the page names ' + words, words in section)
+    subprocess.run(
+        [*os.environ.get('CXX', 'c++').split(),
+         *os.environ.get('NETLITE_FLAGS', '').split(),
+         *line.group(1).split(), '-Wall', '-Wextra', '-Werror',
+         f'tutorials/{step}/own.cpp', '-o', program], cwd=TOP, check=True)
+
+
+def output(*command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True,
+                          stderr=subprocess.PIPE, timeout=LONG)
+    return done.returncode, done.stdout, done.stderr
+
+
+def web_server(folder):
+    """Python's, as on the page, on a port that is free."""
+    with open(folder + '/a file.txt', 'w', encoding='utf-8') as file:
+        file.write('x')
+    server = subprocess.Popen(
+        [sys.executable, '-u', '-m', 'http.server', '0', '--bind',
+         '127.0.0.1'], cwd=folder, stdout=subprocess.PIPE, text=True,
+        stderr=subprocess.DEVNULL)
+    return server, re.search(r'port (\d+)', server.stdout.readline()).group(1)
+
+
+# -- The programs -------------------------------------------------------------
+
+def fetch(program, folder):
+    server, port = web_server(folder)
+    try:
+        code, text, err = output(program, '127.0.0.1:' + port)
+        _, page, _ = output('curl', '-s', f'http://127.0.0.1:{port}/')
+    finally:
+        server.kill()
+    expect('fetch says how it went', code == 0 and
+           text.startswith('HTTP/1.0 200 OK\n'), code, text, err)
+    expect('and has the page that curl has', 'a%20file.txt' in page and
+           text.endswith('\n\n' + page), text, page)
+    code, text, err = output(program, '127.0.0.1:' + port)
+    expect('without a server it tells so', code == 1 and
+           'connection refused' in err, code, text, err)
+
+
+def web(program, _):
+    server = subprocess.Popen([program, '127.0.0.1:0'], text=True,
+                              stdout=subprocess.PIPE)
+    try:
+        port = re.search(r'Listening on .*:(\d+)', server.stdout.readline())
+        address = ('127.0.0.1', int(port.group(1)))
+        url = f'http://127.0.0.1:{address[1]}/'
+        with socket.create_connection(address) as silent:
+            page = output('curl', '-s', url)[1]
+            expect('curl has its page, after a silent client',
+                   page == 'Hello from my server!\n', page)
+            expect('the silent client was sent away', silent.recv(1) == b'')
+        socket.create_connection(address).close()
+        rude = socket.create_connection(address)
+        rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                        struct.pack('ii', 1, 0))
+        rude.close()
+        page = output('curl', '-s', url)[1]
+        expect('none of them ends the server', 'Hello' in page, page)
+        told = [server.stdout.readline() for _ in range(5)]
+        expect('each ending is told in a line of its own',
+               'silent' in told[0] and 'has its page' in told[1] and
+               'without a word' in told[2] and 'reset' in told[3] and
+               'has its page' in told[4], *told)
+    finally:
+        server.kill()
+
+
+def head(program, folder):
+    server, port = web_server(folder)
+    try:
+        code, text, err = output(program, 'localhost:' + port)
+        _, lines, _ = output('curl', '-sI', f'http://localhost:{port}/')
+    finally:
+        server.kill()
+
+    def but_date(words):
+        return [line for line in words.split('\n')
+                if line.strip() and not line.startswith('Date:')]
+    expect('head prints what curl -I prints', code == 0 and
+           but_date(text) == but_date(lines), text, lines)
+    expect('nothing but refusals is told before', all(
+        'connection refused' in line for line in err.splitlines()), err)
+    code, text, err = output(program, '::1:80')
+    expect('an address that is none', code == 1 and err, text, err)
+
+
+def main():
+    need('curl')
+    step = sys.argv[1]
+    with tempfile.TemporaryDirectory() as folder:
+        os.mkdir(folder + '/files')
+        built(step, folder + '/program')
+        {'02-client': fetch, '04-errors': web, '06-names': head}[step](
+            folder + '/program', folder + '/files')
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == '__main__':
+    main()

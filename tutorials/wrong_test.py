@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Judges wrong answers, those that people make: each must get its own story,
+and its own question.
+
+    wrong_test.py STEP [WORD]    all of a step, or those whose title has WORD
+
+They stand in the step's wrong.txt, one after the other:
+
+    # A title.
+    story: words that the judge must say; one or more of these lines
+    asks: the end of its question
+    inline int greet(...) {...}     what stands in exercise.hpp instead
+
+PORT stands for any port. Nobody waits for the judge for longer than
+LONG; the untouched exercise gets the question that the page shows.
+"""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+
+COURSE = os.path.dirname(os.path.abspath(__file__))
+LONG = 60  # seconds, for the judge's ten, a crash that is built again, and a
+           # machine that is busy
+
+failed = []
+
+
+def read(*path):
+    with open(os.path.join(COURSE, *path), encoding='utf-8') as file:
+        return file.read()
+
+
+def answers(step):
+    """(title, stories, question, code) of each."""
+    for text in re.split(r'^# ', read(step, 'wrong.txt'), flags=re.M)[1:]:
+        title, *lines = text.splitlines()
+        heads = [line for line in lines if re.match('story: |asks: ', line)]
+        yield (title,
+               [line[7:] for line in heads if line.startswith('story: ')],
+               [line[6:] for line in heads if line.startswith('asks: ')][0],
+               '\n'.join(lines[len(heads):]) + '\n')
+
+
+def with_answer(step, code):
+    """The exercise with another function in the place of its last one."""
+    text = read(step, 'exercise.hpp')
+    return text[:text.rindex('\ninline ') + 1] + code
+
+
+def compiled(*arguments):
+    return subprocess.run(
+        [*os.environ.get('CXX', 'c++').split(), '-std=c++17', '-pthread',
+         *os.environ.get('NETLITE_FLAGS', '').split(),
+         '-I', COURSE + '/../include', *arguments],
+        stderr=subprocess.PIPE, text=True)
+
+
+def judged(step, text, trace):
+    """What the judge says of this exercise.hpp."""
+    with tempfile.TemporaryDirectory() as folder:
+        exercise, program = folder + '/exercise.hpp', folder + '/check'
+        with open(exercise, 'w', encoding='utf-8') as file:
+            file.write(text)
+        done = compiled(f'-DEXERCISE="{exercise}"',
+                        os.path.join(COURSE, step, 'check.cpp'), trace, '-ldl',
+                        '-o', program)
+        if done.returncode != 0:
+            return done.stderr, done.returncode
+        try:
+            done = subprocess.run([program], stdout=subprocess.PIPE, text=True,
+                                  stderr=subprocess.STDOUT, timeout=LONG)
+        except subprocess.TimeoutExpired:
+            return f'The judge has not answered within {LONG} seconds.', -1
+        return done.stdout, done.returncode
+
+
+def test(step, answer, trace):
+    title, stories, question, code = answer
+    said, exit_code = judged(step, with_answer(step, code), trace)
+    plain = re.sub(r'127\.0\.0\.1:\d{3,}', '127.0.0.1:PORT', said)
+    plain = re.sub(r'listen\(3, \d+\)', 'listen(3, N)', plain)
+    plain = re.sub(r'within \d+ seconds', 'within 10 seconds', plain)
+    missing = [words for words in (*stories, question + '\n')
+               if words not in plain]
+    if exit_code != 1 or missing:
+        failed.append(title)
+        print(f'FAILED: {title}\nexit code {exit_code}, missing: {missing}\n'
+              f'{said}', flush=True)
+
+
+def test_untouched(step, trace):
+    said, exit_code = judged(step, read(step, 'exercise.hpp'), trace)
+    question = said.split('\n\n')[-2]
+    if exit_code != 1 or question not in read(step, 'README.md'):
+        failed.append('untouched')
+        print(f'FAILED: the page does not show what the judge says at first\n'
+              f'{said}')
+
+
+def main():
+    step, word = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ''
+    table = [answer for answer in answers(step) if word in answer[0]]
+    if not word and len({answer[2] for answer in table}) < 6:
+        failed.append('too few')
+        print('FAILED: there are less than six questions')
+    with tempfile.TemporaryDirectory() as folder:
+        trace = folder + '/trace.o'
+        compiled('-c', COURSE + '/trace.cpp', '-o', trace).check_returncode()
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda answer: test(step, answer, trace), table))
+        if not word:
+            test_untouched(step, trace)
+    print(f'{len(table)} wrong answers, {len(failed)} failed')
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == '__main__':
+    main()
