@@ -8,6 +8,7 @@
     pages_test.py calls STEP        it uses only calls that were introduced
     pages_test.py pictures STEP     the picture shows what a run does
     pages_test.py predict STEP      its questions are answered by the runs
+    pages_test.py bare STEP         its bare program makes the same calls
     pages_test.py ladder            pictures match bytes, whoever cuts them
     pages_test.py links PAGE        each link leads somewhere
     pages_test.py go STEP           its lines of Go compile
@@ -274,7 +275,7 @@ def code_of(step):
 
 def test_structure(step):
     files = os.listdir(os.path.join(COURSE, step))
-    for name in ('README.md', 'broken.cpp', 'cast', 'check.cpp',
+    for name in ('README.md', 'bare.cpp', 'broken.cpp', 'cast', 'check.cpp',
                  'exercise.hpp', 'exercise.start', 'predict', 'solution.hpp'):
         if name not in files:
             problem(f'{step}/{name} is missing')
@@ -316,8 +317,8 @@ def check_page(page):
         problem('part 8 shall have three lines to remember')
     if parts[8].count('<details>') != 2:
         problem('part 8 shall have two questions with folded answers')
-    if 'Stevens' not in parts[9] or 'bare BSD calls' not in page:
-        problem('the page does not name a book, or how bare BSD calls do it')
+    if 'Stevens' not in parts[9] or '<!-- listing: bare.cpp -->' not in parts[9]:
+        problem('part 9 does not name a book, or show bare.cpp')
     prose = re.sub(r'```.*?```|<!--.*?-->|<[^>]*>', '', page, flags=re.S)
     words = len(prose.split())
     if not 600 <= words <= 1000:
@@ -534,6 +535,50 @@ client: close 3 -> server: recv 5: ECONNRESET (reset)
 '''
 
 
+def actors_of(step, play):
+    """The programs of a play, as the stage calls them."""
+    line = re.search(rf'^{play}: *(.*)$', read(step, 'cast'), re.M).group(1)
+    names = [os.path.basename(part.split()[0]) for part in line.split(',')]
+    return [name + str(names[:i + 1].count(name)) if names.count(name) > 1
+            else name for i, name in enumerate(names)]
+
+
+def in_own_numbers(calls):
+    """Calls with descriptors numbered as they appear, and without the room
+    that a read has: a program may keep descriptors of its own, and choose."""
+    seen, own = {}, []
+    for call in calls:
+        name, rest = re.match(r'(\w+)\((.*)', call).groups()
+        if name == 'poll':
+            continue
+        made = re.search(r'= (\d+)$', rest) if name in ('socket', 'accept') \
+            else None
+        if name != 'socket':
+            fd, rest = re.match(r'(\d+)(.*)', rest).groups()
+            rest = f'fd{seen.get(fd, fd)}' + rest
+        if made:
+            seen[made.group(1)] = len(seen)
+            rest = rest[:rest.rindex('=')] + f'= fd{seen[made.group(1)]}'
+        if name == 'recv':
+            rest = re.sub(r', \d+\) =', ') =', rest)
+        own.append(name + '(' + plain(rest))
+    return own
+
+
+def test_bare(step):
+    """The bare program has the story of the one whose part it plays."""
+    runs, bares = actors_of(step, 'run'), actors_of(step, 'bare')
+    part = runs[bares.index('bare')]
+    for last in (False, False, True):
+        ours = in_own_numbers(calls_of(step, 'run', part))
+        bare = in_own_numbers(calls_of(step, 'bare', 'bare'))
+        if ours == bare:
+            return
+        if last:
+            report(f'the story of bare.cpp, beside that of {part},',
+                   '\n'.join(ours), '\n'.join(bare))
+
+
 def test_ladder(_=None):
     with tempfile.NamedTemporaryFile('w', suffix='.trace') as trace:
         for line in LADDER_TRACE.split('\n')[1:-1]:
@@ -738,8 +783,8 @@ def main():
              'transcripts': test_transcripts, 'calls': test_calls,
              'links': test_links, 'go': test_go, 'strace': test_strace,
              'readme': test_readme, 'answers': test_answers,
-             'pictures': test_pictures, 'predict': test_predict, 'ladder': test_ladder,
-             'update': update}
+             'pictures': test_pictures, 'predict': test_predict,
+             'bare': test_bare, 'ladder': test_ladder, 'update': update}
     if len(sys.argv) < 2 or sys.argv[1] not in tests:
         sys.exit(__doc__)
     tests[sys.argv[1]](*sys.argv[2:])

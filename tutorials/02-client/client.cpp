@@ -32,7 +32,7 @@ int main(int argc, char** argv) {
     if (read_err == net::eof) break;
     if (read_err) return fail(read_err);
     answer.append(buffer, n);
-    std::cout << "A read gave " << n << " bytes." << std::endl;
+    std::cout << "A read returned " << n << " bytes." << std::endl;
   }
   std::cout << "Received: " << answer << std::endl;
   // [receive]
