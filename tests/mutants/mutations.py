@@ -25,6 +25,10 @@ CONTROL = re.compile(r"\s*(?:else\b|case\b[^;{}]*?[^:]:(?!:)|default\s*:"
                      r"|(?:if|while|for|switch)\b\s*(?:constexpr\s*)?\()")
 
 
+SCOPE = re.compile(
+    r"(?:(?:inline|friend)\s+)*(?:namespace|extern|class|struct|union)\b")
+
+
 def blank(match):
     """As many characters that say nothing; a string stays a string."""
     text = match[0]
@@ -63,9 +67,7 @@ def bodies(code):
             last = i + 1
         elif code[i] == "{":
             head = without_template(code[last:i])
-            scope = re.match(
-                r"(?:inline\s+|friend\s+)*(namespace|extern|class|struct|union)\b",
-                head)
+            scope = SCOPE.match(head)
             last = i + 1
             if not scope:  # a function, an enum, or the value of a variable
                 end = closing(code, i)
@@ -108,7 +110,8 @@ def statements(code, start, end):
 
 
 DECLARES = re.compile(
-    r"(?:const|constexpr|static|auto|using|typedef|static_assert|struct|class)\b"
+    r"(?:const|constexpr|static|auto|using|typedef|static_assert|struct"
+    r"|class)\b"
     r"|[\w:]+(?:<.*>)?(?:::\w+)?(?:\s*[*&])*\s+[*&]*\w+\s*(?:[=({\[,]|$)", re.S)
 LOCK = re.compile(r"(?:const\s+)?std::(?:lock_guard|scoped_lock)\b")
 LEAVES = re.compile(r"(?:return|break|continue|throw|goto|delete|default)\b")
@@ -173,13 +176,18 @@ def numbers(code, start, end):
     for found in re.compile(r"(?<![\w.'])\d+(?![\w.'])").finditer(
             code, start, end):
         value = int(found[0])
+        if code.endswith("seconds(", start, found.start()):
+            if value:
+                yield "a time ten times as long", *found.span(), found[0] + "0"
+            continue
         yield "a number off by one", *found.span(), str(value + 1)
         if value:
             yield "a number off by one", *found.span(), str(value - 1)
 
 
 def negations(code, start, end):
-    for found in re.compile(r"(?<=[\s(!])!(?=[\w(])").finditer(code, start, end):
+    alone = re.compile(r"(?<=[\s(!])!(?=[\w(])")
+    for found in alone.finditer(code, start, end):
         yield "a not left out", *found.span(), ""
 
 

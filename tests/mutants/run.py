@@ -12,7 +12,7 @@ For each fault, the test programs of the section where it lies are built and
 run until one of them fails: the fault is killed. A hang is a failure too. A
 fault that is a lock left out must be seen by the thread sanitizer. What no
 program notices has survived, and is shown with its line: write the missing
-test; or, where the change makes no difference, tell the reason in equivalent.md.
+test, or tell in equivalent.md why the change makes no difference.
 
 What was killed once is not tried again, and what has survived is: so the run
 can be interrupted, and goes on where it was. Results and programs are kept in
