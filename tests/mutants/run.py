@@ -57,13 +57,16 @@ WANTED = 95  # of a hundred
 # Words of a section's title, and the test programs that must notice a fault
 # there; a program also belongs to the sections that its name is a word of.
 PROGRAMS = [
-    ("error", "errors"),
-    ("address|name|look", "addresses tables faults/dial"),
-    ("platform|sys", "sys faults/every_call connections streams"),
-    ("wait|machine", "connections listeners streams concurrency poller"
-                     " faults/threads faults/costs"),
-    ("connection", "connections streams unix options faults/dial"
+    ("error|word", "errors"),
+    ("address|name|look|host|port", "addresses tables faults/dial"),
+    ("kernel", "connections packets unix"),
+    ("sys", "sys faults/every_call connections streams"),
+    ("time", "connections streams faults/dial concurrency poller"),
+    ("wait", "connections listeners streams concurrency poller"
+             " faults/threads faults/costs"),
+    ("connection", "connections streams unix options"
                    " faults/costs faults/threads"),
+    ("dial|rac", "connections faults/dial unix addresses"),
     ("listen", "listeners connections packets unix"),
     ("many|serve|concurren|group", "concurrency faults/threads"),
     ("read|copy|file|help|stream", "streams"),
@@ -71,6 +74,7 @@ PROGRAMS = [
     ("unix", "unix"),
     ("option|adopt", "options"),
     ("poll", "poller"),
+    ("key", "addresses errors connections"),
 ]
 AFTER_ALL = ["faults/every_call", "faults/allocations"]
 
@@ -129,7 +133,8 @@ def programs(section):
         title = title.split(": ")[0]
     own = [path.stem for path in sorted(TESTS.glob("*.cpp"))
            if path.stem != "main" and path.stem.rstrip("s") in title]
-    named = [name for words, names in PROGRAMS if re.search(words, title)
+    named = [name for words, names in PROGRAMS
+             if re.search(rf"\b(?:{words})", title)
              for name in names.split()]
     order = dict.fromkeys(own + named + AFTER_ALL)
     return [name for name in order if exists(name)]

@@ -8,6 +8,7 @@
 #include <variant>
 
 namespace net = netlite;
+using std::chrono::nanoseconds;
 
 struct nl_socket {
   std::variant<net::Conn, net::Listener, net::PacketConn> any;
@@ -90,19 +91,20 @@ void set_control(Options& options, uintptr_t control) {
   };
 }
 
-net::Deadline from_now(int64_t nanoseconds) {
-  return net::Deadline(std::chrono::nanoseconds(nanoseconds));
-}
+net::Deadline from_now(int64_t count) { return nanoseconds(count); }
 
 }  // namespace
 
 nl_error nl_dial(nl_text network, nl_text where, const nl_dial_options* wanted,
                  nl_socket** to) {
   net::DialOptions options;
-  options.timeout = std::chrono::nanoseconds(wanted->timeout);
+  const nanoseconds delay(wanted->fallback_delay);
+  if (wanted->timeout) options.timeout = nanoseconds(wanted->timeout);
   if (wanted->has_deadline) options.deadline = from_now(wanted->until);
-  options.fallback_delay = std::chrono::nanoseconds(wanted->fallback_delay);
-  options.keep_alive = std::chrono::nanoseconds(wanted->keep_alive);
+  // Go's negative delay: the second family waits until the first has failed.
+  if (delay.count())
+    options.fallback_delay = delay.count() > 0 ? delay : delay.max();
+  if (wanted->keep_alive) options.keep_alive = nanoseconds(wanted->keep_alive);
   options.local = address(wanted->local);
   set_control(options, wanted->control);
   return handed_over(net::dial(given(network), given(where), options), to);
@@ -187,8 +189,8 @@ nl_error nl_close_write(nl_socket* socket) {
 }
 
 nl_error nl_set_deadline(nl_socket* socket, nl_direction direction,
-                         int64_t nanoseconds, int never) {
-  const auto deadline = never ? net::no_deadline : from_now(nanoseconds);
+                         int64_t count, int never) {
+  const auto deadline = never ? net::no_deadline : from_now(count);
   return told(with(socket, [&](auto& it) {
     if (direction == nl_reads) return net::set_read_deadline(it, deadline);
     if (direction == nl_writes) return net::set_write_deadline(it, deadline);
@@ -198,7 +200,7 @@ nl_error nl_set_deadline(nl_socket* socket, nl_direction direction,
 
 nl_error nl_set(nl_socket* socket, nl_option option, int64_t value) {
   const auto number = static_cast<int>(value);
-  const auto time = std::chrono::nanoseconds(value);
+  const auto time = nanoseconds(value);
   switch (option) {
     case nl_no_delay: return told(net::set_no_delay(conn(socket), value != 0));
     case nl_keep_alive:

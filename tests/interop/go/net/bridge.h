@@ -24,7 +24,7 @@ typedef struct {
 // category, code, operation, network, local, remote, message.
 typedef nl_text nl_error;
 
-// nanoseconds, where 0 is the default; local is an address or "".
+// In nanoseconds, where 0 is netlite's default; local is an address or "".
 typedef struct {
   int64_t timeout;
   int64_t until;  // a deadline, so long from now

@@ -364,6 +364,9 @@ func (c rawConn) Read(f func(uintptr) bool) error  { return c.until(f, C.nl_read
 func (c rawConn) Write(f func(uintptr) bool) error { return c.until(f, C.nl_writes) }
 
 func (c rawConn) until(done func(uintptr) bool, direction C.enum_nl_direction) error {
+	if c.fd.kind != C.nl_conn {
+		return syscall.EINVAL
+	}
 	s := socket{c.fd}
 	for {
 		if err := s.do(func(nl *C.nl_socket) C.nl_error { return C.nl_wait(nl, direction) }); err != nil {
