@@ -237,16 +237,10 @@ nl_text nl_remote_addr(nl_socket* socket) {
   return copied(told(net::remote_addr(conn(socket))));
 }
 
-#if NETLITE_VERSION_MINOR >= 2
 nl_error nl_wait(nl_socket* socket, nl_direction direction) {
   const auto ready = direction == nl_reads ? net::readable : net::writable;
   return told(net::wait(conn(socket), ready));
 }
-#else
-nl_error nl_wait(nl_socket*, nl_direction) {
-  return told(net::Error(std::make_error_code(std::errc::not_supported)));
-}
-#endif
 
 void nl_drop(nl_socket* socket) { delete socket; }
 
