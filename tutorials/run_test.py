@@ -311,6 +311,22 @@ def two_terminals():
                 'nobody listens there; first start')
 
 
+def advice():
+    """Whoever failed is told what to do; who tried twice and succeeded is not."""
+    with socket.socket() as nobody:
+        nobody.bind(('127.0.0.1', 0))
+        closed = f'127.0.0.1:{nobody.getsockname()[1]}'
+        server = start('3', 'server', '127.0.0.1:0')
+        port = port_of(server)
+        done = run('6', 'names', closed, '127.0.0.1:' + port)
+        expect('no advice for what succeeded', done.returncode == 0 and
+               'refused' in done.stdout and not words(done), done.stderr)
+        expect_line('advice for what failed', run('6', 'names', closed),
+                    'nobody listens there')
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=LONG)
+
+
 def programs_of_others():
     if not sys.platform.startswith('linux'):
         return
@@ -495,6 +511,7 @@ def main():
         what_a_learner_may_do_to_the_file()
         before = files()
         two_terminals()
+        advice()
         programs_of_others()
         nothing_is_left_behind()
         what_cannot_be_shown_is_told()

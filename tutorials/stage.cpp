@@ -448,14 +448,16 @@ class Stage {
       if (actor.where == Actor::waiting_to_enter) return enter(actor);
     if (actors[0].where == Actor::on_stage && actors.size() > 1 &&
         count(Actor::on_stage) == 1) {
-      remark(0, "would wait for ever in " + actors[0].story.where() +
-                    "; run ends it");
+      remark(0, true,
+             "would wait for ever in " + actors[0].story.where() +
+                 "; run ends it");
       send_off();
     } else if (everybody_waits(stuck_for)) {
       for (std::size_t i = 0; i < actors.size(); ++i)
         if (actors[i].where == Actor::on_stage)
-          remark(i, "waits for ever in " + actors[i].story.where() +
-                        "; run ends it");
+          remark(
+              i, false,
+              "waits for ever in " + actors[i].story.where() + "; run ends it");
       stuck_ = true;
       send_off();
     }
@@ -566,11 +568,12 @@ class Stage {
     pause(i);
     if (WIFSIGNALED(status)) {
       actor.code = 128 + WTERMSIG(status);
-      remark(i, "was ended by signal " + std::to_string(WTERMSIG(status)) +
-                    ": " + ::strsignal(WTERMSIG(status)));
+      remark(i, false,
+             "was ended by signal " + std::to_string(WTERMSIG(status)) + ": " +
+                 ::strsignal(WTERMSIG(status)));
     } else if (WEXITSTATUS(status) != 0) {
       actor.code = WEXITSTATUS(status);
-      remark(i, "ended with exit code " + std::to_string(actor.code));
+      remark(i, false, "ended with exit code " + std::to_string(actor.code));
     }
   }
 
@@ -601,9 +604,9 @@ class Stage {
         ::kill(alone ? actor.pid : -actor.pid, signal);
   }
 
-  void remark(std::size_t i, const std::string& text) {
+  void remark(std::size_t i, bool is_quiet, const std::string& text) {
     actors[i].last = std::max(actors[i].last, heard_) + 1;
-    hold({actors[i].last, i, Line::remark, text});
+    hold({actors[i].last, i, Line::remark, text, {}, "", is_quiet});
   }
 
   void pause(std::size_t i) {
@@ -680,8 +683,8 @@ class Stage {
   }
   static const char* colour(const Line& line) {
     if (line.kind == Line::words) return "\033[1m";
-    if (line.kind == Line::remark || line.what.failed()) return "\033[31m";
-    return line.is_quiet ? "\033[2m" : "";
+    if (line.is_quiet) return "\033[2m";
+    return line.kind == Line::remark || line.what.failed() ? "\033[31m" : "";
   }
 
   void advise() const {

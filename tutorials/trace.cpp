@@ -6,6 +6,12 @@
 //   g++ main.cpp trace.cpp -o main && NETLITE_TRACE=1 ./main
 //   sh tutorials/run trace nc localhost 9988
 //
+// For a static program, have the linker put it between:
+//
+//   g++ -c -DTRACE_WRAP trace.cpp
+//   g++ -static main.cpp trace.o $(nm trace.o |
+//     sed -n 's/.* T __wrap_/-Wl,--wrap=/p') -o main
+//
 // NETLITE_TRACE=1 shows people every call on stderr: when it began (ms since
 // the first), who made it, arguments, result, and how long it was blocked.
 // NETLITE_TRACE=FILE appends a line a call for programs, from any number of
@@ -728,17 +734,25 @@ Function* next(Function*, const char* name) {
 // The linker knows the functions below under their true names; in here they
 // have others, so that they meet none of the system's declarations.
 #define TRACE_STRING(text) #text
-#define TRACE_SYMBOL(prefix, name) \
-  __asm__(TRACE_STRING(prefix) TRACE_STRING(name))
-#define TRACE_DEFINE(type, name, parameters)                                   \
-  extern "C" type traced_##name parameters TRACE_SYMBOL(__USER_LABEL_PREFIX__, \
-                                                        name);                 \
-  type traced_##name parameters
+#define TRACE_PREFIX(prefix) TRACE_STRING(prefix)
+#ifdef TRACE_WRAP
+#define TRACE_SYMBOL(name) "__wrap_" #name
+#define TRACE_DECLARE_REAL(type, name, parameters) \
+  extern "C" type real_##name parameters __asm__("__real_" #name);
+#define TRACE_REAL(name) real_##name
+#else
+#define TRACE_SYMBOL(name) TRACE_PREFIX(__USER_LABEL_PREFIX__) #name
+#define TRACE_DECLARE_REAL(type, name, parameters)
 #define TRACE_REAL(name)                                   \
   [] {                                                     \
     static const auto theirs = next(traced_##name, #name); \
     return theirs;                                         \
   }()
+#endif
+#define TRACE_DEFINE(type, name, parameters)                            \
+  TRACE_DECLARE_REAL(type, name, parameters)                            \
+  extern "C" type traced_##name parameters __asm__(TRACE_SYMBOL(name)); \
+  type traced_##name parameters
 
 // TRACE_ANY defines a call: something to do before it, what it returns, its
 // symbol, the name under which it is told, its parameters and the same as
@@ -977,10 +991,9 @@ TRACE_CHECKED(int, __ppoll_chk,
 // And these where files may be larger than 2 GiB, which they always may be
 // where a long has 64 bits.
 #ifdef __LP64__
-extern "C" int traced_fcntl64(int, int, ...) __asm__("fcntl64")
-    __attribute__((alias("fcntl")));
-extern "C" ssize_t traced_sendfile64(int, int, off_t*,
-                                     std::size_t) __asm__("sendfile64")
-    __attribute__((alias("sendfile")));
+extern "C" int traced_fcntl64(int, int, ...) __asm__(TRACE_SYMBOL(fcntl64))
+    __attribute__((alias(TRACE_SYMBOL(fcntl))));
+extern "C" ssize_t traced_sendfile64(int, int, off_t*, std::size_t) __asm__(
+    TRACE_SYMBOL(sendfile64)) __attribute__((alias(TRACE_SYMBOL(sendfile))));
 #endif
 #endif

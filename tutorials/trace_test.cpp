@@ -5,6 +5,8 @@
 //   trace_test handover  a thread that tells another by a socket when it may
 //   trace_test child     a child that goes on with a parent's socket
 //   trace_test handler   a signal handler that sends, while others are told
+//   trace_test server    the first step of the course, in bare calls that wait
+//   trace_test client    (a port stands behind each)
 //   trace_test closes    closes all descriptors but its socket, and goes on
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -229,6 +231,28 @@ void handler() {
   ::setitimer(ITIMER_REAL, &never, nullptr);
 }
 
+void server(const sockaddr_in& address) {
+  char buffer[64];
+  const int on = 1;
+  const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
+  MUST(::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0);
+  MUST(::bind(listener, any(address), sizeof address) == 0);
+  MUST(::listen(listener, 5) == 0);
+  const int conn = ::accept(listener, nullptr, nullptr);
+  MUST(conn > 0 && ::recv(conn, buffer, all, 0) == 5);
+  MUST(::write(conn, "Thanks!", 7) == 7);
+  MUST(::close(conn) == 0 && ::accept(listener, nullptr, nullptr) > 0);
+}
+
+void client(const sockaddr_in& address) {
+  char buffer[64];
+  const int conn = ::socket(AF_INET, SOCK_STREAM, 0);
+  MUST(::connect(conn, any(address), sizeof address) == 0);
+  MUST(::send(conn, "Hello", 5, 0) == 5 && ::recv(conn, buffer, all, 0) == 7);
+  std::puts("Thanked.");
+  MUST(::close(conn) == 0);
+}
+
 void closes() {
   int pair[2];
   MUST(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
@@ -246,6 +270,9 @@ int main(int argc, char** argv) {
   if (what == "handover") return handover(), 0;
   if (what == "child") return child(), 0;
   if (what == "handler") return handler(), 0;
+  const sockaddr_in address = loopback(argc > 2 ? std::atoi(argv[2]) : 0);
+  if (what == "server") return server(address), 0;
+  if (what == "client") return client(address), 0;
   if (what == "closes") return closes(), 0;
   return 2;
 }

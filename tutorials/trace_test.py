@@ -4,6 +4,7 @@
 
     trace_test.py calls       the same calls, however the program was built
     trace_test.py lines       threads, children, signals, sinks
+    trace_test.py story       the stage understands calls that wait by themselves
     trace_test.py preload     programs that exist already: curl, nc, python3
 
 CXX is the compiler. Exit codes: 0 as it should be, 1 not, 77 skipped.
@@ -13,6 +14,7 @@ import http.server
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -167,11 +169,32 @@ def test_calls():
             program = build(prefix + kind, *flags, compiler=compiler)
             if program:
                 the_same_calls(prefix + kind, words(trace(program, 'talk')))
+    a_static_program()
     program = os.path.join(folder, 'fortified')
     symbols = subprocess.run(['nm', program], stdout=subprocess.PIPE,
                              text=True, check=True).stdout
     expect('a fortified program has the checked calls in it',
            '__recv_chk' in symbols)
+
+
+def a_static_program():
+    program = os.path.join(folder, 'static')
+    nothing = subprocess.run([*CXX, '-static', '-x', 'c++', '-', '-o', program],
+                             input='int main() {}', text=True,
+                             stderr=subprocess.PIPE, timeout=LIMIT)
+    if nothing.returncode != 0:
+        print('left out, static:', nothing.stderr)
+        return
+    done = subprocess.run(['sh', '-c', '''set -e
+        $CXX -std=c++17 -Wall -Wextra -c -DTRACE_WRAP "$1" -o trace.o
+        $CXX -std=c++17 -pthread -static "$0" trace.o $(nm trace.o |
+          sed -n 's/.* T __wrap_/-Wl,--wrap=/p') -o static''', *SOURCES],
+        cwd=folder, env={**os.environ, 'CXX': ' '.join(CXX)}, text=True,
+        stderr=subprocess.PIPE, timeout=LIMIT)
+    expect('a static program can have the trace', done.returncode == 0,
+           done.stderr)
+    if done.returncode == 0:
+        the_same_calls('static', words(trace(program, 'talk')))
 
 
 def test_lines():
@@ -250,6 +273,45 @@ def no_sink(program):
                done.returncode == 0 and not done.stderr, done.stderr)
 
 
+STORY = '''
+client socket(AF_INET, SOCK_STREAM) = 3
+client connect(3, 127.0.0.1:PORT) = 0
+client send(3, "Hello", 5) = 5
+client recv(3, "Thanks!", 64) = 7
+client close(3) = 0
+client > Thanked.
+server socket(AF_INET, SOCK_STREAM) = 3
+server setsockopt(3, SO_REUSEADDR, 1) = 0
+server bind(3, 127.0.0.1:PORT) = 0
+server listen(3) = 0
+server accept(3) = 4
+server recv(4, "Hello", 64) = 5
+server write(4, "Thanks!", 7) = 7
+server close(4) = 0
+server * would wait for ever in accept(3); run ends it
+'''.lstrip()
+
+
+def test_story():
+    """Bare programs have the story that netlite's have."""
+    program = build('plain', '-O1')
+    stage = os.path.join(folder, 'stage')
+    subprocess.run([*CXX, '-std=c++17', os.path.join(HERE, 'stage.cpp'), '-o',
+                    stage], check=True, timeout=LIMIT)
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = str(probe.getsockname()[1])
+    done = subprocess.run(
+        [stage, 'server', program, 'server', port, '--', 'client', program,
+         'client', port], stdout=subprocess.PIPE, text=True, timeout=LIMIT)
+    lines = re.sub(' +', ' ', done.stdout.replace(port, 'PORT'))
+    lines = re.sub(r' waited \d+ ms', '', lines).splitlines(True)
+    told = ''.join(sorted(lines, key=lambda line: line[:6]))
+    expect('a bare server and its client have a story', done.returncode == 0 and
+           told == STORY, ''.join(difflib.unified_diff(
+               STORY.splitlines(True), told.splitlines(True))))
+
+
 # -- Other people's programs --------------------------------------------------
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -301,7 +363,7 @@ def test_preload():
 
 def main():
     tests = {'calls': test_calls, 'lines': test_lines,
-             'preload': test_preload}
+             'story': test_story, 'preload': test_preload}
     if len(sys.argv) != 2 or sys.argv[1] not in tests:
         sys.exit(__doc__)
     if not sys.platform.startswith('linux'):
