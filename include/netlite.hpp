@@ -2993,10 +2993,12 @@ class Callback {
   Callback() = default;
   template <class F, std::enable_if_t<!std::is_same_v<F, Callback>, int> = 0>
   Callback(F f) {
-    constexpr bool fits = std::is_invocable_v<F&, A>;
-    static_assert(fits,
-                  "This hook must be a function that takes what its type in "
-                  "DialOptions, ListenOptions, ServeOptions or Reader says.");
+    constexpr bool fits = std::is_invocable_r_v<R, F&, A>;
+    static_assert(
+        fits,
+        "This hook must be a function that takes and returns what its "
+        "type in DialOptions, ListenOptions, ServeOptions or Reader "
+        "says.");
     // A pointer or std::function that holds nothing is no function.
     if constexpr (std::is_constructible_v<F, std::nullptr_t> &&
                   std::is_constructible_v<bool, F&>)

@@ -110,6 +110,16 @@ inline int count(const std::string& call) {
   return static_cast<int>(noted(call).size());
 }
 
+// How many there were of each.
+inline std::map<std::string, int> counts() {
+  State& state = State::get();
+  const std::lock_guard<std::mutex> lock(state.mutex);
+  std::map<std::string, int> all;
+  for (const auto& [call, notes] : state.calls)
+    if (!notes.empty()) all[call] = static_cast<int>(notes.size());
+  return all;
+}
+
 class Faults {
  public:
   explicit Faults(std::vector<Fault> faults = {}) {
@@ -260,9 +270,9 @@ INJECT_CALL(accept4, (int a, sockaddr* b, socklen_t* c, int d), (a, b, c, d))
 INJECT_CALL(shutdown, (int a, int b)__THROW, (a, b))
 INJECT_CALL(getsockname, (int a, sockaddr* b, socklen_t* c)__THROW, (a, b, c))
 INJECT_CALL(getpeername, (int a, sockaddr* b, socklen_t* c)__THROW, (a, b, c))
-INJECT_CALL(setsockopt,
-            (int a, int b, int c, const void* d, socklen_t e)__THROW,
-            (a, b, c, d, e))
+INJECT_NOTED(setsockopt,
+             (int a, int b, int c, const void* d, socklen_t e)__THROW,
+             (a, b, c, d, e), c)
 INJECT_CALL(getsockopt, (int a, int b, int c, void* d, socklen_t* e)__THROW,
             (a, b, c, d, e))
 INJECT_NOTED(poll, (pollfd * a, nfds_t b, int c), (a, b, c), c)
@@ -411,7 +421,9 @@ extern "C" int getaddrinfo(const char* a, const char* b, const addrinfo* c,
   *found = nullptr;
   addrinfo** d = found;
   if (call.error == inject::foreign) {
-    if (const int error = next("127.0.0.9", b, c, d)) return error;
+    addrinfo any{};
+    any.ai_socktype = SOCK_STREAM;
+    if (const int error = next("127.0.0.9", nullptr, &any, d)) return error;
     (*d)->ai_family = (*d)->ai_addr->sa_family = AF_UNIX;
     d = &(*d)->ai_next;
   }
