@@ -165,6 +165,33 @@ struct Value {
   }
 };
 
+// The networks, by the names that callers give them.
+struct Network {
+  std::string_view name;
+  std::string_view base;  // without the restriction to one family
+  int family;
+  int type;
+};
+
+inline constexpr Network networks[] = {
+    {"tcp", "tcp", AF_UNSPEC, SOCK_STREAM},
+    {"tcp4", "tcp", AF_INET, SOCK_STREAM},
+    {"tcp6", "tcp", AF_INET6, SOCK_STREAM},
+    {"udp", "udp", AF_UNSPEC, SOCK_DGRAM},
+    {"udp4", "udp", AF_INET, SOCK_DGRAM},
+    {"udp6", "udp", AF_INET6, SOCK_DGRAM},
+    {"unix", "unix", AF_UNIX, SOCK_STREAM},
+    {"unixgram", "unixgram", AF_UNIX, SOCK_DGRAM},
+    {"unixpacket", "unixpacket", AF_UNIX, SOCK_SEQPACKET},
+};
+inline constexpr Network pipe_network{"pipe", "pipe", AF_UNIX, SOCK_STREAM};
+
+inline const Network* find_network(std::string_view name) {
+  for (const Network& network : networks)
+    if (network.name == name) return &network;
+  return nullptr;
+}
+
 }  // namespace internal
 
 /// An IP is an IPv4 or IPv6 address, or nothing (default-constructed). IPs
@@ -186,9 +213,9 @@ class IP : public internal::Value<IP> {
 
   /// True for anything but the empty IP.
   explicit operator bool() const { return size_ != 0; }
-  /// Four bytes?
+  /// Four bytes, IPv4?
   bool is4() const { return size_ == 4; }
-  /// Sixteen bytes?
+  /// Sixteen bytes, IPv6?
   bool is6() const { return size_ == 16; }
   /// An IPv4-mapped address, IPv4 in IPv6 clothes?
   bool is4_in_6() const {
@@ -265,37 +292,6 @@ class IP : public internal::Value<IP> {
   std::size_t size_ = 0;
   std::string zone_;
 };
-
-namespace internal {
-
-// The networks, by the names that callers give them.
-struct Network {
-  std::string_view name;
-  std::string_view base;  // without the restriction to one family
-  int family;
-  int type;
-};
-
-inline constexpr Network networks[] = {
-    {"tcp", "tcp", AF_UNSPEC, SOCK_STREAM},
-    {"tcp4", "tcp", AF_INET, SOCK_STREAM},
-    {"tcp6", "tcp", AF_INET6, SOCK_STREAM},
-    {"udp", "udp", AF_UNSPEC, SOCK_DGRAM},
-    {"udp4", "udp", AF_INET, SOCK_DGRAM},
-    {"udp6", "udp", AF_INET6, SOCK_DGRAM},
-    {"unix", "unix", AF_UNIX, SOCK_STREAM},
-    {"unixgram", "unixgram", AF_UNIX, SOCK_DGRAM},
-    {"unixpacket", "unixpacket", AF_UNIX, SOCK_SEQPACKET},
-};
-inline constexpr Network pipe_network{"pipe", "pipe", AF_UNIX, SOCK_STREAM};
-
-inline const Network* find_network(std::string_view name) {
-  for (const Network& network : networks)
-    if (network.name == name) return &network;
-  return nullptr;
-}
-
-}  // namespace internal
 
 /// Joins host and port to "host:port", or to "[host]:port" when the host has a
 /// colon. Go: `net.JoinHostPort`.
@@ -454,6 +450,14 @@ inline bool same(const std::error_code& a, const std::error_code& b) noexcept {
           std::strcmp(a.category().name(), b.category().name()) == 0);
 }
 
+// Is it one of these errnos?
+inline bool is_errno(const std::error_code& code,
+                     std::initializer_list<int> numbers) noexcept {
+  for (const int each : numbers)
+    if (code == std::error_code(each, std::system_category())) return true;
+  return false;
+}
+
 // Everything about a failure but its cause.
 struct Story {
   std::string op;
@@ -463,15 +467,6 @@ struct Story {
   Addr local{};
   Addr remote{};
 };
-
-// What an Error can be compared with, beside another one.
-template <class T>
-inline constexpr bool is_code =
-    std::is_error_code_enum_v<T> || std::is_same_v<T, std::error_code>;
-template <class T>
-inline constexpr bool is_cause =
-    is_code<T> || std::is_error_condition_enum_v<T> ||
-    std::is_same_v<T, std::error_condition>;
 
 }  // namespace internal
 
@@ -549,34 +544,35 @@ class Error {
 
   /// True when time ran out: a deadline, ETIMEDOUT, EAGAIN. Go: `Timeout()`.
   bool timeout() const noexcept {
-    return *this == timed_out || is_errno({ETIMEDOUT, EAGAIN, EWOULDBLOCK});
+    return *this == timed_out ||
+           internal::is_errno(code_, {ETIMEDOUT, EAGAIN, EWOULDBLOCK});
   }
   /// True when the same call may succeed later: time ran out, or the machine
   /// is short of descriptors or memory. Go: `Temporary()`.
   bool temporary() const noexcept {
     return timeout() || *this == would_block ||
-           is_errno({EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM}) ||
-           internal::same(code_, {EAI_AGAIN, resolver_category()});
+           *this == std::error_code(EAI_AGAIN, resolver_category()) ||
+           internal::is_errno(code_, {EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM});
   }
 
-  /// Same cause? The stories may differ.
+  /// Same cause, as in `err == netlite::eof`? The stories may differ.
   friend bool operator==(const Error& a, const Error& b) noexcept {
     return internal::same(a.code_, b.code_);
   }
-  /// Same cause - `err == netlite::eof`, or a code - or same kind of cause,
-  /// `err == std::errc::connection_refused`?
-  template <class Cause, std::enable_if_t<internal::is_cause<Cause>, int> = 0>
-  friend bool operator==(const Error& err, const Cause& cause) noexcept {
-    if constexpr (internal::is_code<Cause>)
-      return internal::same(err.code_, cause);
-    else
-      return err.code_ == cause;
+  /// Same kind of cause, as in `err == std::errc::connection_refused`?
+  friend bool operator==(const Error& err, std::errc kind) noexcept {
+    return err.code_ == kind;
+  }
+  /// The same for any other condition.
+  friend bool operator==(const Error& err,
+                         const std::error_condition& kind) noexcept {
+    return err.code_ == kind;
   }
   /// The opposite.
-  template <class Cause>
-  friend auto operator!=(const Error& err, const Cause& cause) noexcept
-      -> decltype(!(err == cause)) {
-    return !(err == cause);
+  template <class T>
+  friend auto operator!=(const Error& err, const T& other) noexcept
+      -> decltype(!(err == other)) {
+    return !(err == other);
   }
   /// Prints `err.message()`.
   template <class Traits>
@@ -588,11 +584,6 @@ class Error {
  private:
   const internal::Story& story() const noexcept {
     return story_ ? *story_ : internal::only<internal::Story>();
-  }
-  bool is_errno(std::initializer_list<int> numbers) const noexcept {
-    for (const int each : numbers)
-      if (code_ == std::error_code(each, std::system_category())) return true;
-    return false;
   }
 
   std::error_code code_;
@@ -693,16 +684,10 @@ constexpr bool is_linux = true;
 #else
 constexpr bool is_linux = false;
 #endif
-constexpr int no_option = -1;  // where a system lacks one: ENOPROTOOPT
-#if defined(TCP_KEEPIDLE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
-constexpr int keep_idle = TCP_KEEPIDLE, keep_interval = TCP_KEEPINTVL,
-              keep_count = TCP_KEEPCNT;
-#elif defined(TCP_KEEPALIVE)  // older macOS
-constexpr int keep_idle = TCP_KEEPALIVE, keep_interval = no_option,
-              keep_count = no_option;
+#ifdef TCP_KEEPIDLE
+constexpr int keep_idle = TCP_KEEPIDLE;
 #else
-constexpr int keep_idle = no_option, keep_interval = no_option,
-              keep_count = no_option;
+constexpr int keep_idle = TCP_KEEPALIVE;  // macOS
 #endif
 
 // A socket address as the kernel wants it.
@@ -871,14 +856,13 @@ inline int accept(int fd, Address& peer) {
 
 // What accept(2) says about one client that has gone already; Linux hands over
 // that client's pending network errors too.
-inline bool concerns_one_client(int number) {
+inline bool concerns_one_client(const std::error_code& code) {
 #ifdef ENONET
-  if (number == ENONET) return true;
+  if (code == error(ENONET)) return true;
 #endif
-  for (const int each : {ECONNABORTED, ECONNRESET, EPROTO, ENETDOWN,
-                         ENOPROTOOPT, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH})
-    if (number == each) return true;
-  return false;
+  return internal::is_errno(
+      code, {ECONNABORTED, ECONNRESET, EPROTO, ENETDOWN, ENOPROTOOPT, EHOSTDOWN,
+             EHOSTUNREACH, ENETUNREACH});
 }
 
 // connect(2). Not repeated after EINTR: the attempt goes on by itself, and
@@ -898,7 +882,6 @@ inline int getpeername(int fd, Address& address) {
 
 inline int setsockopt(int fd, int level, int name, const void* value,
                       std::size_t size) {
-  if (name == no_option) return refuse(ENOPROTOOPT);
   return ::setsockopt(fd, level, name, value, static_cast<socklen_t>(size));
 }
 inline int setsockopt(int fd, int level, int name, int value) {
@@ -915,8 +898,9 @@ inline int getsockopt(int fd, int level, int name, void* value,
 inline int set_keep_alive(int fd, int idle, int interval, int count) {
   int result = setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   if (!result) result = setsockopt(fd, IPPROTO_TCP, keep_idle, idle);
-  if (!result) result = setsockopt(fd, IPPROTO_TCP, keep_interval, interval);
-  if (!result && count) result = setsockopt(fd, IPPROTO_TCP, keep_count, count);
+  if (!result) result = setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval);
+  if (!result && count)
+    result = setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, count);
   return result;
 }
 
@@ -932,7 +916,13 @@ inline ssize_t send(int fd, const void* data, std::size_t size) {
   return retry([&] { return ::send(fd, data, size, send_flags); });
 }
 
-// recvmsg(2) and sendmsg(2): several pieces, descriptors
+// recvmsg(2) and sendmsg(2) of several pieces, or with descriptors
+inline msghdr message_of(iovec* pieces, std::size_t count) {
+  msghdr message{};
+  message.msg_iov = pieces;
+  message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
+  return message;
+}
 inline ssize_t recvmsg(int fd, msghdr& message) {
   return retry([&] { return ::recvmsg(fd, &message, receive_flags); });
 }
@@ -954,9 +944,7 @@ inline ssize_t recvfrom(int fd, void* data, std::size_t size, Address& from,
   return std::min(n, room);
 #else
   iovec piece{data, size};
-  msghdr message{};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
+  msghdr message = message_of(&piece, 1);
   message.msg_name = &from.any;
   message.msg_namelen = from.size;
   const ssize_t n = recvmsg(fd, message);
@@ -1176,8 +1164,9 @@ class Bells {
   explicit Bells(Bells* inherited)
       : bells_(std::min<std::size_t>(
             4096, std::max<std::size_t>(1, sys::descriptor_limit() / 12))) {
+    for (auto& bell : bells_) bell = sys::Bell();
     if (inherited)
-      for (const auto& bell : inherited->bells_) sys::discard(unpacked(bell));
+      for (const auto& bell : inherited->bells_) sys::discard(bell);
   }
 
   // The bell for one direction of a socket. When the descriptor table is full,
@@ -1186,29 +1175,22 @@ class Bells {
     const auto first =
         static_cast<std::size_t>(fd) * 2 + (events == POLLOUT ? 1 : 0);
     for (std::size_t i = 0; i < bells_.size(); ++i) {
-      std::atomic<std::uint64_t>& bell = bells_[(first + i) % bells_.size()];
-      if (i == 0 && bell == 0) make(bell);
-      if (bell != 0) return unpacked(bell);
+      std::atomic<sys::Bell>& place = bells_[(first + i) % bells_.size()];
+      sys::Bell bell = place;
+      if (i == 0 && !bell) {
+        const sys::Bell made = sys::make_bell();
+        if (place.compare_exchange_strong(bell, made))
+          bell = made;
+        else
+          sys::discard(made);  // another thread was faster
+      }
+      if (bell) return bell;
     }
     return {};
   }
 
  private:
-  // Both ends in one number, which can be set in one go; 0 is none.
-  static sys::Bell unpacked(std::uint64_t bell) {
-    return {static_cast<int>(bell >> 32) - 1,
-            static_cast<int>(bell & 0xffffffff) - 1};
-  }
-  static void make(std::atomic<std::uint64_t>& place) {
-    const sys::Bell made = sys::make_bell();
-    std::uint64_t none = 0;
-    if (!place.compare_exchange_strong(
-            none, static_cast<std::uint64_t>(made.heard + 1) << 32 |
-                      static_cast<std::uint32_t>(made.rung + 1)))
-      sys::discard(made);  // another thread was faster
-  }
-
-  std::vector<std::atomic<std::uint64_t>> bells_;
+  std::vector<std::atomic<sys::Bell>> bells_;
 };
 
 // A thread that sleeps in `wait`: with which bell, until when, and whether
@@ -1335,19 +1317,6 @@ struct SocketState {
   static constexpr std::uint64_t inside = 2;
   std::atomic<std::uint64_t> state_{0};  // process, calls inside, closing
 };
-
-// The story of a failure on a socket. `call` names the BSD call for what the
-// kernel said; netlite's own conditions speak for themselves.
-inline Error failure(const char* op, const SocketState* socket,
-                     std::error_code code, const char* call = "",
-                     bool both_ends = true) {
-  if (code == would_block) return code;
-  if (!socket) return {code, {op, ""}};
-  if (code.category() == category()) call = "";
-  return {code,
-          {op, std::string(socket->network.name), call, "", socket->local,
-           both_ends ? socket->remote : Addr()}};
-}
 
 // What a BSD call returned: a count or descriptor, or why not.
 struct Outcome {
@@ -1537,6 +1506,22 @@ class Handle : public Socket {
   }
 };
 
+template <class T>
+inline constexpr bool is_byte =
+    std::is_same_v<T, char> || std::is_same_v<T, signed char> ||
+    std::is_same_v<T, unsigned char> || std::is_same_v<T, std::byte>;
+
+// What an array or a container of bytes keeps; of anything else, no type.
+template <class C, class T = std::remove_pointer_t<
+                       decltype(void(std::size(std::declval<C&>())),
+                                std::data(std::declval<C&>()))>>
+using element = std::enable_if_t<is_byte<std::remove_cv_t<T>>, T>;
+
+template <class T>
+inline constexpr bool is_text =
+    std::is_convertible_v<const T&, std::string_view> &&
+    !std::is_null_pointer_v<T>;
+
 }  // namespace internal
 
 /// One end of a connection. `Conn(event.socket)` is that socket, or nothing if
@@ -1554,70 +1539,6 @@ class PacketConn : public internal::Handle<internal::Kind::packets> {
   using Handle::Handle;
 };
 
-namespace internal {
-
-// A call inside a socket. While one lives, the descriptor stays ours.
-class Use {
- public:
-  explicit Use(const Socket& socket)
-      : state_(Access::state(socket)), entered_(state_ && state_->enter()) {}
-  Use(const Use&) = delete;
-  Use& operator=(const Use&) = delete;
-  ~Use() {
-    if (entered_) state_->leave();
-  }
-  explicit operator bool() const { return entered_; }
-  SocketState& operator*() const { return *state_; }
-  SocketState* operator->() const { return state_; }
-  // The story of a call that failed; of one that was not let in: closed.
-  Error failure(const char* op, std::error_code why = closed,
-                const char* call = "", bool both_ends = true) const {
-    return internal::failure(op, state_, why, call, both_ends);
-  }
-
- private:
-  SocketState* state_;
-  bool entered_;
-};
-
-template <class T>
-inline constexpr bool is_byte =
-    std::is_same_v<T, char> || std::is_same_v<T, signed char> ||
-    std::is_same_v<T, unsigned char> || std::is_same_v<T, std::byte>;
-
-// What an array or a container keeps; void when it is none.
-template <class C, class = void>
-struct Element {
-  using type = void;
-};
-template <class C>
-struct Element<C, std::void_t<decltype(std::data(std::declval<C&>())),
-                              decltype(std::size(std::declval<C&>()))>> {
-  using type = std::remove_pointer_t<decltype(std::data(std::declval<C&>()))>;
-};
-template <class C>
-using element = typename Element<std::remove_reference_t<C>>::type;
-
-template <class T>
-inline constexpr bool is_text =
-    std::is_convertible_v<const T&, std::string_view> && !std::is_array_v<T> &&
-    !std::is_null_pointer_v<T>;
-
-// What can be written whole. (Arrays of char have rules of their own.)
-template <class C>
-inline constexpr bool is_bytes =
-    !is_text<C> && is_byte<std::remove_cv_t<element<C>>> &&
-    !std::is_same_v<std::remove_cv_t<std::remove_extent_t<C>>, char>;
-
-// What can be read into: nothing temporary, but for a view such as std::span,
-// which leads to the same bytes even when it is const.
-template <class C>
-inline constexpr bool is_room = is_byte<element<C>> &&
-                                (std::is_lvalue_reference_v<C> ||
-                                 is_byte<element<const C>>);
-
-}  // namespace internal
-
 /// The bytes to write: text (whatever std::string_view takes), a container or
 /// array of bytes, or pointer and size. A view: it owns nothing.
 class Bytes {
@@ -1633,7 +1554,8 @@ class Bytes {
     *this = Bytes(view.data(), view.size());
   }
   /// std::vector, std::array, std::span, std::byte[N]: all of it.
-  template <class C, std::enable_if_t<internal::is_bytes<C>, bool> = true>
+  template <class C, class = internal::element<const C>,
+            std::enable_if_t<!internal::is_text<C>, int> = 0>
   Bytes(const C& bytes) : Bytes(std::data(bytes), std::size(bytes)) {}
   /// A literal, or another array that cannot change: all of it, NULs included,
   /// except for one at its end.
@@ -1664,8 +1586,10 @@ class Buffer {
  public:
   /// `size` bytes at `data`.
   Buffer(void* data, std::size_t size) : data_(data), size_(size) {}
-  /// char[N], std::array, std::vector, std::string, std::span: all of it.
-  template <class C, std::enable_if_t<internal::is_room<C>, int> = 0>
+  /// char[N], std::array, std::vector, std::string, std::span: all of it. (A
+  /// temporary is taken if its bytes can change even when it is const: a view.)
+  template <class C, class T = internal::element<const C>,
+            std::enable_if_t<!std::is_const_v<T>, int> = 0>
   Buffer(C&& room) : Buffer(std::data(room), std::size(room)) {}
 
   /// Where the room is.
@@ -1686,14 +1610,60 @@ class Buffer {
 //     closed? deadline passed?              look, in this order
 //     the BSD call                          it does not block
 //     wait                                  for the socket, or for a ring
+//   return {n, failure(...)}                the count, and the whole story
 //   ~turn, ~use                             leave; close may be waiting for it
-//   return {n, use.failure(...)}            the count, and the whole story
 //
-// A call that cannot block, such as an option, is Use and the BSD call.
+// A call that cannot block, such as an option, is `control`: enter, call,
+// leave.
 
 namespace internal {
 
-// A call that takes something from the socket.
+// A call inside a socket. While one lives, the descriptor stays ours.
+class Use {
+ public:
+  explicit Use(const Socket& socket)
+      : state_(Access::state(socket)), entered_(state_ && state_->enter()) {}
+  Use(const Use&) = delete;
+  Use& operator=(const Use&) = delete;
+  ~Use() {
+    if (entered_) state_->leave();
+  }
+  explicit operator bool() const { return entered_; }
+  SocketState& operator*() const { return *state_; }
+  SocketState* operator->() const { return state_; }
+
+ private:
+  SocketState* state_;
+  bool entered_;
+};
+
+// The story of a failure on a socket. `subject` names the BSD call for what the
+// kernel said; that the socket is closed or late needs none. `remote`: the
+// other end, if it is not the socket's own.
+inline Error failure(const char* op, const Socket& socket,
+                     std::error_code why = closed,
+                     std::string_view subject = "",
+                     const Addr* remote = nullptr) {
+  const SocketState* s = Access::state(socket);
+  if (why == would_block) return why;
+  if (!s) return {why, {op, ""}};
+  if (why == closed || why == timed_out) subject = "";
+  return {why,
+          {op, std::string(s->network.name), std::string(subject), "", s->local,
+           remote ? *remote : s->remote}};
+}
+
+// Makes a call that does not block.
+template <class Call>
+Error control(const Socket& socket, const char* op, const char* name, Call call,
+              const Addr* remote = nullptr) {
+  const Use use(socket);
+  if (!use) return failure(op, socket, closed, name, remote);
+  if (call(*use) >= 0) return {};
+  return failure(op, socket, sys::last_error(), name, remote);
+}
+
+// Makes a call that takes something from the socket.
 template <class Call>
 Outcome take(const Use& use, Mode mode, Call call) {
   const auto turn = take_turn(use->reading, mode);
@@ -1702,27 +1672,28 @@ Outcome take(const Use& use, Mode mode, Call call) {
 }
 
 // Takes what there is: bytes of a stream, or one message.
-inline ssize_t receive(const Use& use, Buffer buffer, sys::Address& from,
-                       bool& cut) {
-  if (!use->is_stream())
-    return sys::recvfrom(use->fd, buffer.data(), buffer.size(), from, cut);
-  const ssize_t n = sys::recv(use->fd, buffer.data(), buffer.size());
-  use->reading.drained = n >= 0 && n < static_cast<ssize_t>(buffer.size());
-  return n;
+inline Outcome receive(const Use& use, Mode mode, Buffer buffer,
+                       sys::Address& from, bool& cut) {
+  return take(use, mode, [&] {
+    if (!use->is_stream())
+      return sys::recvfrom(use->fd, buffer.data(), buffer.size(), from, cut);
+    const ssize_t n = sys::recv(use->fd, buffer.data(), buffer.size());
+    use->reading.drained = n >= 0 && n < static_cast<ssize_t>(buffer.size());
+    return n;
+  });
 }
 
 inline Result<std::size_t> read(const Conn& conn, Buffer buffer, Mode mode) {
   const Use use(conn);
-  if (!use) return use.failure("read");
+  if (!use) return failure("read", conn);
   if (buffer.size() == 0) return std::size_t{0};
   sys::Address from;
   bool cut = false;
-  const Outcome got =
-      take(use, mode, [&] { return receive(use, buffer, from, cut); });
-  if (got.why) return use.failure("read", got.why, "read");
+  const Outcome got = receive(use, mode, buffer, from, cut);
+  if (got.why) return failure("read", conn, got.why, "read");
   if (got.n == 0 && use->network.type != SOCK_DGRAM) return eof;
   const auto n = static_cast<std::size_t>(got.n);
-  if (cut) return {n, use.failure("read", truncated)};
+  if (cut) return {n, failure("read", conn, truncated)};
   return n;
 }
 
@@ -1738,6 +1709,111 @@ Result<std::size_t> fill(Buffer buffer, Read read) {
     if (err) return {have, err};
   }
   return have;
+}
+
+inline iovec to_iovec(Bytes bytes) {
+  return {const_cast<char*>(bytes.data()), bytes.size()};
+}
+
+// Takes `n` bytes off the front of some pieces.
+inline void step_over(std::size_t n, iovec*& pieces, std::size_t& count) {
+  for (; count > 1 && n >= pieces->iov_len; ++pieces, --count)
+    n -= pieces->iov_len;
+  *pieces = {static_cast<char*>(pieces->iov_base) + n, pieces->iov_len - n};
+}
+
+// Sends pieces once, or the one piece that has an address.
+inline ssize_t send_pieces(int fd, iovec* pieces, std::size_t count,
+                           const sys::Address* to) {
+  if (to) return sys::sendto(fd, pieces->iov_base, pieces->iov_len, *to);
+  if (count == 1) return sys::send(fd, pieces->iov_base, pieces->iov_len);
+  return sys::sendmsg(fd, sys::message_of(pieces, count));
+}
+
+// Writes all the pieces, a message in one go; the count survives an error.
+inline Result<std::size_t> write(const Socket& socket, iovec* pieces,
+                                 std::size_t count, Mode mode,
+                                 const char* op = "write",
+                                 const sys::Address* to = nullptr) {
+  const Use use(socket);
+  if (!use) return failure(op, socket);
+  const auto turn = take_turn(use->writing, mode);
+  if (!turn) return would_block;
+  std::size_t left = 0, written = 0;
+  for (std::size_t i = 0; i < count; ++i) left += pieces[i].iov_len;
+  for (;;) {
+    const Outcome sent = attempt(*use, use->writing, mode, [&] {
+      // An empty message is a message; an empty write to a stream is nothing.
+      if (use->is_stream() && left == 0) return ssize_t{0};
+      // More than 1,024 pieces at a time are not portable (IOV_MAX). A stream
+      // can take them in turn; of a message the kernel says EMSGSIZE.
+      const std::size_t most = use->is_stream() ? 1024 : count;
+      return send_pieces(use->fd, pieces, std::min(count, most), to);
+    });
+    if (sent.why) return {written, failure(op, socket, sent.why, op)};
+    const auto n = static_cast<std::size_t>(sent.n);
+    written += n;
+    left -= n;
+    if (left == 0 || mode == Mode::once || !use->is_stream()) return written;
+    step_over(n, pieces, count);
+  }
+}
+
+inline Result<std::size_t> write(const Conn& conn, Bytes bytes, Mode mode) {
+  iovec piece = to_iovec(bytes);
+  return write(conn, &piece, 1, mode);
+}
+
+// Tells the Pollers that watch a socket that it closes, or that its write side
+// has ended. See "Poller".
+void tell_pollers(SocketState& s);
+
+// Tells everybody that a socket closes; false when it was closed already.
+inline bool start_close(const Socket& socket) {
+  SocketState* s = Access::state(socket);
+  if (!s || !s->enter(true)) return false;
+  remove_file(*s);
+  {
+    const std::lock_guard<std::mutex> lock(s->guard);
+    s->reading.ring();
+    s->writing.ring();
+  }
+  s->announce();
+  tell_pollers(*s);
+  return true;
+}
+
+// Waits until they have left, and releases the descriptor.
+inline Error finish_close(const Socket& socket) {
+  const sys::Uncancelled thread;
+  SocketState& s = *Access::state(socket);
+  {
+    std::unique_lock<std::mutex> lock(s.guard);
+    s.changed.wait(lock, [&] { return s.alone(); });
+  }
+  const int result = sys::close(s.fd);
+  const std::error_code why = sys::last_error();
+  s.leave();
+  if (result == 0 || why.value() == EINTR) return {};
+  return failure("close", socket, why, "close");
+}
+
+// As in Go, errors of deadlines and buffers tell this end only, those of other
+// options both.
+inline const Addr* this_end_only() { return &only<Addr>(); }
+
+inline Error move_deadlines(const Socket& socket, Deadline deadline,
+                            bool reading, bool writing) {
+  const auto move = [&](SocketState& s) {
+    {
+      const std::lock_guard<std::mutex> lock(s.guard);
+      if (reading) s.reading.move(deadline);
+      if (writing) s.writing.move(deadline);
+    }
+    s.announce();
+    return 0;
+  };
+  return control(socket, "set", "", move, this_end_only());
 }
 
 }  // namespace internal
@@ -1762,67 +1838,6 @@ inline Result<std::size_t> read_full(const Conn& conn, Buffer buffer) {
   return internal::fill(buffer, [&](Buffer rest) { return read(conn, rest); });
 }
 
-namespace internal {
-
-// Takes `n` bytes off the front of some pieces.
-inline void step_over(std::size_t n, iovec*& pieces, std::size_t& count) {
-  for (; count > 1 && n >= pieces->iov_len; ++pieces, --count)
-    n -= pieces->iov_len;
-  pieces->iov_base = static_cast<char*>(pieces->iov_base) + n;
-  pieces->iov_len -= n;
-}
-
-// Sends pieces once, or the one piece that has an address.
-inline ssize_t send_pieces(int fd, iovec* pieces, std::size_t count,
-                           const sys::Address* to) {
-  if (to) return sys::sendto(fd, pieces->iov_base, pieces->iov_len, *to);
-  if (count == 1) return sys::send(fd, pieces->iov_base, pieces->iov_len);
-  msghdr message{};
-  message.msg_iov = pieces;
-  message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
-  return sys::sendmsg(fd, message);
-}
-
-// Writes all the pieces, a message in one go; the count survives an error.
-inline Result<std::size_t> write(const Use& use, iovec* pieces,
-                                 std::size_t count, Mode mode,
-                                 const char* op = "write",
-                                 const sys::Address* to = nullptr) {
-  const auto turn = take_turn(use->writing, mode);
-  if (!turn) return would_block;
-  std::size_t left = 0, written = 0;
-  for (std::size_t i = 0; i < count; ++i) left += pieces[i].iov_len;
-  for (;;) {
-    const Outcome sent = attempt(*use, use->writing, mode, [&] {
-      // An empty message is a message; an empty write to a stream is nothing.
-      if (use->is_stream() && left == 0) return ssize_t{0};
-      // More than 1,024 pieces at a time are not portable (IOV_MAX). A stream
-      // can take them in turn; of a message the kernel says EMSGSIZE.
-      const std::size_t most = use->is_stream() ? 1024 : count;
-      return send_pieces(use->fd, pieces, std::min(count, most), to);
-    });
-    if (sent.why) return {written, use.failure(op, sent.why, op)};
-    const auto n = static_cast<std::size_t>(sent.n);
-    written += n;
-    left -= n;
-    if (left == 0 || mode == Mode::once || !use->is_stream()) return written;
-    step_over(n, pieces, count);
-  }
-}
-
-inline iovec to_iovec(Bytes bytes) {
-  return {const_cast<char*>(bytes.data()), bytes.size()};
-}
-
-inline Result<std::size_t> write(const Conn& conn, Bytes bytes, Mode mode) {
-  const Use use(conn);
-  if (!use) return use.failure("write");
-  iovec piece = to_iovec(bytes);
-  return write(use, &piece, 1, mode);
-}
-
-}  // namespace internal
-
 /// Writes all the bytes, in one piece even when other threads write too.
 /// Blocks until the kernel has taken them (not: until the peer has read them).
 /// With an error, the count says how many it took: `closed`, `timed_out`, or
@@ -1838,56 +1853,6 @@ inline Result<std::size_t> write(const Conn& conn, const void* data,
                                  std::size_t size) {
   return write(conn, Bytes(data, size));
 }
-namespace internal {
-
-// Tells the Pollers that watch a socket that it closes, or that its write side
-// has ended. See "Poller".
-using Pollers = std::vector<std::weak_ptr<PollerState>>;
-void tell_pollers(const Pollers& pollers, const SocketState& s);
-
-// Tells everybody that a socket closes; false when it was closed already.
-inline bool start_close(SocketState& s) {
-  if (!s.enter(true)) return false;
-  remove_file(s);
-  Pollers pollers;
-  {
-    const std::lock_guard<std::mutex> lock(s.guard);
-    s.reading.ring();
-    s.writing.ring();
-    ++s.news;
-    s.changed.notify_all();
-    pollers.swap(s.pollers);
-  }
-  tell_pollers(pollers, s);
-  return true;
-}
-
-// Waits until they have left, and releases the descriptor.
-inline Error finish_close(SocketState& s) {
-  const sys::Uncancelled thread;
-  {
-    std::unique_lock<std::mutex> lock(s.guard);
-    s.changed.wait(lock, [&] { return s.alone(); });
-  }
-  const int result = sys::close(s.fd);
-  const std::error_code why = sys::last_error();
-  s.leave();
-  if (result == 0 || why.value() == EINTR) return {};
-  return failure("close", &s, why, "close");
-}
-
-// Makes a call that does not block, on the descriptor.
-template <class Call>
-Error control(const Socket& socket, const char* op, const char* name, Call call,
-              bool both_ends = true) {
-  const Use use(socket);
-  if (!use) return use.failure(op, closed, name, both_ends);
-  if (call(use->fd) < 0)
-    return use.failure(op, sys::last_error(), name, both_ends);
-  return {};
-}
-
-}  // namespace internal
 
 /// Closes the socket for all its handles. Wakes every call that is blocked on
 /// it, which then returns `closed`; waits until all have left; and releases the
@@ -1896,38 +1861,35 @@ Error control(const Socket& socket, const char* op, const char* name, Call call,
 /// (RFC 1122, 4.2.2.13). Blocks no longer than that, except where SO_LINGER is
 /// set. A second close returns `closed`. Go: `Conn.Close`, `Listener.Close`.
 inline Error close(const Socket& socket) {
-  internal::SocketState* s = internal::Access::state(socket);
-  if (!s || !internal::start_close(*s))
-    return internal::failure("close", s, closed);
-  return internal::finish_close(*s);
+  if (!internal::start_close(socket)) return internal::failure("close", socket);
+  return internal::finish_close(socket);
 }
 
 /// Ends what we read: a blocked read returns `eof`. shutdown(2), SHUT_RD.
 /// Errors: `closed`, ENOTCONN when the connection is over. Go:
 /// `TCPConn.CloseRead`.
 inline Error close_read(const Conn& conn) {
-  return internal::control(conn, "close", "shutdown",
-                           [](int fd) { return sys::shutdown(fd, SHUT_RD); });
+  return internal::control(
+      conn, "close", "shutdown",
+      [](internal::SocketState& s) { return sys::shutdown(s.fd, SHUT_RD); });
 }
 
 /// Ends what we write: the peer reads `eof` after the last byte, and may go on
 /// writing. A write that is blocked ends with EPIPE. shutdown(2), SHUT_WR.
 /// Errors as close_read. Go: `TCPConn.CloseWrite`.
 inline Error close_write(const Conn& conn) {
-  const internal::Use use(conn);
-  if (!use) return use.failure("close", closed, "shutdown");
-  if (sys::shutdown(use->fd, SHUT_WR) < 0)
-    return use.failure("close", sys::last_error(), "shutdown");
-  // Linux does not tell those who wait for room in a unix socket.
-  internal::Pollers pollers;
-  {
-    const std::lock_guard<std::mutex> lock(use->guard);
-    use->writing.ended = true;
-    use->writing.ring();
-    pollers = use->pollers;
-  }
-  internal::tell_pollers(pollers, *use);
-  return {};
+  const auto end = [](internal::SocketState& s) {
+    if (sys::shutdown(s.fd, SHUT_WR) < 0) return -1;
+    // Linux does not tell those who wait for room in a unix socket.
+    {
+      const std::lock_guard<std::mutex> lock(s.guard);
+      s.writing.ended = true;
+      s.writing.ring();
+    }
+    internal::tell_pollers(s);
+    return 0;
+  };
+  return internal::control(conn, "close", "shutdown", end);
 }
 
 /// The address of this end; the same after close. Go: `LocalAddr`.
@@ -1942,24 +1904,6 @@ inline Addr remote_addr(const Socket& socket) {
   const internal::SocketState* s = internal::Access::state(socket);
   return s ? s->remote : Addr();
 }
-
-namespace internal {
-
-inline Error move_deadlines(const Socket& socket, Deadline deadline,
-                            bool reading, bool writing) {
-  const Use use(socket);
-  // As in Go, deadlines and buffers are this end's, other options both ends'.
-  if (!use) return use.failure("set", closed, "", false);
-  {
-    const std::lock_guard<std::mutex> lock(use->guard);
-    if (reading) use->reading.move(deadline);
-    if (writing) use->writing.move(deadline);
-  }
-  use->announce();
-  return {};
-}
-
-}  // namespace internal
 
 /// Sets the deadline of all reads and writes (on a Listener: of accept), now
 /// and later, also of calls that are blocked already. A call that finds it
@@ -1983,49 +1927,22 @@ inline Error set_write_deadline(const Socket& socket, Deadline deadline) {
 //
 // From a name to its addresses, and from those to a connection.
 
-namespace internal {
-
-// An address as the kernel wants it, for a socket of that family, and back. See
-// "Addresses for the kernel".
-std::error_code to_kernel(const Addr& addr, int family, sys::Address& out);
-Addr from_kernel(const Network& network, const sys::Address& from);
-
-inline Addr local_of(int fd, const Network& network) {
-  sys::Address address;
-  if (sys::getsockname(fd, address) < 0) return {};
-  return from_kernel(network, address);
-}
-
-// "address X: missing port in address" and kin
-inline Error address_error(std::error_code code, std::string_view address) {
-  if (address.empty()) return code;
-  return {code, {"", "", "address " + std::string(address)}};
-}
-
-// All addresses that a text stands for, in the order to try them; how they are
-// found is told under "Names".
-Result<std::vector<Addr>> resolve_all(const Network& network,
-                                      std::string_view address,
-                                      Deadline deadline);
-
-inline Error no_network(const char* op, std::string_view name) {
-  return {unknown_network,
-          {op, std::string(name), "", " " + std::string(name)}};
-}
-
-// A function of the user's, kept. (std::function would do the same; its
-// header alone adds a quarter to what the other headers take to compile.)
+/// A Callback is a function of yours that netlite keeps; a default-constructed
+/// one is none. (std::function would do the same; its header alone adds a
+/// quarter to what the other headers take to compile.)
 template <class R, class A>
 class Callback {
  public:
+  /// No function.
   Callback() = default;
+  /// A function, or what can be called like one. A pointer or std::function
+  /// that holds nothing is none.
   template <class F, std::enable_if_t<!std::is_same_v<F, Callback>, int> = 0>
   Callback(F f) {
     constexpr bool fits = std::is_invocable_r_v<R, F&, A>;
     static_assert(fits,
                   "A hook must take and return what its type in DialOptions, "
                   "ListenOptions, ServeOptions or Reader says.");
-    // A pointer or std::function that holds nothing is no function.
     if constexpr (std::is_constructible_v<F, std::nullptr_t> &&
                   std::is_constructible_v<bool, F&>)
       if (!f) return;
@@ -2037,8 +1954,9 @@ class Callback {
       };
     }
   }
-  // False also for one that was moved from.
+  /// Is there one? False also for a Callback that was moved from.
   explicit operator bool() const { return bool(state_); }
+  /// Calls it.
   R operator()(A a) const { return call_(state_.get(), a); }
 
  private:
@@ -2046,12 +1964,10 @@ class Callback {
   R (*call_)(void*, A) = nullptr;
 };
 
-}  // namespace internal
-
 /// Sees a descriptor after socket(2), before bind(2) and connect(2), to set
 /// options early: `[](int descriptor) -> net::Error`. An error ends the
 /// attempt. Go: `Dialer.Control`.
-using Control = internal::Callback<Error, int>;
+using Control = Callback<Error, int>;
 
 /// How to dial; the defaults are Go's. C++20 writes `{.timeout = 2s}`.
 /// Durations count from now: 0 or less is at once. Go: `net.Dialer`.
@@ -2086,6 +2002,34 @@ struct [[nodiscard]] Pipe {
 
 namespace internal {
 
+// An address as the kernel wants it, for a socket of that family, and back. See
+// "Addresses for the kernel".
+std::error_code to_kernel(const Addr& addr, int family, sys::Address& out);
+Addr from_kernel(const Network& network, const sys::Address& from);
+
+inline Addr local_of(int fd, const Network& network) {
+  sys::Address address;
+  if (sys::getsockname(fd, address) < 0) return {};
+  return from_kernel(network, address);
+}
+
+// "address X: missing port in address" and kin
+inline Error address_error(std::error_code code, std::string_view address) {
+  if (address.empty()) return code;
+  return {code, {"", "", "address " + std::string(address)}};
+}
+
+// What was wrong with a call, before anybody has told what it was made for.
+inline Error call_error(const char* call,
+                        std::error_code why = sys::last_error()) {
+  return {why, {"", "", call}};
+}
+
+inline Error no_network(const char* op, std::string_view name) {
+  return {unknown_network,
+          {op, std::string(name), "", " " + std::string(name)}};
+}
+
 // Whole seconds, rounded up, at most as many as tcp(7) takes.
 inline int whole_seconds(std::chrono::nanoseconds d) {
   const auto most = std::chrono::seconds(32767);
@@ -2103,32 +2047,14 @@ inline void set_tcp_defaults(int fd, std::chrono::nanoseconds keep_alive,
     sys::set_keep_alive(fd, seconds, seconds, 0);
 }
 
-// Is it any address of this machine, 0.0.0.0 or ::, or none?
-inline bool is_any(const Addr& addr) {
-  return !addr.ip() || addr.ip().is_unspecified();
-}
+// All addresses that a text stands for, in the order to try them. See "Names".
+Result<std::vector<Addr>> resolve_all(const Network& network,
+                                      std::string_view address,
+                                      Deadline deadline);
 
-// Whether an IPv6 socket that will be bound takes IPv4 too (RFC 3493, 5.3).
-inline void choose_families(int fd, int family, const Network& network) {
-  if (family == AF_INET6)
-    sys::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY,
-                    network.family == AF_INET6 ? 1 : 0);
-}
-
-// Keeps the addresses that a given local address can reach: those of its
-// family. Any address, 0.0.0.0 or ::, is of both.
-inline Error keep_reachable(const Addr& local, std::vector<Addr>& addrs) {
-  if (is_any(local)) return {};
-  std::vector<Addr> fitting;
-  for (Addr& addr : addrs)
-    if (is_any(addr) || addr.ip().is6() == local.ip().unmap().is6())
-      fitting.push_back(std::move(addr));
-  addrs = std::move(fitting);
-  if (addrs.empty()) return address_error(no_suitable_address, local.string());
-  return {};
-}
-
-// Connects to the first of these addresses that answers. See "Racing".
+// Keeps those that a given local address can reach, and connects to the first
+// that answers. See "Racing".
+Error keep_reachable(const Addr& local, std::vector<Addr>& addrs);
 Result<Conn> dial_all(const Network& network, const DialOptions& options,
                       Deadline deadline, std::vector<Addr> addrs);
 
@@ -2219,12 +2145,36 @@ struct ListenOptions {
 
 namespace internal {
 
+// Is it any address of this machine, 0.0.0.0 or ::, or none?
+inline bool is_any(const Addr& addr) {
+  return !addr.ip() || addr.ip().is_unspecified();
+}
+
+// Whether an IPv6 socket that will be bound takes IPv4 too (RFC 3493, 5.3).
+inline void choose_families(int fd, int family, const Network& network) {
+  if (family == AF_INET6)
+    sys::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY,
+                    network.family == AF_INET6 ? 1 : 0);
+}
+
 // bind(2) for a unix socket, with the file mode asked for and over a dead
 // socket's file when that was asked for; and which file that made. See "Unix
 // extras".
 int bind_unix(int fd, const sys::Address& address, const std::string& path,
               int type, const ListenOptions& options);
 SocketFile made_file(const std::string& path);
+
+// bind(2)
+inline Error bind_socket(int fd, int family, const Network& network,
+                         const Addr& addr, const ListenOptions& options = {}) {
+  sys::Address name;
+  if (const auto why = to_kernel(addr, family, name))
+    return call_error("bind", why);
+  const int result = family == AF_UNIX ? bind_unix(fd, name, addr.path(),
+                                                   network.type, options)
+                                       : sys::bind(fd, name);
+  return result < 0 ? call_error("bind") : Error();
+}
 
 // socket(2) and what comes before bind(2); `family` tells which kind it is.
 // "tcp" and "udp" on any address serve both families, with an IPv6 socket that
@@ -2241,11 +2191,6 @@ inline Descriptor open_for_bind(const Network& network, const Addr& addr,
   }
   if (fd) choose_families(fd.get(), family, network);
   return fd;
-}
-
-// What errno says of a call, before anybody has told what it was made for.
-inline Error call_error(const char* call) {
-  return {sys::last_error(), {"", "", call}};
 }
 
 // What a socket gets before it is bound.
@@ -2272,13 +2217,7 @@ inline Error open_and_bind(const Network& network, const Addr& addr,
     return why;
   // A group's datagrams arrive at any address; join_group chooses the group.
   const Addr place = group ? Addr(network.base, IP(), addr.port()) : addr;
-  sys::Address name;
-  if (const auto why = to_kernel(place, family, name))
-    return {why, {"", "", "bind"}};
-  const int result = family == AF_UNIX ? bind_unix(fd.get(), name, addr.path(),
-                                                   network.type, options)
-                                       : sys::bind(fd.get(), name);
-  return result < 0 ? call_error("bind") : Error();
+  return bind_socket(fd.get(), family, network, place, options);
 }
 
 // A server takes one address: of several, the first IPv4 one (or IPv6 one).
@@ -2339,16 +2278,15 @@ Result<H> listen(std::string_view network_name, std::string_view address,
 
 inline Result<Conn> accept(const Listener& listener, Mode mode) {
   const Use use(listener);
-  if (!use) return use.failure("accept");
+  if (!use) return failure("accept", listener);
   sys::Address peer;
   Outcome got;
   do {
     got = take(use, mode, [&] {
       return static_cast<ssize_t>(sys::accept(use->fd, peer));
     });
-  } while (got.why.category() == std::system_category() &&
-           sys::concerns_one_client(got.why.value()));
-  if (got.why) return use.failure("accept", got.why, "accept4");
+  } while (sys::concerns_one_client(got.why));
+  if (got.why) return failure("accept", listener, got.why, "accept4");
 
   Descriptor fd(static_cast<int>(got.n));
   if (!sys::accepted_inherits && use->network.base == "tcp")
@@ -2392,6 +2330,25 @@ inline Addr addr(const Listener& listener) { return local_addr(listener); }
 //
 // A thread for each conversation: Group counts them, serve makes a server of
 // them.
+
+/// Hears of what happened to one client while the server goes on:
+/// `[](const net::Error& err) { ... }`.
+using Report = Callback<void, const Error&>;
+
+/// How to serve.
+struct ServeOptions {
+  /// How many connections are served at a time; the next ones wait in the
+  /// listener's queue. 0: any number. Give handlers deadlines too, or so many
+  /// clients that say nothing keep everybody else out.
+  std::size_t max_connections = 0;
+  /// How long handlers may go on after the listener was closed; then their
+  /// connections are closed too. 0 or less: at once; `forever`: they are waited
+  /// for. (A download may need longer than these 5 s.)
+  std::chrono::nanoseconds grace = std::chrono::seconds(5);
+  /// Hears of failed accepts, failed thread starts, and what handlers return
+  /// or throw, from one thread at a time: it should be quick.
+  Report on_error{};
+};
 
 namespace internal {
 
@@ -2478,6 +2435,137 @@ struct GroupState {
   }
 };
 
+// What a server knows of its connections.
+struct Serving {
+  struct Served {
+    Conn conn;
+    bool closing = false;  // its grace is over
+  };
+  using Place = std::list<Served>::iterator;
+
+  Listener listener;
+  ServeOptions options;
+  std::mutex mutex{};
+  std::condition_variable changed{};
+  std::list<Served> served{};
+  std::atomic<std::size_t> running{0};
+  std::mutex reporting{};
+
+  Serving(Listener on, ServeOptions how)
+      : listener(std::move(on)), options(std::move(how)) {}
+
+  Place begin(const Conn& conn) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    served.push_front({conn});
+    ++running;
+    return served.begin();
+  }
+
+  void end(Place place, const Error& err) {
+    report(err);
+    std::list<Served> ended;
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      ended.splice(ended.begin(), served, place);
+    }
+    // Without the mutex: a close that lingers may take its time.
+    if (ended.front().closing) finish_close(ended.front().conn);
+    ended.clear();
+    const std::lock_guard<std::mutex> lock(mutex);
+    --running;
+    changed.notify_all();
+    // The accept loop may be waiting for room, or for a descriptor.
+    Access::state(listener)->announce();
+  }
+
+  void report(const Error& err) {
+    if (!err || !options.on_error) return;
+    const std::lock_guard<std::mutex> lock(reporting);
+    sys::guarded([&] { options.on_error(err); });
+  }
+
+  // Rests until the listener has more news than were seen - a handler has
+  // ended, its deadline was moved, it was closed - or until its deadline, or
+  // `limit`. Others may accept meanwhile.
+  void rest(unsigned seen, Time limit = Time::max()) {
+    const Use use(listener);
+    if (!use) return;
+    std::unique_lock<std::mutex> lock(use->guard);
+    wait_until(use->changed, lock, std::min(limit, use->reading.due().when()),
+               [&] { return use->news != seen; });
+  }
+
+  // The next connection, when there is room for it. `seen`: the news before.
+  Result<Conn> next(unsigned& seen) {
+    const SocketState* s = Access::state(listener);
+    for (;;) {
+      seen = s->news;
+      const bool full =
+          options.max_connections && running >= options.max_connections;
+      if (!full || s->is_closed() || s->reading.due().passed())
+        return accept(listener, Mode::wait);
+      rest(seen);
+    }
+  }
+
+  // Lets handlers finish; when their grace is over, tells all their connections
+  // that they are closed. Each handler then does the rest as it ends.
+  void finish() {
+    const auto idle = [&] { return running == 0; };
+    std::unique_lock<std::mutex> lock(mutex);
+    if (!wait_until(changed, lock, time_after(options.grace), idle))
+      for (Served& each : served) each.closing = start_close(each.conn);
+    changed.wait(lock, idle);
+    // A thread on its way out may still hold us, but nothing of the caller's.
+    listener = Listener();
+    options = ServeOptions();
+  }
+};
+
+// Can accept never succeed again?
+inline bool is_final(const Error& err) {
+  return err == closed || err == timed_out ||
+         is_errno(err.code(), {EBADF, EINVAL, ENOTSOCK});
+}
+
+// Starts the thread of one connection; `task` makes of it what to run.
+template <class MakeTask>
+void start_serving(const std::shared_ptr<Serving>& serving, const Conn& conn,
+                   const MakeTask& make_task) {
+  const Serving::Place place = serving->begin(conn);
+  const auto start = [&]() -> Error {  // copying the handler may throw
+    const int error = internal::start(
+        make_task(conn),
+        [serving, place](const Error& why) { serving->end(place, why); });
+    if (error == 0) return {};
+    return failure("serve", conn, sys::error(error), "pthread_create");
+  };
+  if (const Error why = run(start)) serving->end(place, why);
+}
+
+// The accept loop.
+template <class MakeTask>
+Error accept_all(const std::shared_ptr<Serving>& serving,
+                 const MakeTask& make_task) {
+  constexpr std::chrono::milliseconds shortest(5), longest(1000);
+  auto pause = shortest;
+  for (;;) {
+    unsigned seen = 0;
+    const auto [conn, err] = serving->next(seen);
+    if (err && is_final(err)) return err == closed ? Error() : err;
+    if (!err) {
+      pause = shortest;
+      start_serving(serving, conn, make_task);
+      continue;
+    }
+    // Out of descriptors or memory: the client stays queued. Trying again at
+    // once would keep a core busy until somebody frees some.
+    serving->report(err);
+    serving->rest(seen, time_after(pause));
+    pause = std::min(pause * 2, longest);
+  }
+}
+
 }  // namespace internal
 
 /// A Group counts tasks that run in threads of their own. Its destructor waits
@@ -2543,164 +2631,6 @@ class Group {
   std::shared_ptr<internal::GroupState> state_;
 };
 
-/// Hears of what happened to one client while the server goes on:
-/// `[](const net::Error& err) { ... }`.
-using Report = internal::Callback<void, const Error&>;
-
-/// How to serve.
-struct ServeOptions {
-  /// How many connections are served at a time; the next ones wait in the
-  /// listener's queue. 0: any number. Give handlers deadlines too, or so many
-  /// clients that say nothing keep everybody else out.
-  std::size_t max_connections = 0;
-  /// How long handlers may go on after the listener was closed; then their
-  /// connections are closed too. 0 or less: at once; `forever`: they are waited
-  /// for. (A download may need longer than these 5 s.)
-  std::chrono::nanoseconds grace = std::chrono::seconds(5);
-  /// Hears of failed accepts, failed thread starts, and what handlers return
-  /// or throw, from one thread at a time: it should be quick.
-  Report on_error{};
-};
-
-namespace internal {
-
-// What a server knows of its connections.
-struct Serving {
-  struct Served {
-    Conn conn;
-    bool closing = false;  // its grace is over
-  };
-  using Place = std::list<Served>::iterator;
-
-  Listener listener;
-  ServeOptions options;
-  std::mutex mutex{};
-  std::condition_variable changed{};
-  std::list<Served> served{};
-  std::atomic<std::size_t> running{0};
-  std::mutex reporting{};
-
-  Serving(Listener on, ServeOptions how)
-      : listener(std::move(on)), options(std::move(how)) {}
-
-  Place begin(const Conn& conn) {
-    const std::lock_guard<std::mutex> lock(mutex);
-    served.push_front({conn});
-    ++running;
-    return served.begin();
-  }
-
-  void end(Place place, const Error& err) {
-    report(err);
-    std::list<Served> ended;
-    {
-      const std::lock_guard<std::mutex> lock(mutex);
-      ended.splice(ended.begin(), served, place);
-    }
-    // Without the mutex: a close that lingers may take its time.
-    if (ended.front().closing) finish_close(*Access::state(ended.front().conn));
-    ended.clear();
-    const std::lock_guard<std::mutex> lock(mutex);
-    --running;
-    changed.notify_all();
-    // The accept loop may be waiting for room, or for a descriptor.
-    Access::state(listener)->announce();
-  }
-
-  void report(const Error& err) {
-    if (!err || !options.on_error) return;
-    const std::lock_guard<std::mutex> lock(reporting);
-    sys::guarded([&] { options.on_error(err); });
-  }
-
-  // Rests until the listener has more news than were seen - a handler has
-  // ended, its deadline was moved, it was closed - or until its deadline, or
-  // `limit`. Others may accept meanwhile.
-  void rest(unsigned seen, Time limit = Time::max()) {
-    const Use use(listener);
-    if (!use) return;
-    std::unique_lock<std::mutex> lock(use->guard);
-    wait_until(use->changed, lock, std::min(limit, use->reading.due().when()),
-               [&] { return use->news != seen; });
-  }
-
-  // The next connection, when there is room for it. `seen`: the news before.
-  Result<Conn> next(unsigned& seen) {
-    const SocketState* s = Access::state(listener);
-    for (;;) {
-      seen = s->news;
-      const bool full =
-          options.max_connections && running >= options.max_connections;
-      if (!full || s->is_closed() || s->reading.due().passed())
-        return accept(listener, Mode::wait);
-      rest(seen);
-    }
-  }
-
-  // Lets handlers finish; when their grace is over, tells all their connections
-  // that they are closed. Each handler then does the rest as it ends.
-  void finish() {
-    const auto idle = [&] { return running == 0; };
-    std::unique_lock<std::mutex> lock(mutex);
-    if (!wait_until(changed, lock, time_after(options.grace), idle))
-      for (Served& each : served)
-        each.closing = start_close(*Access::state(each.conn));
-    changed.wait(lock, idle);
-    // A thread on its way out may still hold us, but nothing of the caller's.
-    listener = Listener();
-    options = ServeOptions();
-  }
-};
-
-// Can accept never succeed again?
-inline bool is_final(const Error& err) {
-  if (err == closed || err == timed_out) return true;
-  for (const int error : {EBADF, EINVAL, ENOTSOCK})
-    if (err == sys::error(error)) return true;
-  return false;
-}
-
-// Starts the thread of one connection; `task` makes of it what to run.
-template <class MakeTask>
-void start_serving(const std::shared_ptr<Serving>& serving, const Conn& conn,
-                   const MakeTask& make_task) {
-  const Serving::Place place = serving->begin(conn);
-  const auto start = [&]() -> Error {  // copying the handler may throw
-    const int error = internal::start(
-        make_task(conn),
-        [serving, place](const Error& why) { serving->end(place, why); });
-    if (error == 0) return {};
-    return failure("serve", Access::state(conn), sys::error(error),
-                   "pthread_create");
-  };
-  if (const Error why = run(start)) serving->end(place, why);
-}
-
-// The accept loop.
-template <class MakeTask>
-Error accept_all(const std::shared_ptr<Serving>& serving,
-                 const MakeTask& make_task) {
-  constexpr std::chrono::milliseconds shortest(5), longest(1000);
-  auto pause = shortest;
-  for (;;) {
-    unsigned seen = 0;
-    const auto [conn, err] = serving->next(seen);
-    if (err && is_final(err)) return err == closed ? Error() : err;
-    if (!err) {
-      pause = shortest;
-      start_serving(serving, conn, make_task);
-      continue;
-    }
-    // Out of descriptors or memory: the client stays queued. Trying again at
-    // once would keep a core busy until somebody frees some.
-    serving->report(err);
-    serving->rest(seen, time_after(pause));
-    pause = std::min(pause * 2, longest);
-  }
-}
-
-}  // namespace internal
-
 /// Accepts connections and runs a copy of `handler` for each, in a thread of
 /// its own: `[](net::Conn conn) { ... }`, which may return an Error or a
 /// Result. Blocks until the listener is closed and its handlers have ended;
@@ -2720,7 +2650,7 @@ template <class Handler>
                 "serve: the handler must be a function that can be copied and "
                 "takes a connection: [](net::Conn conn) { ... }");
   if constexpr (fits) {
-    if (!listener) return internal::failure("serve", nullptr, closed);
+    if (!listener) return internal::failure("serve", listener);
     const auto serving = std::make_shared<internal::Serving>(listener, options);
     // However this ends - accept may find no memory - handlers end before it.
     struct End {
@@ -3669,6 +3599,19 @@ inline Result<std::vector<Interface>> interfaces() {
 
 namespace internal {
 
+// Keeps the addresses that a given local address can reach: those of its
+// family. Any address, 0.0.0.0 or ::, is of both.
+inline Error keep_reachable(const Addr& local, std::vector<Addr>& addrs) {
+  if (is_any(local)) return {};
+  std::vector<Addr> fitting;
+  for (Addr& addr : addrs)
+    if (is_any(addr) || addr.ip().is6() == local.ip().unmap().is6())
+      fitting.push_back(std::move(addr));
+  addrs = std::move(fitting);
+  if (addrs.empty()) return address_error(no_suitable_address, local.string());
+  return {};
+}
+
 // One connect under way, and the addresses still to be tried after it.
 struct Lane {
   std::vector<Addr> addrs{};
@@ -3676,7 +3619,7 @@ struct Lane {
   Time start = Time::min();  // not before
   Descriptor fd{};           // of the connect under way
   Time until{};              // give it up then
-  int repeats = 0;           // of the same address
+  int repeats = 0;           // how often it met itself
   Error error{};             // the first failure
 
   bool pending() const { return bool(fd); }
@@ -3684,7 +3627,6 @@ struct Lane {
   bool ready() const {
     return !pending() && !spent() && Deadline(start).passed();
   }
-  const Addr& current() const { return addrs[next - 1]; }
 };
 
 // Dials a list of addresses, the second family beside the first, all in one
@@ -3696,14 +3638,15 @@ class Dialer {
 
   Result<Conn> dial(std::vector<Addr> addrs) {
     divide(std::move(addrs));
-    do {
-      if (lanes_[0].spent()) lanes_[1].start = Time::min();
-      for (Lane& lane : lanes_)
+    for (;;) {
+      for (Lane& lane : lanes_) {
+        if (lanes_[0].spent()) lanes_[1].start = Time::min();
         while (lane.ready())
-          if (begin(lane)) return conn_;
+          if (try_next(lane)) return conn_;
+      }
       if (lanes_[0].spent() && lanes_[1].spent()) return lanes_[0].error;
-    } while (!look_at_pending());
-    return conn_;
+      if (look_at_pending()) return conn_;
+    }
   }
 
  private:
@@ -3721,12 +3664,12 @@ class Dialer {
   }
 
   // Starts on the next address of a lane; true when it is connected.
-  bool begin(Lane& lane) {
-    const std::size_t left = lane.addrs.size() - lane.next++;
-    lane.repeats = 0;
-    if (deadline_.passed()) return fail(lane, timed_out);
-    lane.until = share_of_time(left);
-    return connect(lane);
+  bool try_next(Lane& lane) {
+    lane.until = share_of_time(lane.addrs.size() - lane.next++);
+    if (deadline_.passed()) return finish(lane, Error(timed_out));
+    const Error err = connect(lane);
+    const bool pending = is_errno(err.code(), {EINPROGRESS, EINTR});
+    return !pending && finish(lane, err);
   }
 
   // Each address gets an equal share of the time left, two seconds at least:
@@ -3747,52 +3690,47 @@ class Dialer {
   }
 
   // Opens a fresh socket - one that failed is spent - and begins to connect.
-  bool connect(Lane& lane) {
-    const Addr& local = options_.local;
-    const int family = family_for(lane.current());
-    Descriptor fd(sys::socket(family, network_.type));
-    if (!fd) return fail(lane, sys::last_error(), "socket");
-    if (options_.control)
-      if (const Error err = options_.control(fd.get()))
-        return fail(lane, err.code(), err.subject().c_str());
+  Error connect(Lane& lane) {
+    const Addr& remote = lane.addrs[lane.next - 1];
+    const int family = family_for(remote);
+    const int fd = sys::socket(family, network_.type);
+    if (fd < 0) return call_error("socket");
+    lane.fd = Descriptor(fd);
     if (network_.base == "udp")
-      sys::setsockopt(fd.get(), SOL_SOCKET, SO_BROADCAST, 1);
+      sys::setsockopt(fd, SOL_SOCKET, SO_BROADCAST, 1);
+    if (options_.local) choose_families(fd, family, network_);
+    if (options_.control)
+      if (Error err = options_.control(fd)) return err;
+    if (options_.local)
+      if (Error err = bind_socket(fd, family, network_, options_.local))
+        return err;
     sys::Address address;
-    if (local) {
-      choose_families(fd.get(), family, network_);
-      if (const auto why = to_kernel(local, family, address))
-        return fail(lane, why, "bind");
-      if (sys::bind(fd.get(), address) < 0)
-        return fail(lane, sys::last_error(), "bind");
-    }
-    if (const auto why = to_kernel(lane.current(), family, address))
-      return fail(lane, why, "connect");
-    const int error = connect_when_there_is_room(fd.get(), address);
-    lane.fd = std::move(fd);
-    if (error == EINPROGRESS || error == EINTR) return false;
-    return finish(lane, error);
+    if (const auto why = to_kernel(remote, family, address))
+      return call_error("connect", why);
+    const std::error_code why = connect_when_there_is_room(fd, address);
+    return why ? call_error("connect", why) : Error();
   }
 
   // A unix listener whose queue is full says EAGAIN to who will not block, and
   // nothing tells when there is room. So ask again, as a blocking connect(2)
   // would wait.
-  int connect_when_there_is_room(int fd, const sys::Address& address) const {
+  std::error_code connect_when_there_is_room(int fd,
+                                             const sys::Address& to) const {
     for (int pause = 1;; pause = std::min(2 * pause, 10)) {
-      const int error = sys::connect(fd, address) < 0 ? errno : 0;
-      if (network_.family != AF_UNIX || !sys::would_block(error)) return error;
-      if (deadline_.passed()) return EAGAIN;  // finish tells that time is up
+      if (sys::connect(fd, to) == 0) return {};
+      if (network_.family != AF_UNIX || !sys::would_block(errno))
+        return sys::last_error();
+      if (deadline_.passed()) return timed_out;
       sys::pause(pause);
     }
   }
 
   // A connect has ended, well or badly; true when it is connected.
-  bool finish(Lane& lane, int error) {
+  bool finish(Lane& lane, const Error& err) {
     Descriptor fd = std::move(lane.fd);
-    if (network_.family == AF_UNIX && sys::would_block(error))
-      return fail(lane, timed_out);
-    if (error) return fail(lane, sys::error(error), "connect");
+    Addr remote = lane.addrs[lane.next - 1];
+    if (err) return fail(lane, err, remote);
     Addr local = local_of(fd.get(), network_);
-    Addr remote = lane.current();
     // 0.0.0.0 became 127.0.0.1, a zone its number, a symbolic link its file.
     const IP& ip = remote.ip();
     sys::Address address;
@@ -3801,64 +3739,63 @@ class Dialer {
       remote = from_kernel(network_, address);
     // TCP lets two connects meet in the middle, even one with itself: who
     // dials a free local port may be given that very port for this end.
-    if (network_.base == "tcp" && local == remote &&
-        options_.local.port() == 0) {
-      if (lane.repeats++ < 2) return connect(lane);
-      return fail(lane, sys::error(ECONNREFUSED), "connect");
+    const bool tcp = network_.base == "tcp";
+    if (tcp && local == remote && options_.local.port() == 0) {
+      if (lane.repeats++ == 2)
+        return fail(lane, call_error("connect", sys::error(ECONNREFUSED)),
+                    remote);
+      --lane.next;
+      return false;
     }
-    if (network_.base == "tcp")
-      set_tcp_defaults(fd.get(), options_.keep_alive, options_.no_delay);
+    if (tcp) set_tcp_defaults(fd.get(), options_.keep_alive, options_.no_delay);
     conn_ = Access::make<Conn>(std::move(fd), network_, std::move(local),
                                std::move(remote));
     return true;
   }
 
-  bool fail(Lane& lane, std::error_code why, const char* call = "") {
-    if (why.category() == category()) call = "";
+  bool fail(Lane& lane, const Error& err, const Addr& remote) {
+    const bool ours = err.code().category() == category();
     if (!lane.error)
-      lane.error = {why,
-                    {"dial", std::string(network_.name), call, "",
-                     options_.local, lane.current()}};
+      lane.error = {err.code(),
+                    {"dial", std::string(network_.name),
+                     ours ? "" : err.subject(), "", options_.local, remote}};
     return false;
   }
 
   // How a connect ended of which poll has told something. Writable without an
   // error is connected; else SO_ERROR says what went wrong.
-  static int outcome(const pollfd& told) {
-    if (told.revents == POLLOUT) return 0;
+  static Error outcome(const pollfd& told) {
+    if (told.revents == POLLOUT) return {};
     int error = 0;
     if (sys::getsockopt(told.fd, SOL_SOCKET, SO_ERROR, &error, sizeof error) <
         0)
-      return errno;
-    return error;
+      error = errno;
+    return error ? call_error("connect", sys::error(error)) : Error();
   }
 
   // Waits for the connects under way, at most until something else is due;
   // true when one is connected.
   bool look_at_pending() {
-    pollfd fds[2];
-    Lane* lanes[2];
-    std::size_t count = 0;
+    pollfd fds[2];  // poll passes over a lane without a descriptor
     Time until = Time::max();
-    for (Lane& lane : lanes_) {
-      if (!lane.spent() && !lane.pending()) until = std::min(until, lane.start);
-      if (!lane.pending()) continue;
-      fds[count] = {lane.fd.get(), POLLOUT, 0};
-      lanes[count++] = &lane;
-      until = std::min(until, lane.until);
+    for (std::size_t i = 0; i < 2; ++i) {
+      const Lane& lane = lanes_[i];
+      fds[i] = {lane.fd.get(), POLLOUT, 0};
+      if (!lane.spent())
+        until = std::min(until, lane.pending() ? lane.until : lane.start);
     }
-    if (count == 0) return false;  // the second lane's turn
-    const bool failed =
-        sys::poll(fds, count, poll_time(until)) < 0 && errno != EINTR;
-    const int why = errno;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (failed) {
-        finish(*lanes[i], why);
-      } else if (fds[i].revents != 0) {
-        if (finish(*lanes[i], outcome(fds[i]))) return true;
-      } else if (Deadline(lanes[i]->until).passed()) {
-        lanes[i]->fd = Descriptor();
-        fail(*lanes[i], timed_out);
+    Error why;
+    if (sys::poll(fds, 2, poll_time(until)) < 0 && errno != EINTR)
+      why = call_error("connect");
+    for (std::size_t i = 0; i < 2; ++i) {
+      Lane& lane = lanes_[i];
+      if (!lane.pending()) continue;
+      if (fds[i].revents) {
+        if (finish(lane, outcome(fds[i]))) return true;
+      } else if (why) {
+        finish(lane, why);
+      } else if (Deadline(lane.until).passed()) {
+        finish(lane, Error(timed_out));
       }
     }
     return false;
@@ -3883,9 +3820,26 @@ inline Result<Conn> dial_all(const Network& network, const DialOptions& options,
 //
 // Finding lines and frames in a stream, reading it to its end, copying it.
 
+namespace internal {
+
+inline Result<std::size_t> write(const Conn& conn, const Bytes* pieces,
+                                 std::size_t count, Mode mode) {
+  std::vector<iovec> list;
+  for (std::size_t i = 0; i < count; ++i) list.push_back(to_iovec(pieces[i]));
+  if (list.empty()) list.push_back({nullptr, 0});
+  return write(conn, list.data(), list.size(), mode, "writev");
+}
+
+// A container of Bytes.
+template <class C>
+using if_pieces =
+    std::enable_if_t<std::is_same_v<element<const C>, const Bytes>, int>;
+
+}  // namespace internal
+
 /// A source of bytes: reads into the buffer and returns how many, as `read`
 /// does, `eof` at the end, and again each time.
-using Source = internal::Callback<Result<std::size_t>, Buffer>;
+using Source = Callback<Result<std::size_t>, Buffer>;
 
 /// A Reader reads ahead from a connection, or from any other source of bytes,
 /// to find lines and frames in it. What a call could not use stays for the
@@ -4000,8 +3954,7 @@ class Reader {
   }
 
   Error over_limit() const {
-    return internal::failure("read", internal::Access::state(conn_),
-                             limit_exceeded);
+    return internal::failure("read", conn_, limit_exceeded);
   }
 
   Conn conn_{};
@@ -4018,25 +3971,6 @@ class Reader {
 inline Result<std::string> read_all(const Conn& conn, std::size_t limit) {
   return Reader(conn).read_all(limit);
 }
-
-namespace internal {
-
-inline Result<std::size_t> write(const Conn& conn, const Bytes* pieces,
-                                 std::size_t count, Mode mode) {
-  const Use use(conn);
-  if (!use) return use.failure("writev");
-  std::vector<iovec> list;
-  for (std::size_t i = 0; i < count; ++i) list.push_back(to_iovec(pieces[i]));
-  if (list.empty()) list.push_back({nullptr, 0});
-  return write(use, list.data(), list.size(), mode, "writev");
-}
-
-// A container of Bytes.
-template <class C>
-using if_pieces =
-    std::enable_if_t<std::is_same_v<element<const C>, const Bytes>, int>;
-
-}  // namespace internal
 
 /// Gathers several pieces into one write, `write(conn, {head, body})`, with
 /// sendmsg(2). Go: `net.Buffers`.
@@ -4128,62 +4062,58 @@ namespace internal {
 
 inline Packet read_from(const PacketConn& packets, Buffer buffer, Mode mode) {
   const Use use(packets);
-  if (!use) return {0, {}, use.failure("read")};
+  if (!use) return {0, {}, failure("read", packets)};
   sys::Address from;
   bool cut = false;
-  const Outcome got =
-      take(use, mode, [&] { return receive(use, buffer, from, cut); });
-  if (got.why) return {0, {}, use.failure("read", got.why, "recvfrom")};
+  const Outcome got = receive(use, mode, buffer, from, cut);
+  if (got.why) return {0, {}, failure("read", packets, got.why, "recvfrom")};
   return {static_cast<std::size_t>(got.n),
           use->remote ? use->remote : from_kernel(use->network, from),
-          cut ? use.failure("read", truncated) : Error()};
+          cut ? failure("read", packets, truncated) : Error()};
 }
 
 inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
                                     const Addr& to, Mode mode) {
-  const Use use(packets);
-  if (!packets) return use.failure("write");
-  const auto fail = [&](std::error_code why, const std::string& subject = "") {
-    return Error(why, {"write", std::string(use->network.name), subject, "",
-                       use->local, to});
+  const SocketState* s = Access::state(packets);
+  const auto fail = [&](std::error_code why, std::string_view subject = "") {
+    return failure("write", packets, why, subject, &to);
   };
-  if (!use) return fail(closed);
-  if (use->remote) return fail(write_to_connected);
+  if (!s || s->is_closed()) return fail(closed);
+  if (s->remote) return fail(write_to_connected);
   if (!to) return fail(missing_address);
-  const bool fits = to.network() == use->network.base;
-  if (!fits && use->family() == AF_UNIX) return fail(sys::error(EAFNOSUPPORT));
+  const bool fits = to.network() == s->network.base;
+  if (!fits && s->family() == AF_UNIX) return fail(sys::error(EAFNOSUPPORT));
   if (!fits) return fail(unexpected_address_type, "address " + to.string());
   sys::Address address;
-  const std::error_code unfit = to_kernel(to, use->family(), address);
+  const std::error_code unfit = to_kernel(to, s->family(), address);
   if (unfit == non_ipv4_address)
     return fail(unfit, "address " + to.ip().string());
   if (unfit) return fail(unfit, "sendto");
   iovec piece = to_iovec(bytes);
-  const auto [n, err] = write(use, &piece, 1, mode, "write", &address);
-  if (!err || err == would_block) return {n, err};
-  return fail(err.code(), err.subject().empty() ? "" : "sendto");
+  const auto [n, err] = write(packets, &piece, 1, mode, "write", &address);
+  return {n, err ? fail(err.code(), "sendto") : err};
 }
 
-inline Error no_interface(const Use& use, const std::string& name) {
-  return use.failure("set", sys::error(ENODEV), ("interface " + name).c_str());
+inline Error no_interface(const PacketConn& packets, const std::string& name) {
+  return failure("set", packets, sys::error(ENODEV), "interface " + name);
 }
 
 inline Error change_group(const PacketConn& packets, bool join, const IP& group,
                           const std::string& interface_name) {
   const Use use(packets);
-  if (!use) return use.failure("set");
+  if (!use) return failure("set", packets);
   const int family = group.unmap().is4() ? AF_INET : AF_INET6;
   if (use->network.family != AF_UNSPEC && use->network.family != family)
-    return use.failure("set", no_suitable_address);
+    return failure("set", packets, no_suitable_address);
   const std::string name =
       interface_name.empty() ? group.zone() : interface_name;
   const unsigned index = sys::if_nametoindex(name);
-  if (index == 0 && !name.empty()) return no_interface(use, name);
+  if (index == 0 && !name.empty()) return no_interface(packets, name);
   sys::Address address;
   if (const auto why = to_kernel(Addr("udp", group, 0), family, address))
-    return use.failure("set", why);
+    return failure("set", packets, why);
   if (sys::change_group(use->fd, join, address, index) < 0)
-    return use.failure("set", sys::last_error(), "setsockopt");
+    return failure("set", packets, sys::last_error(), "setsockopt");
   return {};
 }
 
@@ -4191,13 +4121,12 @@ inline Error change_group(const PacketConn& packets, bool join, const IP& group,
 template <class V4>
 Error set_multicast(const PacketConn& packets, int v4, const V4& value4, int v6,
                     int value6) {
-  return control(packets, "set", "setsockopt", [&](int fd) {
-    const SocketState& s = *Access::state(packets);
+  return control(packets, "set", "setsockopt", [&](const SocketState& s) {
     int result = 0;
     if (s.family() == AF_INET || s.network.family == AF_UNSPEC)
-      result = sys::setsockopt(fd, IPPROTO_IP, v4, &value4, sizeof value4);
+      result = sys::setsockopt(s.fd, IPPROTO_IP, v4, &value4, sizeof value4);
     if (s.family() != AF_INET)
-      result = sys::setsockopt(fd, IPPROTO_IPV6, v6, value6);
+      result = sys::setsockopt(s.fd, IPPROTO_IPV6, v6, value6);
     return result;
   });
 }
@@ -4254,10 +4183,10 @@ inline Error set_multicast_loopback(const PacketConn& packets, bool on) {
 inline Error set_multicast_interface(const PacketConn& packets,
                                      const std::string& name) {
   const internal::Use use(packets);
-  if (!use) return use.failure("set");
+  if (!use) return internal::failure("set", packets);
   ip_mreqn request{};
   request.imr_ifindex = static_cast<int>(sys::if_nametoindex(name));
-  if (request.imr_ifindex == 0) return internal::no_interface(use, name);
+  if (request.imr_ifindex == 0) return internal::no_interface(packets, name);
   return internal::set_multicast(packets, IP_MULTICAST_IF, request,
                                  IPV6_MULTICAST_IF, request.imr_ifindex);
 }
@@ -4335,10 +4264,10 @@ inline SocketFile made_file(const std::string& path) {
 }
 
 // Nil for an open unix socket.
-inline Error unix_only(const Use& use, const char* op) {
-  if (!use) return use.failure(op);
+inline Error unix_only(const Use& use, const Socket& socket, const char* op) {
+  if (!use) return failure(op, socket);
   if (use->network.family == AF_UNIX) return {};
-  return use.failure(op, unexpected_address_type);
+  return failure(op, socket, unexpected_address_type);
 }
 
 // A message of one byte that carries descriptors. Linux sends at most 253 at a
@@ -4383,7 +4312,7 @@ struct Carrier {
 /// carries it. Blocks as write. unix(7), SCM_RIGHTS.
 [[nodiscard]] inline Error send_descriptor(const Conn& conn, int descriptor) {
   const internal::Use use(conn);
-  if (const Error err = internal::unix_only(use, "write")) return err;
+  if (const Error err = internal::unix_only(use, conn, "write")) return err;
   internal::Carrier carrier(CMSG_SPACE(sizeof descriptor));
   cmsghdr* header = CMSG_FIRSTHDR(&carrier.message);
   header->cmsg_level = SOL_SOCKET;
@@ -4394,7 +4323,8 @@ struct Carrier {
   const auto sent =
       internal::attempt(*use, use->writing, internal::Mode::wait,
                         [&] { return sys::sendmsg(use->fd, carrier.message); });
-  return sent.why ? use.failure("write", sent.why, "sendmsg") : Error();
+  return sent.why ? internal::failure("write", conn, sent.why, "sendmsg")
+                  : Error();
 }
 
 /// Receives one descriptor, close-on-exec and the caller's to close, with the
@@ -4403,30 +4333,31 @@ struct Carrier {
 /// one the value is -1. Blocks as read. unix(7), SCM_RIGHTS.
 inline Result<int> receive_descriptor(const Conn& conn) {
   const internal::Use use(conn);
-  if (const Error err = internal::unix_only(use, "read")) return {-1, err};
+  if (const Error err = internal::unix_only(use, conn, "read"))
+    return {-1, err};
   internal::Carrier carrier;
   const auto got = internal::take(use, internal::Mode::wait, [&] {
     return sys::recvmsg(use->fd, carrier.message);
   });
-  if (got.why) return {-1, use.failure("read", got.why, "recvmsg")};
+  if (got.why) return {-1, internal::failure("read", conn, got.why, "recvmsg")};
   internal::Descriptor first;
   const int count = carrier.take(first);
   // More descriptors or more bytes; or one that our table had no room for.
   if (count > 1 || carrier.message.msg_flags & (MSG_CTRUNC | MSG_TRUNC))
-    return {first.release(), use.failure("read", truncated)};
+    return {first.release(), internal::failure("read", conn, truncated)};
   if (first) return first.release();
   if (got.n == 0 && use->network.type != SOCK_DGRAM) return {-1, eof};
-  return {-1, use.failure("read", no_descriptor)};
+  return {-1, internal::failure("read", conn, no_descriptor)};
 }
 
 /// Who is at the other end? unix(7), SO_PEERCRED; getpeereid(3). Errors:
 /// `closed`, unexpected_address_type, ENOTCONN.
 inline Result<Credentials> peer_credentials(const Conn& conn) {
   const internal::Use use(conn);
-  if (const Error err = internal::unix_only(use, "get")) return err;
+  if (const Error err = internal::unix_only(use, conn, "get")) return err;
   Credentials peer;
   if (sys::peer_credentials(use->fd, peer.pid, peer.uid, peer.gid) < 0)
-    return use.failure("get", sys::last_error(), "getsockopt");
+    return internal::failure("get", conn, sys::last_error(), "getsockopt");
   return peer;
 }
 
@@ -4437,11 +4368,11 @@ inline Result<Credentials> peer_credentials(const Conn& conn) {
 /// `UnixListener.SetUnlinkOnClose`.
 inline Error set_unlink_on_close(const Listener& listener, bool on) {
   const internal::Use use(listener);
-  if (Error err = internal::unix_only(use, "set")) return err;
+  if (Error err = internal::unix_only(use, listener, "set")) return err;
   internal::SocketFile file;
   if (on) file = internal::made_file(local_addr(listener).path());
   const std::lock_guard<std::mutex> lock(use->guard);
-  if (use->is_closed()) return use.failure("set");
+  if (use->is_closed()) return internal::failure("set", listener);
   // The one that it made is known better than the path tells now.
   if (!on || use->file.path.empty()) std::swap(use->file, file);
   return {};
@@ -4452,105 +4383,16 @@ inline Error set_unlink_on_close(const Listener& listener, bool on) {
 //
 // Settings of a socket, its descriptor, and sockets that somebody else opened.
 
-/// Sets any option: setsockopt(2). Does not block. Errors of all options:
-/// `closed` and setsockopt(2)'s, such as EINVAL for a number that makes no
-/// sense, ENOPROTOOPT where the system has no such option.
-template <class T>
-Error set_option(const Socket& socket, int level, int name, const T& value) {
-  static_assert(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>,
-                "set_option takes the value as the kernel knows it: an int or "
-                "a struct, no pointer to it.");
-  return internal::control(socket, "set", "setsockopt", [&](int fd) {
-    return sys::setsockopt(fd, level, name, &value, sizeof value);
-  });
-}
-/// Asks for any option: getsockopt(2), `get_option<int>(conn, level, name)`.
-template <class T>
-Result<T> get_option(const Socket& socket, int level, int name) {
-  static_assert(std::is_trivially_copyable_v<T>,
-                "get_option returns an int or a struct, as the kernel does.");
-  T value{};
-  const Error err = internal::control(socket, "get", "getsockopt", [&](int fd) {
-    return sys::getsockopt(fd, level, name, &value, sizeof value);
-  });
-  return {value, err};
-}
-
-/// Sends small writes at once (the default), or lets TCP hold them back while
-/// earlier ones are under way (Nagle). TCP_NODELAY. Go: `SetNoDelay`.
-inline Error set_no_delay(const Conn& conn, bool on) {
-  return set_option(conn, IPPROTO_TCP, TCP_NODELAY, int{on});
-}
-
-/// Probes a silent peer after `idle`, then every `interval`, and gives up after
-/// `count` probes (0: as many as the system likes). Durations are rounded up to
-/// seconds; 0 or less, and `forever`: no probes. tcp(7). Go:
-/// `SetKeepAliveConfig`.
-inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
-                            std::chrono::nanoseconds interval, int count = 0) {
-  const auto shortest = std::min(idle, interval);
-  if (shortest.count() <= 0 || std::max(idle, interval) == forever)
-    return set_option(conn, SOL_SOCKET, SO_KEEPALIVE, 0);
-  return internal::control(conn, "set", "setsockopt", [&](int fd) {
-    return sys::set_keep_alive(fd, internal::whole_seconds(idle),
-                               internal::whole_seconds(interval), count);
-  });
-}
-
-/// What close does with bytes that are not sent yet. Negative (the default): it
-/// returns at once, the system goes on sending. 0: throws them away and resets
-/// the connection. Positive: blocks for so many seconds while they are sent.
-/// SO_LINGER, socket(7). Go: `SetLinger`.
-inline Error set_linger(const Conn& conn, int seconds) {
-  linger value{};
-  value.l_onoff = seconds >= 0;
-  value.l_linger = std::max(seconds, 0);
-  return set_option(conn, SOL_SOCKET, sys::linger_seconds, value);
-}
-
 namespace internal {
 
 // The kernel takes a negative size for a huge one.
 inline Error set_buffer(const Socket& socket, int name, int bytes) {
-  const auto set = [&](int fd) {
+  const auto set = [&](const SocketState& s) {
     return bytes < 0 ? sys::refuse(EINVAL)
-                     : sys::setsockopt(fd, SOL_SOCKET, name, bytes);
+                     : sys::setsockopt(s.fd, SOL_SOCKET, name, bytes);
   };
-  return control(socket, "set", "setsockopt", set, false);
+  return control(socket, "set", "setsockopt", set, this_end_only());
 }
-
-}  // namespace internal
-
-/// Asks for a receive buffer of so many bytes; Linux doubles the number for
-/// its book-keeping. SO_RCVBUF. Go: `SetReadBuffer`.
-inline Error set_read_buffer(const Socket& socket, int bytes) {
-  return internal::set_buffer(socket, SO_RCVBUF, bytes);
-}
-/// Asks for a send buffer of so many bytes. SO_SNDBUF. Go: `SetWriteBuffer`.
-inline Error set_write_buffer(const Socket& socket, int bytes) {
-  return internal::set_buffer(socket, SO_SNDBUF, bytes);
-}
-
-/// The descriptor, for calls that netlite does not have, or -1 when closed; it
-/// stays netlite's and is good until close. It is non-blocking: see `wait`. A
-/// write(2) of yours to a peer that has gone raises SIGPIPE, netlite's do not.
-/// Go: `SyscallConn`.
-inline int native_handle(const Socket& socket) {
-  const internal::Use use(socket);
-  return use ? use->fd : -1;
-}
-
-/// A second descriptor of the same socket, close-on-exec and non-blocking, for
-/// the caller to close. The peer sees the end when both are closed. dup(2). Go:
-/// `TCPConn.File`.
-inline Result<int> duplicate(const Socket& socket) {
-  int copy = -1;
-  const Error err = internal::control(
-      socket, "file", "dup", [&](int fd) { return copy = sys::duplicate(fd); });
-  return {copy, err};
-}
-
-namespace internal {
 
 // The network of a descriptor that somebody else opened, or null.
 inline const Network* network_of(int family, int type) {
@@ -4595,6 +4437,93 @@ Result<H> adopt(int fd) {
 
 }  // namespace internal
 
+/// Sets any option: setsockopt(2). Does not block. Errors of all options:
+/// `closed` and setsockopt(2)'s, such as EINVAL for a number that makes no
+/// sense, ENOPROTOOPT where the system has no such option.
+template <class T>
+Error set_option(const Socket& socket, int level, int name, const T& value) {
+  static_assert(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>,
+                "set_option takes the value as the kernel knows it: an int or "
+                "a struct, no pointer to it.");
+  return internal::control(socket, "set", "setsockopt", [&](const auto& s) {
+    return sys::setsockopt(s.fd, level, name, &value, sizeof value);
+  });
+}
+/// Asks for any option: getsockopt(2), `get_option<int>(conn, level, name)`.
+template <class T>
+Result<T> get_option(const Socket& socket, int level, int name) {
+  static_assert(std::is_trivially_copyable_v<T>,
+                "get_option returns an int or a struct, as the kernel does.");
+  T value{};
+  const Error err =
+      internal::control(socket, "get", "getsockopt", [&](const auto& s) {
+        return sys::getsockopt(s.fd, level, name, &value, sizeof value);
+      });
+  return {value, err};
+}
+
+/// Sends small writes at once (the default), or lets TCP hold them back while
+/// earlier ones are under way (Nagle). TCP_NODELAY. Go: `SetNoDelay`.
+inline Error set_no_delay(const Conn& conn, bool on) {
+  return set_option(conn, IPPROTO_TCP, TCP_NODELAY, int{on});
+}
+
+/// Probes a silent peer after `idle`, then every `interval`, and gives up after
+/// `count` probes (0: as many as the system likes). Durations are rounded up to
+/// seconds; 0 or less, and `forever`: no probes. tcp(7). Go:
+/// `SetKeepAliveConfig`.
+inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
+                            std::chrono::nanoseconds interval, int count = 0) {
+  const auto shortest = std::min(idle, interval);
+  if (shortest.count() <= 0 || std::max(idle, interval) == forever)
+    return set_option(conn, SOL_SOCKET, SO_KEEPALIVE, 0);
+  return internal::control(conn, "set", "setsockopt", [&](const auto& s) {
+    return sys::set_keep_alive(s.fd, internal::whole_seconds(idle),
+                               internal::whole_seconds(interval), count);
+  });
+}
+
+/// What close does with bytes that are not sent yet. Negative (the default): it
+/// returns at once, the system goes on sending. 0: throws them away and resets
+/// the connection. Positive: blocks for so many seconds while they are sent.
+/// SO_LINGER, socket(7). Go: `SetLinger`.
+inline Error set_linger(const Conn& conn, int seconds) {
+  linger value{};
+  value.l_onoff = seconds >= 0;
+  value.l_linger = std::max(seconds, 0);
+  return set_option(conn, SOL_SOCKET, sys::linger_seconds, value);
+}
+
+/// Asks for a receive buffer of so many bytes; Linux doubles the number for
+/// its book-keeping. SO_RCVBUF. Go: `SetReadBuffer`.
+inline Error set_read_buffer(const Socket& socket, int bytes) {
+  return internal::set_buffer(socket, SO_RCVBUF, bytes);
+}
+/// Asks for a send buffer of so many bytes. SO_SNDBUF. Go: `SetWriteBuffer`.
+inline Error set_write_buffer(const Socket& socket, int bytes) {
+  return internal::set_buffer(socket, SO_SNDBUF, bytes);
+}
+
+/// The descriptor, for calls that netlite does not have, or -1 when closed; it
+/// stays netlite's and is good until close. It is non-blocking: see `wait`. A
+/// write(2) of yours to a peer that has gone raises SIGPIPE, netlite's do not.
+/// Go: `SyscallConn`.
+inline int native_handle(const Socket& socket) {
+  const internal::Use use(socket);
+  return use ? use->fd : -1;
+}
+
+/// A second descriptor of the same socket, close-on-exec and non-blocking, for
+/// the caller to close. The peer sees the end when both are closed. dup(2). Go:
+/// `TCPConn.File`.
+inline Result<int> duplicate(const Socket& socket) {
+  int copy = -1;
+  const Error err = internal::control(
+      socket, "file", "dup",
+      [&](const auto& s) { return copy = sys::duplicate(s.fd); });
+  return {copy, err};
+}
+
 /// Makes a Conn of a connected descriptor, which is the Conn's from then on;
 /// with an error it stays the caller's. For all who share it, such as a parent
 /// process, it becomes non-blocking and without delay, as `set_no_delay` says.
@@ -4634,23 +4563,23 @@ enum Interest : unsigned {
 /// `closed`, `timed_out`, EINVAL.
 inline Error wait(const Conn& conn, unsigned interest) {
   const internal::Use use(conn);
-  if (!use) return use.failure("wait");
+  if (!use) return internal::failure("wait", conn);
   if (interest == 0 || interest & ~(readable | writable))
-    return use.failure("wait", sys::error(EINVAL));
+    return internal::failure("wait", conn, sys::error(EINVAL));
   auto& first = interest & readable ? use->reading : use->writing;
   auto& last = interest & writable ? use->writing : use->reading;
   const auto turn = internal::take_turn(first);
   std::unique_lock<std::mutex> second;
   if (&first != &last) second = internal::take_turn(last);
   for (;;) {
-    if (use->is_closed()) return use.failure("wait");
+    if (use->is_closed()) return internal::failure("wait", conn);
     if (first.due().passed() || last.due().passed())
-      return use.failure("wait", timed_out);
+      return internal::failure("wait", conn, timed_out);
     if (last.ended) return {};
     const internal::Outcome waited =
         internal::wait(*use, first, static_cast<short>(interest),
                        internal::Time::max(), &last);
-    if (waited.why) return use.failure("wait", waited.why, "poll");
+    if (waited.why) return internal::failure("wait", conn, waited.why, "poll");
     if (waited.n) return {};
   }
 }
@@ -4799,21 +4728,18 @@ inline std::error_code look(PollerState& state, int time,
 // After close or close_write: what is watched of the socket is told anew, or
 // nothing any more before the descriptor is released - a duplicate of it would
 // keep epoll telling.
-inline void forget(PollerState& state, const SocketState& s) {
-  Watched anew;
-  const std::lock_guard<std::mutex> lock(state.mutex);
-  const Watched* now = state.find(s);
-  if (now && !s.is_closed()) anew = *now;
-  state.change(s, anew);
-}
-inline void tell_ended(PollerState& state, const SocketState& s) {
-  forget(state, s);
-}
-
-inline void tell_pollers(const Pollers& pollers, const SocketState& s) {
+inline void tell_pollers(SocketState& s) {
+  std::unique_lock<std::mutex> lock(s.guard);
+  const auto pollers = s.pollers;
+  lock.unlock();
   for (const auto& each : pollers)
-    if (const auto poller = each.lock())
-      s.is_closed() ? forget(*poller, s) : tell_ended(*poller, s);
+    if (const auto poller = each.lock()) {
+      Watched anew;  // dropped last, when nothing is locked
+      const std::lock_guard<std::mutex> watching(poller->mutex);
+      const Watched* now = poller->find(s);
+      if (now && !s.is_closed()) anew = *now;
+      poller->change(s, anew);
+    }
 }
 
 // Notes at a socket who watches it, and drops those that have gone.
@@ -4848,17 +4774,17 @@ class Poller {
   /// epoll_ctl(2).
   Error watch(const Socket& socket, unsigned interest, std::uint64_t key = 0) {
     const internal::Use use(socket);
-    if (!use) return use.failure("watch");
+    if (!use) return internal::failure("watch", socket);
     if (interest & ~(readable | writable | hung_up))
-      return use.failure("watch", sys::error(EINVAL));
+      return internal::failure("watch", socket, sys::error(EINVAL));
     internal::remember(*use, state_);
     internal::Watched wanted{interest ? socket : Socket(), interest, key};
     const std::lock_guard<std::mutex> lock(state_->mutex);
     // Whoever closes marks first and asks for pollers then. So either we see
     // the mark here, or they see us, and have us forget.
-    if (use->is_closed()) return use.failure("watch");
+    if (use->is_closed()) return internal::failure("watch", socket);
     if (state_->need() < 0 || state_->change(*use, wanted) < 0)
-      return use.failure("watch", sys::last_error(), "epoll");
+      return internal::failure("watch", socket, sys::last_error(), "epoll");
     return {};
   }
 

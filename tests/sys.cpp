@@ -216,11 +216,11 @@ TEST_CASE("each ring of a bell wakes once, whoever rings it") {
 TEST_CASE("a client's misfortune is told from the machine's and from ours") {
   for (const int error : {ECONNABORTED, ECONNRESET, EPROTO, ENETDOWN,
                           ENOPROTOOPT, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH})
-    CHECK(net::sys::concerns_one_client(error));
+    CHECK(net::sys::concerns_one_client(net::sys::error(error)));
   // EPERM is what a system call filter says before it looks at the queue.
   for (const int error :
        {EMFILE, ENFILE, ENOBUFS, ENOMEM, EBADF, EINVAL, ENOTSOCK, EPERM})
-    CHECK_FALSE(net::sys::concerns_one_client(error));
+    CHECK_FALSE(net::sys::concerns_one_client(net::sys::error(error)));
 }
 
 TEST_CASE("a file of more than 2 GiB is sent, in a 32-bit program as well") {
