@@ -1318,18 +1318,13 @@ struct SocketState {
   std::atomic<std::uint64_t> state_{0};  // process, calls inside, closing
 };
 
-// What a BSD call returned: a count or descriptor, or why not.
-struct Outcome {
-  ssize_t n = 0;
-  std::error_code why{};
-};
-
 // The one place where calls wait: until the socket is ready for `events`, or
 // the deadline or `limit` has come, or the bell. It may return for no reason:
-// the caller looks again at everything. 1 when the socket was ready, else 0.
+// the caller looks again at everything. Returns whether the socket was ready.
 // (`second`: who waits for both directions sleeps in both.)
-inline Outcome wait(SocketState& s, Direction& first, short events,
-                    Time limit = Time::max(), Direction* second = nullptr) {
+inline Result<bool> wait(SocketState& s, Direction& first, short events,
+                         Time limit = Time::max(),
+                         Direction* second = nullptr) {
   Sleeper me{of_this_process<Bells>().get(s.fd, first.events), limit};
   Direction* const beds[] = {&first, second ? second : &first};
   {
@@ -1337,7 +1332,7 @@ inline Outcome wait(SocketState& s, Direction& first, short events,
     // we see the mark here, or they see us sleep, and ring.
     const std::lock_guard<std::mutex> lock(s.guard);
     for (Direction* bed : beds) {
-      if (s.is_closed() || bed->ended) return {};
+      if (s.is_closed() || bed->ended) return false;
       me.until = std::min(me.until, bed->due().when());
     }
     for (Direction* bed : beds) bed->sleeper = &me;
@@ -1360,13 +1355,12 @@ inline Outcome wait(SocketState& s, Direction& first, short events,
     int time = poll_time(me.until);
     // Without a bell there is nothing to wake us: look up now and then.
     if (!me.bell && (time < 0 || time > 10)) time = 10;
-    if (sys::poll(fds, 2, time) < 0 && errno != EINTR)
-      return {0, sys::last_error()};
+    if (sys::poll(fds, 2, time) < 0 && errno != EINTR) return sys::last_error();
   }
   // The ring was meant for another thread that shares the bell, and is on its
   // way to take it. Look elsewhere for a moment instead of spinning.
   if (!me.rung && fds[1].revents && !fds[0].revents) sys::poll(fds, 1, 1);
-  return {fds[0].revents != 0};
+  return fds[0].revents != 0;
 }
 
 enum class Mode { wait, once };  // a try_ call looks once
@@ -1378,27 +1372,27 @@ enum class Mode { wait, once };  // a try_ call looks once
 // write always tries: poll calls a socket writable late, when a good part of
 // its buffer is free, and a short one may fit before.)
 template <class Call>
-Outcome attempt(SocketState& s, Direction& direction, Mode mode, Call call) {
+Result<std::size_t> attempt(SocketState& s, Direction& direction, Mode mode,
+                            Call call) {
   bool try_first = mode == Mode::once || !direction.drained;
   for (bool ready = false;; try_first = true) {
-    if (s.is_closed()) return {0, closed};
-    if (direction.due().passed()) return {0, timed_out};
+    if (s.is_closed()) return closed;
+    if (direction.due().passed()) return timed_out;
     if (try_first) {
       const ssize_t n = call();
-      if (n >= 0) return {n};
+      if (n >= 0) return static_cast<std::size_t>(n);
       const std::error_code why = sys::last_error();
-      if (!sys::would_block(why.value()))
-        return {0, s.is_closed() ? closed : why};
-      if (mode == Mode::once) return {0, would_block};
+      if (!sys::would_block(why.value())) return s.is_closed() ? closed : why;
+      if (mode == Mode::once) return would_block;
     }
     // Ready, and yet nothing: another process was faster, or Linux calls a
     // unixgram socket writable whose receiver's queue is full. A pause of a
     // millisecond keeps that from spinning.
-    const Outcome waited =
+    const auto [was_ready, err] =
         ready ? wait(s, direction, 0, time_after(std::chrono::milliseconds(1)))
               : wait(s, direction, direction.events);
-    if (waited.why) return waited;
-    ready = waited.n != 0 && !ready;
+    if (err) return err;
+    ready = was_ready && !ready;
   }
 }
 
@@ -1641,14 +1635,13 @@ class Use {
 // kernel said; that the socket is closed or late needs none. `remote`: the
 // other end, if it is not the socket's own.
 inline Error failure(const char* op, const Socket& socket,
-                     std::error_code why = closed,
-                     std::string_view subject = "",
+                     const Error& why = closed, std::string_view subject = "",
                      const Addr* remote = nullptr) {
   const SocketState* s = Access::state(socket);
   if (why == would_block) return why;
-  if (!s) return {why, {op, ""}};
+  if (!s) return {why.code(), {op, ""}};
   if (why == closed || why == timed_out) subject = "";
-  return {why,
+  return {why.code(),
           {op, std::string(s->network.name), std::string(subject), "", s->local,
            remote ? *remote : s->remote}};
 }
@@ -1665,15 +1658,15 @@ Error control(const Socket& socket, const char* op, const char* name, Call call,
 
 // Makes a call that takes something from the socket.
 template <class Call>
-Outcome take(const Use& use, Mode mode, Call call) {
+Result<std::size_t> take(const Use& use, Mode mode, Call call) {
   const auto turn = take_turn(use->reading, mode);
-  if (!turn) return {0, would_block};
+  if (!turn) return would_block;
   return attempt(*use, use->reading, mode, call);
 }
 
 // Takes what there is: bytes of a stream, or one message.
-inline Outcome receive(const Use& use, Mode mode, Buffer buffer,
-                       sys::Address& from, bool& cut) {
+inline Result<std::size_t> receive(const Use& use, Mode mode, Buffer buffer,
+                                   sys::Address& from, bool& cut) {
   return take(use, mode, [&] {
     if (!use->is_stream())
       return sys::recvfrom(use->fd, buffer.data(), buffer.size(), from, cut);
@@ -1689,10 +1682,9 @@ inline Result<std::size_t> read(const Conn& conn, Buffer buffer, Mode mode) {
   if (buffer.size() == 0) return std::size_t{0};
   sys::Address from;
   bool cut = false;
-  const Outcome got = receive(use, mode, buffer, from, cut);
-  if (got.why) return failure("read", conn, got.why, "read");
-  if (got.n == 0 && use->network.type != SOCK_DGRAM) return eof;
-  const auto n = static_cast<std::size_t>(got.n);
+  const auto [n, err] = receive(use, mode, buffer, from, cut);
+  if (err) return failure("read", conn, err, "read");
+  if (n == 0 && use->network.type != SOCK_DGRAM) return eof;
   if (cut) return {n, failure("read", conn, truncated)};
   return n;
 }
@@ -1742,7 +1734,7 @@ inline Result<std::size_t> write(const Socket& socket, iovec* pieces,
   std::size_t left = 0, written = 0;
   for (std::size_t i = 0; i < count; ++i) left += pieces[i].iov_len;
   for (;;) {
-    const Outcome sent = attempt(*use, use->writing, mode, [&] {
+    const auto [n, err] = attempt(*use, use->writing, mode, [&] {
       // An empty message is a message; an empty write to a stream is nothing.
       if (use->is_stream() && left == 0) return ssize_t{0};
       // More than 1,024 pieces at a time are not portable (IOV_MAX). A stream
@@ -1750,8 +1742,7 @@ inline Result<std::size_t> write(const Socket& socket, iovec* pieces,
       const std::size_t most = use->is_stream() ? 1024 : count;
       return send_pieces(use->fd, pieces, std::min(count, most), to);
     });
-    if (sent.why) return {written, failure(op, socket, sent.why, op)};
-    const auto n = static_cast<std::size_t>(sent.n);
+    if (err) return {written, failure(op, socket, err, op)};
     written += n;
     left -= n;
     if (left == 0 || mode == Mode::once || !use->is_stream()) return written;
@@ -2280,15 +2271,15 @@ inline Result<Conn> accept(const Listener& listener, Mode mode) {
   const Use use(listener);
   if (!use) return failure("accept", listener);
   sys::Address peer;
-  Outcome got;
+  Descriptor fd;
+  Error err;
   do {
-    got = take(use, mode, [&] {
-      return static_cast<ssize_t>(sys::accept(use->fd, peer));
-    });
-  } while (sys::concerns_one_client(got.why));
-  if (got.why) return failure("accept", listener, got.why, "accept4");
-
-  Descriptor fd(static_cast<int>(got.n));
+    err = take(use, mode, [&] {
+            fd = Descriptor(sys::accept(use->fd, peer));
+            return fd.get();
+          }).error;
+  } while (sys::concerns_one_client(err.code()));
+  if (err) return failure("accept", listener, err, "accept4");
   if (!sys::accepted_inherits && use->network.base == "tcp")
     set_tcp_defaults(fd.get(), use->keep_alive, true);
   // Only a listener on any address has to ask which one the client chose.
@@ -2697,11 +2688,7 @@ inline constexpr const char* conditions[] = {
 
 // The errors that sockets know, in Go's words: the C libraries have different
 // ones ("Address in use", "Address already in use").
-struct ErrnoText {
-  int number;
-  const char* text;
-};
-inline constexpr ErrnoText errno_texts[] = {
+inline constexpr std::pair<int, const char*> errno_texts[] = {
     {EPERM, "operation not permitted"}, {ENOENT, "no such file or directory"},
     {EINTR, "interrupted system call"}, {EIO, "input/output error"},
     {EBADF, "bad file descriptor"},
@@ -2747,8 +2734,8 @@ inline std::string text_of(Errc condition) {
 inline std::string text_of(const std::error_code& code) {
   if (code.category() == std::system_category() ||
       code.category() == std::generic_category())
-    for (const ErrnoText& each : errno_texts)
-      if (each.number == code.value()) return each.text;
+    for (const auto& [number, text] : errno_texts)
+      if (number == code.value()) return text;
   std::string text = code.message();
   const auto upper = [](char c) { return c >= 'A' && c <= 'Z'; };
   if (text.size() > 1 && upper(text[0]) && !upper(text[1]))
@@ -2859,36 +2846,27 @@ constexpr int linger_seconds = SO_LINGER;
 // Joins or leaves a multicast group, ip(7), RFC 3678. A socket on a port hears
 // every group that any socket of the machine joined, says Linux, unless told to
 // hear only those that it joined itself.
-inline int change_group([[maybe_unused]] int fd, [[maybe_unused]] bool join,
-                        [[maybe_unused]] const Address& group,
-                        [[maybe_unused]] unsigned interface_index) {
-#ifdef IP_MULTICAST_ALL
-  if (group.family() == AF_INET)
-    setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
+inline int change_group(int fd, bool join, const Address& group,
+                        unsigned interface_index) {
+  const bool v4 = group.family() == AF_INET;
+  const int level = v4 ? IPPROTO_IP : IPPROTO_IPV6;
+#ifdef __linux__
+  constexpr int ipv6_multicast_all = 29;  // not every C library has its name
+  setsockopt(fd, level, v4 ? IP_MULTICAST_ALL : ipv6_multicast_all, 0);
 #endif
-#ifdef IPV6_MULTICAST_ALL
-  if (group.family() == AF_INET6)
-    setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
-#endif
-#ifdef MCAST_JOIN_GROUP
   group_req request{};
   request.gr_interface = interface_index;
   std::memcpy(&request.gr_group, &group.storage, sizeof group.storage);
-  const int level = group.family() == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
-  return sys::setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
-                         &request, sizeof request);
-#else
-  return refuse(ENOPROTOOPT);
-#endif
+  return setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
+                    &request, sizeof request);
 }
 
 // Is this control message one with descriptors? Linux may also attach one that
 // stands for the sender's process: SCM_PIDFD, which is 4.
 inline bool carries_descriptors(const cmsghdr& header) {
-#ifdef __linux__
-  if (header.cmsg_level == SOL_SOCKET && header.cmsg_type == 4) return true;
-#endif
-  return header.cmsg_level == SOL_SOCKET && header.cmsg_type == SCM_RIGHTS;
+  return header.cmsg_level == SOL_SOCKET &&
+         (header.cmsg_type == SCM_RIGHTS ||
+          (is_linux && header.cmsg_type == 4));
 }
 
 // Who is at the other end of a unix socket; SO_PEERCRED, getpeereid(3). What
@@ -2955,9 +2933,10 @@ inline int epoll_wait(int, std::vector<Ready>&, int) { return -1; }
 }  // namespace sys
 
 // ---------------------------------------------------------------------------
-// Addresses for the kernel
+// Addresses, the rest
 //
-// What bind(2) and connect(2) want, and what accept(2) returns.
+// What bind(2) and connect(2) want, what accept(2) returns, and what people
+// write. None of these calls blocks.
 
 namespace internal {
 
@@ -2974,12 +2953,11 @@ inline IP ip_from_kernel(const sys::Address& from) {
 }
 
 inline std::uint16_t port_from_kernel(const sys::Address& from) {
-  if (from.family() == AF_INET6) return ntohs(from.v6.sin6_port);
-  return ntohs(from.v4.sin_port);
+  return ntohs(from.family() == AF_INET6 ? from.v6.sin6_port
+                                         : from.v4.sin_port);
 }
 
-// An address as the kernel wants it, for a socket of that family: an IPv6 one
-// takes IPv4 addresses in their mapped form (RFC 4291, 2.5.5.2).
+// An IPv6 socket takes IPv4 addresses in their mapped form (RFC 4291, 2.5.5.2).
 inline std::error_code ip_to_kernel(const Addr& addr, int family,
                                     sys::Address& out) {
   const IP ip = addr.ip().unmap();
@@ -3036,35 +3014,17 @@ inline std::error_code to_kernel(const Addr& addr, int family,
 // The same back; no address at all for the sender that has none.
 inline Addr from_kernel(const Network& network, const sys::Address& from) {
   if (from.size == 0) return {};
-  if (&network == &pipe_network) return {network.base, network.base};
   if (network.family != AF_UNIX)
     return {network.base, ip_from_kernel(from), port_from_kernel(from)};
   const std::size_t head = offsetof(sockaddr_un, sun_path);
   const std::size_t size = from.size > head ? from.size - head : 0;
-  const std::string_view name(from.un.sun_path, size);
-  if (size == 0 || (name[0] == '\0' && !sys::is_linux))
-    return {network.base, ""};
-  if (name[0] == '\0') return {network.base, "@" + std::string(name.substr(1))};
+  const std::string name(from.un.sun_path, size);
+  const bool abstract = size > 0 && name[0] == '\0';
+  if (abstract && sys::is_linux) return {network.base, "@" + name.substr(1)};
   // "@cli" would be the abstract name, somebody else's.
-  const std::string path(name.substr(0, name.find('\0')));
+  const std::string path = name.substr(0, name.find('\0'));
   return {network.base, path[0] == '@' ? "./" + path : path};
 }
-
-}  // namespace internal
-
-// ---------------------------------------------------------------------------
-// Host and port
-//
-// Reading the text of addresses. None of these calls blocks.
-
-/// What `split_host_port` returns: `auto [host, port, err] = ...`.
-struct [[nodiscard]] HostPort {
-  std::string host{};  ///< without brackets
-  std::string port{};  ///< a number or a service's name, as it was written
-  Error error{};       ///< nil when the address could be split
-};
-
-namespace internal {
 
 // "invalid IP address: X" and kin
 inline Error parse_error(Errc code, std::string_view text) {
@@ -3075,17 +3035,16 @@ inline Error parse_error(Errc code, std::string_view text) {
 // mean nothing; except in an IPv4 tail, where they once meant octal.
 inline std::string without_leading_zeros(std::string_view text) {
   std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (i == 0 || text[i - 1] == ':') {
-      const std::string_view group = text.substr(i, text.substr(i).find(':'));
-      const bool tail = group.find('.') != group.npos;
-      std::size_t zeros = 0;
-      while (!tail && zeros + 1 < group.size() && group[zeros] == '0') ++zeros;
-      i += zeros;
-    }
-    out += text[i];
+  for (;;) {
+    std::string_view group = text.substr(0, text.find(':'));
+    text.remove_prefix(group.size());
+    const bool tail = group.find('.') != group.npos;
+    while (!tail && group.size() > 1 && group[0] == '0') group.remove_prefix(1);
+    out += group;
+    if (text.empty()) return out;
+    out += ':';
+    text.remove_prefix(1);
   }
-  return out;
 }
 
 // The address's bytes, and how many: 4, 16, or 0 when it is none.
@@ -3098,8 +3057,7 @@ inline std::size_t parse_numeric(std::string_view text, unsigned char* bytes) {
 
 // Decimal digits as a number, cut to `most`; -1 when they are something else.
 inline int parse_digits(std::string_view text, int most) {
-  if (text.empty()) return -1;
-  int number = 0;
+  int number = text.empty() ? -1 : 0;
   for (const char c : text) {
     if (c < '0' || c > '9') return -1;
     number = std::min(number * 10 + (c - '0'), most);
@@ -3116,6 +3074,13 @@ inline int parse_port(std::string_view text) {
 }
 
 }  // namespace internal
+
+/// What `split_host_port` returns: `auto [host, port, err] = ...`.
+struct [[nodiscard]] HostPort {
+  std::string host{};  ///< without brackets
+  std::string port{};  ///< a number or a service's name, as it was written
+  Error error{};       ///< nil when the address could be split
+};
 
 /// Splits "host:port", "[host]:port" or "[ipv6%zone]:port" without looking at
 /// what the two are. Errors: missing_port, too_many_colons, missing_bracket,
@@ -3164,13 +3129,98 @@ inline Result<IP> parse_ip(std::string_view text) {
   return internal::parse_error(invalid_ip, text);
 }
 
+/// A Prefix is a block of addresses, "192.168.0.0/16". Prefixes compare, print
+/// and hash. Go: `net.IPNet`, `netip.Prefix`.
+class Prefix : public internal::Value<Prefix> {
+ public:
+  /// No block.
+  Prefix() = default;
+  /// The addresses that share the first `bits` bits of `ip`; no block when it
+  /// has fewer bits.
+  Prefix(IP ip, int bits) {
+    if (bits < 0 || bits > static_cast<int>(ip.size()) * 8) return;
+    ip_ = std::move(ip);
+    bits_ = bits;
+  }
+  /// The address as it was written, with all its bits.
+  IP ip() const { return ip_; }
+  /// How many leading bits the addresses share: 0 to 32 or 128.
+  int bits() const { return bits_; }
+  /// The first address of the block: the other bits are zero.
+  IP masked() const {
+    unsigned char bytes[16] = {};
+    for (int bit = 0; bit < bits_; ++bit)
+      bytes[bit / 8] = static_cast<unsigned char>(
+          bytes[bit / 8] | (ip_.data()[bit / 8] & 0x80 >> bit % 8));
+    return IP(bytes, ip_.size());
+  }
+  /// Is this address, of the same family, in the block?
+  bool contains(const IP& ip) const {
+    return ip && Prefix(ip, bits_).masked() == masked();
+  }
+  /// The block as text, "192.168.0.0/16"; "" for no block.
+  std::string string() const {
+    return ip_ ? masked().string() + "/" + std::to_string(bits_) : "";
+  }
+  /// By what Prefixes are compared: address, then bits.
+  auto key() const { return std::tie(ip_, bits_); }
+
+ private:
+  IP ip_;
+  int bits_ = 0;
+};
+
+/// Reads a prefix in CIDR notation, "10.0.0.1/8" (RFC 4632). Does not block.
+/// Error: invalid_prefix. Go: `net.ParseCIDR`.
+inline Result<Prefix> parse_prefix(std::string_view text) {
+  const std::size_t slash = text.find('/');
+  const auto [ip, err] = parse_ip(text.substr(0, slash));
+  // Without a slash this reads the whole text, which is no number.
+  const int bits = internal::parse_digits(text.substr(slash + 1), 129);
+  const Prefix prefix(ip, bits);
+  if (err || !ip.zone().empty() || !prefix.ip())
+    return internal::parse_error(invalid_prefix, text);
+  return prefix;
+}
+
 // ---------------------------------------------------------------------------
 // Names
 //
 // How a name becomes addresses, and what else the resolver and the machine can
 // be asked.
 
+/// A network interface of this machine. Go: `net.Interface`.
+struct Interface {
+  unsigned index = 0;           ///< counts from 1
+  std::string name{};           ///< "lo", "eth0"
+  unsigned flags = 0;           ///< IFF_UP, IFF_LOOPBACK ... of netdevice(7)
+  std::vector<Prefix> addrs{};  ///< each with the length of its prefix
+};
+
 namespace internal {
+
+// What getaddrinfo(3) and getifaddrs(3) list; an IP's family may stand apart.
+inline sys::Address address_of(const sockaddr* from, int family) {
+  sys::Address to;
+  if (family == AF_INET) std::memcpy(&to.v4, from, sizeof to.v4);
+  if (family == AF_INET6) std::memcpy(&to.v6, from, sizeof to.v6);
+  to.any.sa_family = static_cast<sa_family_t>(family);
+  return to;
+}
+
+// An interface's address with the length of its netmask.
+inline Prefix prefix_of(const ifaddrs& entry) {
+  const int family = entry.ifa_addr ? entry.ifa_addr->sa_family : 0;
+  const IP ip = ip_from_kernel(address_of(entry.ifa_addr, family));
+  IP mask;  // BSD's masks have no family
+  if (entry.ifa_netmask)
+    mask = ip_from_kernel(address_of(entry.ifa_netmask, family));
+  int ones = 0;
+  while (ones < static_cast<int>(mask.size()) * 8 &&
+         mask.data()[ones / 8] & 0x80 >> ones % 8)
+    ++ones;
+  return Prefix(ip, ones);
+}
 
 // What is asked of the resolver. A service is looked up for a socket type.
 struct Question {
@@ -3218,9 +3268,7 @@ inline Answer ask_addresses(const Question& question) {
   Answer answer;
   if (found && found->ai_canonname) answer.name = found->ai_canonname;
   for (const addrinfo* each = found; each; each = each->ai_next) {
-    sys::Address address;
-    address.size = std::min<socklen_t>(each->ai_addrlen, address.size);
-    std::memcpy(&address.storage, each->ai_addr, address.size);
+    const sys::Address address = address_of(each->ai_addr, each->ai_family);
     IP ip = ip_from_kernel(address);
     if (!ip) continue;
     answer.port = port_from_kernel(address);
@@ -3367,23 +3415,21 @@ namespace internal {
 // even 0x7f000001 for addresses.
 inline bool is_domain_name(std::string_view name) {
   if (!name.empty() && name.back() == '.') name.remove_suffix(1);
-  if (name.empty() || name.size() > 253 || name.back() == '-') return false;
-  bool only_digits = true;
-  std::size_t label = 0;
-  char last = '.';
-  for (const char c : name) {
-    const bool digit = c >= '0' && c <= '9';
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    if (!digit && !letter && c != '_' && c != '-' && c != '.') return false;
-    if ((c == '.' || c == '-') && last == '.') return false;
-    if (c == '.' && last == '-') return false;
-    label = c == '.' ? 0 : label + 1;
-    if (label > 63) return false;
-    only_digits = only_digits && (digit || c == '.');
-    last = c;
-  }
   in_addr number;
-  return !only_digits && !::inet_aton(std::string(name).c_str(), &number);
+  if (name.size() > 253 || ::inet_aton(std::string(name).c_str(), &number))
+    return false;
+  bool only_digits = true;
+  for (std::size_t at = 0; at <= name.size();) {
+    const std::string_view label = name.substr(at, name.find('.', at) - at);
+    if (label.empty() || label.size() > 63 || label[0] == '-' ||
+        label.back() == '-' ||
+        label.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST"
+                                "UVWXYZ0123456789-_") != label.npos)
+      return false;
+    only_digits = only_digits && parse_digits(label, 1) >= 0;
+    at += label.size() + 1;
+  }
+  return !only_digits;
 }
 
 // All that is to be known of a host: an IP address is taken as it is.
@@ -3436,60 +3482,6 @@ inline Result<std::vector<Addr>> resolve_all(const Network& network,
 
 }  // namespace internal
 
-/// A Prefix is a block of addresses, "192.168.0.0/16". Prefixes compare, print
-/// and hash. Go: `net.IPNet`, `netip.Prefix`.
-class Prefix : public internal::Value<Prefix> {
- public:
-  /// No block.
-  Prefix() = default;
-  /// The addresses that share the first `bits` bits of `ip`; no block when it
-  /// has fewer bits.
-  Prefix(IP ip, int bits) {
-    if (bits < 0 || bits > static_cast<int>(ip.size()) * 8) return;
-    ip_ = std::move(ip);
-    bits_ = bits;
-  }
-  /// The address as it was written, with all its bits.
-  IP ip() const { return ip_; }
-  /// How many leading bits the addresses share: 0 to 32 or 128.
-  int bits() const { return bits_; }
-  /// The first address of the block: the other bits are zero.
-  IP masked() const {
-    unsigned char bytes[16] = {};
-    for (int bit = 0; bit < bits_; ++bit)
-      bytes[bit / 8] = static_cast<unsigned char>(
-          bytes[bit / 8] | (ip_.data()[bit / 8] & 0x80 >> bit % 8));
-    return IP(bytes, ip_.size());
-  }
-  /// Is this address, of the same family, in the block?
-  bool contains(const IP& ip) const {
-    return ip && Prefix(ip, bits_).masked() == masked();
-  }
-  /// The block as text, "192.168.0.0/16"; "" for no block.
-  std::string string() const {
-    return ip_ ? masked().string() + "/" + std::to_string(bits_) : "";
-  }
-  /// By what Prefixes are compared: address, then bits.
-  auto key() const { return std::tie(ip_, bits_); }
-
- private:
-  IP ip_;
-  int bits_ = 0;
-};
-
-/// Reads a prefix in CIDR notation, "10.0.0.1/8" (RFC 4632). Does not block.
-/// Error: invalid_prefix. Go: `net.ParseCIDR`.
-inline Result<Prefix> parse_prefix(std::string_view text) {
-  const std::size_t slash = text.find('/');
-  const auto [ip, err] = parse_ip(text.substr(0, slash));
-  // Without a slash this reads the whole text, which is no number.
-  const int bits = internal::parse_digits(text.substr(slash + 1), 129);
-  const Prefix prefix(ip, bits);
-  if (err || !ip.zone().empty() || !prefix.ip())
-    return internal::parse_error(invalid_prefix, text);
-  return prefix;
-}
-
 /// Resolves an address to the one that `listen` would take, of several the
 /// first IPv4 one. Blocks while the resolver looks up a name. Errors: the
 /// resolver's, those of a bad address, timed_out. Go: `net.ResolveTCPAddr`.
@@ -3538,37 +3530,6 @@ inline Result<std::string> lookup_cname(std::string_view host,
   if (answer.name.empty()) return internal::lookup_error(no_such_host, host);
   return answer.name;
 }
-
-/// A network interface of this machine. Go: `net.Interface`.
-struct Interface {
-  unsigned index = 0;           ///< counts from 1
-  std::string name{};           ///< "lo", "eth0"
-  unsigned flags = 0;           ///< IFF_UP, IFF_LOOPBACK ... of netdevice(7)
-  std::vector<Prefix> addrs{};  ///< each with the length of its prefix
-};
-
-namespace internal {
-
-// An interface's address with the length of its netmask.
-inline Prefix prefix_of(const ifaddrs& entry) {
-  const int family = entry.ifa_addr ? entry.ifa_addr->sa_family : 0;
-  if (family != AF_INET && family != AF_INET6) return {};
-  const auto read = [&](const sockaddr* from) {
-    sys::Address to;
-    const bool is4 = family == AF_INET;
-    std::memcpy(&to.storage, from, is4 ? sizeof to.v4 : sizeof to.v6);
-    to.any.sa_family = entry.ifa_addr->sa_family;  // BSD's masks have none
-    return ip_from_kernel(to);
-  };
-  const IP mask = entry.ifa_netmask ? read(entry.ifa_netmask) : IP();
-  int ones = 0;
-  while (ones < static_cast<int>(mask.size()) * 8 &&
-         mask.data()[ones / 8] & 0x80 >> ones % 8)
-    ++ones;
-  return Prefix(read(entry.ifa_addr), ones);
-}
-
-}  // namespace internal
 
 /// Lists the network interfaces with their addresses, getifaddrs(3). Does not
 /// block. Go: `net.Interfaces`.
@@ -3631,42 +3592,43 @@ struct Lane {
 
 // Dials a list of addresses, the second family beside the first, all in one
 // thread: a connect that takes its time is left alone, and poll tells.
-class Dialer {
- public:
-  Dialer(const Network& network, const DialOptions& options, Deadline deadline)
-      : network_(network), options_(options), deadline_(deadline) {}
+struct Dialer {
+  const Network& network;
+  const DialOptions& options;
+  const Deadline deadline;
+  Lane lanes[2]{};
+  Conn conn{};
 
   Result<Conn> dial(std::vector<Addr> addrs) {
     divide(std::move(addrs));
     for (;;) {
-      for (Lane& lane : lanes_) {
-        if (lanes_[0].spent()) lanes_[1].start = Time::min();
+      for (Lane& lane : lanes) {
+        if (lanes[0].spent()) lanes[1].start = Time::min();
         while (lane.ready())
-          if (try_next(lane)) return conn_;
+          if (try_next(lane)) return conn;
       }
-      if (lanes_[0].spent() && lanes_[1].spent()) return lanes_[0].error;
-      if (look_at_pending()) return conn_;
+      if (lanes[0].spent() && lanes[1].spent()) return lanes[0].error;
+      if (look_at_pending()) return conn;
     }
   }
 
- private:
   // The family of the first address goes first; "tcp" gives the other one a
   // lane of its own and a later start (RFC 8305).
   void divide(std::vector<Addr> addrs) {
-    const auto delay = options_.fallback_delay;
-    const bool race = network_.name == "tcp" && delay != forever;
+    const auto delay = options.fallback_delay;
+    const bool race = network.name == "tcp" && delay != forever;
     const bool first_is6 = addrs.front().ip().is6();
     for (Addr& addr : addrs) {
       const bool second = race && addr.ip().is6() != first_is6;
-      lanes_[second ? 1 : 0].addrs.push_back(std::move(addr));
+      lanes[second ? 1 : 0].addrs.push_back(std::move(addr));
     }
-    lanes_[1].start = time_after(delay);
+    lanes[1].start = time_after(delay);
   }
 
   // Starts on the next address of a lane; true when it is connected.
   bool try_next(Lane& lane) {
     lane.until = share_of_time(lane.addrs.size() - lane.next++);
-    if (deadline_.passed()) return finish(lane, Error(timed_out));
+    if (deadline.passed()) return finish(lane, Error(timed_out));
     const Error err = connect(lane);
     const bool pending = is_errno(err.code(), {EINPROGRESS, EINTR});
     return !pending && finish(lane, err);
@@ -3675,17 +3637,17 @@ class Dialer {
   // Each address gets an equal share of the time left, two seconds at least:
   // one silent address must not use up the time of the good ones.
   Time share_of_time(std::size_t addrs) const {
-    if (deadline_.never()) return deadline_.when();
+    if (deadline.never()) return deadline.when();
     const Time now = Deadline::Clock::now();
     const Time::duration share =
-        (deadline_.when() - now) / static_cast<Time::rep>(addrs);
+        (deadline.when() - now) / static_cast<Time::rep>(addrs);
     const Time::duration least = std::chrono::seconds(2);
-    return std::min(deadline_.when(), now + std::max(share, least));
+    return std::min(deadline.when(), now + std::max(share, least));
   }
 
   int family_for(const Addr& remote) const {
-    if (network_.family != AF_UNSPEC) return network_.family;
-    const bool six = remote.ip().is6() || options_.local.ip().unmap().is6();
+    if (network.family != AF_UNSPEC) return network.family;
+    const bool six = remote.ip().is6() || options.local.ip().unmap().is6();
     return six ? AF_INET6 : AF_INET;
   }
 
@@ -3693,16 +3655,15 @@ class Dialer {
   Error connect(Lane& lane) {
     const Addr& remote = lane.addrs[lane.next - 1];
     const int family = family_for(remote);
-    const int fd = sys::socket(family, network_.type);
+    const int fd = sys::socket(family, network.type);
     if (fd < 0) return call_error("socket");
     lane.fd = Descriptor(fd);
-    if (network_.base == "udp")
-      sys::setsockopt(fd, SOL_SOCKET, SO_BROADCAST, 1);
-    if (options_.local) choose_families(fd, family, network_);
-    if (options_.control)
-      if (Error err = options_.control(fd)) return err;
-    if (options_.local)
-      if (Error err = bind_socket(fd, family, network_, options_.local))
+    if (network.base == "udp") sys::setsockopt(fd, SOL_SOCKET, SO_BROADCAST, 1);
+    if (options.local) choose_families(fd, family, network);
+    if (options.control)
+      if (Error err = options.control(fd)) return err;
+    if (options.local)
+      if (Error err = bind_socket(fd, family, network, options.local))
         return err;
     sys::Address address;
     if (const auto why = to_kernel(remote, family, address))
@@ -3718,9 +3679,9 @@ class Dialer {
                                              const sys::Address& to) const {
     for (int pause = 1;; pause = std::min(2 * pause, 10)) {
       if (sys::connect(fd, to) == 0) return {};
-      if (network_.family != AF_UNIX || !sys::would_block(errno))
+      if (network.family != AF_UNIX || !sys::would_block(errno))
         return sys::last_error();
-      if (deadline_.passed()) return timed_out;
+      if (deadline.passed()) return timed_out;
       sys::pause(pause);
     }
   }
@@ -3729,37 +3690,34 @@ class Dialer {
   bool finish(Lane& lane, const Error& err) {
     Descriptor fd = std::move(lane.fd);
     Addr remote = lane.addrs[lane.next - 1];
-    if (err) return fail(lane, err, remote);
-    Addr local = local_of(fd.get(), network_);
+    if (err) {
+      const bool ours = err.code().category() == category();
+      if (!lane.error)
+        lane.error = {err.code(),
+                      {"dial", std::string(network.name),
+                       ours ? "" : err.subject(), "", options.local, remote}};
+      return false;
+    }
+    Addr local = local_of(fd.get(), network);
     // 0.0.0.0 became 127.0.0.1, a zone its number, a symbolic link its file.
     const IP& ip = remote.ip();
     sys::Address address;
     if ((!ip || ip.is_unspecified() || !ip.zone().empty()) &&
         sys::getpeername(fd.get(), address) == 0)
-      remote = from_kernel(network_, address);
+      remote = from_kernel(network, address);
     // TCP lets two connects meet in the middle, even one with itself: who
     // dials a free local port may be given that very port for this end.
-    const bool tcp = network_.base == "tcp";
-    if (tcp && local == remote && options_.local.port() == 0) {
+    const bool tcp = network.base == "tcp";
+    if (tcp && local == remote && options.local.port() == 0) {
       if (lane.repeats++ == 2)
-        return fail(lane, call_error("connect", sys::error(ECONNREFUSED)),
-                    remote);
+        return finish(lane, call_error("connect", sys::error(ECONNREFUSED)));
       --lane.next;
       return false;
     }
-    if (tcp) set_tcp_defaults(fd.get(), options_.keep_alive, options_.no_delay);
-    conn_ = Access::make<Conn>(std::move(fd), network_, std::move(local),
-                               std::move(remote));
+    if (tcp) set_tcp_defaults(fd.get(), options.keep_alive, options.no_delay);
+    conn = Access::make<Conn>(std::move(fd), network, std::move(local),
+                              std::move(remote));
     return true;
-  }
-
-  bool fail(Lane& lane, const Error& err, const Addr& remote) {
-    const bool ours = err.code().category() == category();
-    if (!lane.error)
-      lane.error = {err.code(),
-                    {"dial", std::string(network_.name),
-                     ours ? "" : err.subject(), "", options_.local, remote}};
-    return false;
   }
 
   // How a connect ended of which poll has told something. Writable without an
@@ -3779,7 +3737,7 @@ class Dialer {
     pollfd fds[2];  // poll passes over a lane without a descriptor
     Time until = Time::max();
     for (std::size_t i = 0; i < 2; ++i) {
-      const Lane& lane = lanes_[i];
+      const Lane& lane = lanes[i];
       fds[i] = {lane.fd.get(), POLLOUT, 0};
       if (!lane.spent())
         until = std::min(until, lane.pending() ? lane.until : lane.start);
@@ -3788,7 +3746,7 @@ class Dialer {
     if (sys::poll(fds, 2, poll_time(until)) < 0 && errno != EINTR)
       why = call_error("connect");
     for (std::size_t i = 0; i < 2; ++i) {
-      Lane& lane = lanes_[i];
+      Lane& lane = lanes[i];
       if (!lane.pending()) continue;
       if (fds[i].revents) {
         if (finish(lane, outcome(fds[i]))) return true;
@@ -3800,17 +3758,11 @@ class Dialer {
     }
     return false;
   }
-
-  const Network& network_;
-  const DialOptions& options_;
-  const Deadline deadline_;
-  Lane lanes_[2]{};
-  Conn conn_{};
 };
 
 inline Result<Conn> dial_all(const Network& network, const DialOptions& options,
                              Deadline deadline, std::vector<Addr> addrs) {
-  return Dialer(network, options, deadline).dial(std::move(addrs));
+  return Dialer{network, options, deadline}.dial(std::move(addrs));
 }
 
 }  // namespace internal
@@ -3829,11 +3781,6 @@ inline Result<std::size_t> write(const Conn& conn, const Bytes* pieces,
   if (list.empty()) list.push_back({nullptr, 0});
   return write(conn, list.data(), list.size(), mode, "writev");
 }
-
-// A container of Bytes.
-template <class C>
-using if_pieces =
-    std::enable_if_t<std::is_same_v<element<const C>, const Bytes>, int>;
 
 }  // namespace internal
 
@@ -3972,17 +3919,13 @@ inline Result<std::string> read_all(const Conn& conn, std::size_t limit) {
   return Reader(conn).read_all(limit);
 }
 
-/// Gathers several pieces into one write, `write(conn, {head, body})`, with
-/// sendmsg(2). Go: `net.Buffers`.
-inline Result<std::size_t> write(const Conn& conn,
-                                 std::initializer_list<Bytes> pieces) {
-  return internal::write(conn, pieces.begin(), pieces.size(),
-                         internal::Mode::wait);
-}
-/// The same for as many pieces as there are: a std::vector<Bytes>.
-template <class Pieces, internal::if_pieces<Pieces> = 0>
-Result<std::size_t> write(const Conn& conn, const Pieces& pieces) {
-  return internal::write(conn, pieces.data(), pieces.size(),
+/// Gathers several pieces into one write with sendmsg(2): `{head, body}`, or a
+/// std::vector<Bytes>. Go: `net.Buffers`.
+template <class Pieces = std::initializer_list<Bytes>>
+auto write(const Conn& conn, const Pieces& pieces)
+    -> decltype(internal::write(conn, std::data(pieces), pieces.size(),
+                                internal::Mode::wait)) {
+  return internal::write(conn, std::data(pieces), pieces.size(),
                          internal::Mode::wait);
 }
 
@@ -4065,17 +4008,16 @@ inline Packet read_from(const PacketConn& packets, Buffer buffer, Mode mode) {
   if (!use) return {0, {}, failure("read", packets)};
   sys::Address from;
   bool cut = false;
-  const Outcome got = receive(use, mode, buffer, from, cut);
-  if (got.why) return {0, {}, failure("read", packets, got.why, "recvfrom")};
-  return {static_cast<std::size_t>(got.n),
-          use->remote ? use->remote : from_kernel(use->network, from),
+  const auto [n, err] = receive(use, mode, buffer, from, cut);
+  if (err) return {0, {}, failure("read", packets, err, "recvfrom")};
+  return {n, use->remote ? use->remote : from_kernel(use->network, from),
           cut ? failure("read", packets, truncated) : Error()};
 }
 
 inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
                                     const Addr& to, Mode mode) {
   const SocketState* s = Access::state(packets);
-  const auto fail = [&](std::error_code why, std::string_view subject = "") {
+  const auto fail = [&](const Error& why, std::string_view subject = "") {
     return failure("write", packets, why, subject, &to);
   };
   if (!s || s->is_closed()) return fail(closed);
@@ -4091,7 +4033,7 @@ inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
   if (unfit) return fail(unfit, "sendto");
   iovec piece = to_iovec(bytes);
   const auto [n, err] = write(packets, &piece, 1, mode, "write", &address);
-  return {n, err ? fail(err.code(), "sendto") : err};
+  return {n, err ? fail(err, "sendto") : err};
 }
 
 inline Error no_interface(const PacketConn& packets, const std::string& name) {
@@ -4229,14 +4171,12 @@ inline int bind_unix(int fd, const sys::Address& address,
   // The file is born with the socket's own mode: at no time is it open to
   // more than was asked. (Linux; elsewhere only chmod below.)
   if (file && options.mode >= 0) sys::fchmod(fd, options.mode);
-  int result = sys::bind(fd, address);
-  if (result < 0 && errno == EADDRINUSE && file && options.replace_stale) {
-    const bool stale = is_stale(path, address, type);
-    if (stale) sys::unlink(path);
-    errno = EADDRINUSE;
-    if (stale) result = sys::bind(fd, address);
-  }
-  return result;
+  const int result = sys::bind(fd, address);
+  if (result == 0 || errno != EADDRINUSE || !file || !options.replace_stale)
+    return result;
+  if (!is_stale(path, address, type)) return sys::refuse(EADDRINUSE);
+  sys::unlink(path);
+  return sys::bind(fd, address);
 }
 
 // Removes the file of a unix listener: only in the process that made it, and
@@ -4264,10 +4204,10 @@ inline SocketFile made_file(const std::string& path) {
 }
 
 // Nil for an open unix socket.
-inline Error unix_only(const Use& use, const Socket& socket, const char* op) {
-  if (!use) return failure(op, socket);
-  if (use->network.family == AF_UNIX) return {};
-  return failure(op, socket, unexpected_address_type);
+inline Error unix_only(const Socket& socket, const char* op) {
+  const Use use(socket);
+  if (use && use->network.family == AF_UNIX) return {};
+  return failure(op, socket, use ? unexpected_address_type : closed);
 }
 
 // A message of one byte that carries descriptors. Linux sends at most 253 at a
@@ -4276,13 +4216,12 @@ struct Carrier {
   char byte = 0;
   iovec piece{&byte, 1};
   alignas(cmsghdr) char room[8192] = {};
-  msghdr message{};
+  msghdr message = sys::message_of(&piece, 1);
 
   explicit Carrier(std::size_t used = sizeof room) {
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
     message.msg_control = room;
-    message.msg_controllen = used;
+    message.msg_controllen =
+        static_cast<decltype(message.msg_controllen)>(used);
   }
 
   // Takes out the descriptors that came, keeps the first, and returns how many
@@ -4312,7 +4251,7 @@ struct Carrier {
 /// carries it. Blocks as write. unix(7), SCM_RIGHTS.
 [[nodiscard]] inline Error send_descriptor(const Conn& conn, int descriptor) {
   const internal::Use use(conn);
-  if (const Error err = internal::unix_only(use, conn, "write")) return err;
+  if (Error err = internal::unix_only(conn, "write")) return err;
   internal::Carrier carrier(CMSG_SPACE(sizeof descriptor));
   cmsghdr* header = CMSG_FIRSTHDR(&carrier.message);
   header->cmsg_level = SOL_SOCKET;
@@ -4320,11 +4259,10 @@ struct Carrier {
   header->cmsg_len = CMSG_LEN(sizeof descriptor);
   std::memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
   const auto turn = internal::take_turn(use->writing);
-  const auto sent =
+  const auto [n, err] =
       internal::attempt(*use, use->writing, internal::Mode::wait,
                         [&] { return sys::sendmsg(use->fd, carrier.message); });
-  return sent.why ? internal::failure("write", conn, sent.why, "sendmsg")
-                  : Error();
+  return err ? internal::failure("write", conn, err, "sendmsg") : err;
 }
 
 /// Receives one descriptor, close-on-exec and the caller's to close, with the
@@ -4333,32 +4271,32 @@ struct Carrier {
 /// one the value is -1. Blocks as read. unix(7), SCM_RIGHTS.
 inline Result<int> receive_descriptor(const Conn& conn) {
   const internal::Use use(conn);
-  if (const Error err = internal::unix_only(use, conn, "read"))
-    return {-1, err};
+  if (Error err = internal::unix_only(conn, "read")) return {-1, err};
   internal::Carrier carrier;
-  const auto got = internal::take(use, internal::Mode::wait, [&] {
+  const auto [n, err] = internal::take(use, internal::Mode::wait, [&] {
     return sys::recvmsg(use->fd, carrier.message);
   });
-  if (got.why) return {-1, internal::failure("read", conn, got.why, "recvmsg")};
+  if (err) return {-1, internal::failure("read", conn, err, "recvmsg")};
   internal::Descriptor first;
   const int count = carrier.take(first);
   // More descriptors or more bytes; or one that our table had no room for.
   if (count > 1 || carrier.message.msg_flags & (MSG_CTRUNC | MSG_TRUNC))
     return {first.release(), internal::failure("read", conn, truncated)};
   if (first) return first.release();
-  if (got.n == 0 && use->network.type != SOCK_DGRAM) return {-1, eof};
+  if (n == 0 && use->network.type != SOCK_DGRAM) return {-1, eof};
   return {-1, internal::failure("read", conn, no_descriptor)};
 }
 
 /// Who is at the other end? unix(7), SO_PEERCRED; getpeereid(3). Errors:
 /// `closed`, unexpected_address_type, ENOTCONN.
 inline Result<Credentials> peer_credentials(const Conn& conn) {
-  const internal::Use use(conn);
-  if (const Error err = internal::unix_only(use, conn, "get")) return err;
+  if (Error err = internal::unix_only(conn, "get")) return err;
   Credentials peer;
-  if (sys::peer_credentials(use->fd, peer.pid, peer.uid, peer.gid) < 0)
-    return internal::failure("get", conn, sys::last_error(), "getsockopt");
-  return peer;
+  const auto ask = [&](const internal::SocketState& s) {
+    return sys::peer_credentials(s.fd, peer.pid, peer.uid, peer.gid);
+  };
+  const Error err = internal::control(conn, "get", "getsockopt", ask);
+  return {peer, err};
 }
 
 /// Whether close removes a unix listener's file: yes for one that `listen`
@@ -4368,9 +4306,9 @@ inline Result<Credentials> peer_credentials(const Conn& conn) {
 /// `UnixListener.SetUnlinkOnClose`.
 inline Error set_unlink_on_close(const Listener& listener, bool on) {
   const internal::Use use(listener);
-  if (Error err = internal::unix_only(use, listener, "set")) return err;
+  if (Error err = internal::unix_only(listener, "set")) return err;
   internal::SocketFile file;
-  if (on) file = internal::made_file(local_addr(listener).path());
+  if (on) file = internal::made_file(use->local.path());
   const std::lock_guard<std::mutex> lock(use->guard);
   if (use->is_closed()) return internal::failure("set", listener);
   // The one that it made is known better than the path tells now.
@@ -4406,33 +4344,30 @@ inline const Network* network_of(int family, int type) {
 // Makes a handle of it. The error's operation is Go's.
 template <class H>
 Result<H> adopt(int fd) {
-  constexpr bool listening = std::is_same_v<H, Listener>;
-  constexpr bool datagrams = std::is_same_v<H, PacketConn>;
-  const auto fail = [](std::error_code why, const char* call) {
-    return Error(why, {"file", "", call});
+  const auto fail = [](const char* call,
+                       std::error_code why = sys::last_error()) -> Error {
+    return {why, {"file", "", call}};
   };
   int type = 0, listens = 0;
   const auto ask = [&](int name, int& value) {
     return sys::getsockopt(fd, SOL_SOCKET, name, &value, sizeof value);
   };
   if (ask(SO_TYPE, type) < 0 || ask(SO_ACCEPTCONN, listens) < 0)
-    return fail(sys::last_error(), "getsockopt");
-  sys::Address local, remote;
-  if (sys::getsockname(fd, local) < 0)
-    return fail(sys::last_error(), "getsockname");
-  const Network* network = network_of(local.family(), type);
-  if (!network || (listens != 0) != listening ||
-      (datagrams && type != SOCK_DGRAM))
-    return fail(unexpected_address_type, "");
-  const bool peer = sys::getpeername(fd, remote) == 0;
-  if (!peer && !listening && !datagrams)
-    return fail(sys::last_error(), "getpeername");
-  if (sys::adopt(fd) < 0) return fail(sys::last_error(), "fcntl");
+    return fail("getsockopt");
+  sys::Address here, there;
+  if (sys::getsockname(fd, here) < 0) return fail("getsockname");
+  const Network* network = network_of(here.family(), type);
+  if (!network || (listens != 0) != (H::kind == Kind::listener) ||
+      (H::kind == Kind::packets && type != SOCK_DGRAM))
+    return fail("", unexpected_address_type);
+  const bool peer = sys::getpeername(fd, there) == 0;
+  if (!peer && H::kind == Kind::conn) return fail("getpeername");
+  if (sys::adopt(fd) < 0) return fail("fcntl");
   // As in Go: what is accepted gets all the defaults, a connection no delay.
   if (network->base == "tcp")
-    set_tcp_defaults(fd, std::chrono::seconds(listening ? 15 : 0), true);
-  return Access::make<H>(Descriptor(fd), *network, from_kernel(*network, local),
-                         peer ? from_kernel(*network, remote) : Addr());
+    set_tcp_defaults(fd, std::chrono::seconds(listens ? 15 : 0), true);
+  return Access::make<H>(Descriptor(fd), *network, from_kernel(*network, here),
+                         peer ? from_kernel(*network, there) : Addr());
 }
 
 }  // namespace internal
@@ -4576,11 +4511,11 @@ inline Error wait(const Conn& conn, unsigned interest) {
     if (first.due().passed() || last.due().passed())
       return internal::failure("wait", conn, timed_out);
     if (last.ended) return {};
-    const internal::Outcome waited =
+    const auto [ready, err] =
         internal::wait(*use, first, static_cast<short>(interest),
                        internal::Time::max(), &last);
-    if (waited.why) return internal::failure("wait", conn, waited.why, "poll");
-    if (waited.n) return {};
+    if (err) return internal::failure("wait", conn, err, "poll");
+    if (ready) return {};
   }
 }
 
@@ -4702,26 +4637,20 @@ inline std::error_code look(PollerState& state, int time,
                             std::vector<sys::Ready>& ready) {
   std::unique_lock<std::mutex> lock(state.mutex);
   if (state.need() < 0) return sys::last_error();
-  std::vector<Socket> sockets;
-  std::vector<std::unique_ptr<Use>> inside;
+  std::vector<Watched> watched;
+  std::list<Use> inside;
   std::vector<pollfd> fds{{state.bell.heard, POLLIN, 0}};
-  if (!sys::has_epoll) {
-    ready.push_back({UINT64_MAX, 0});
-    for (const Watched& each : state.watched) {
-      sockets.push_back(each.socket);
-      inside.push_back(std::make_unique<Use>(each.socket));
-      const Use& use = *inside.back();
-      if (!use) continue;
-      fds.push_back({use->fd, static_cast<short>(each.interest), 0});
-      ready.push_back({each.id, 0});
-    }
+  if (!sys::has_epoll) watched = state.watched;
+  for (const Watched& each : watched) {
+    const Use& use = inside.emplace_back(each.socket);
+    fds.push_back({use ? use->fd : -1, static_cast<short>(each.interest), 0});
   }
   lock.unlock();
   const int n = sys::has_epoll ? sys::epoll_wait(state.epoll.get(), ready, time)
                                : sys::poll(fds.data(), fds.size(), time);
   const std::error_code why = n < 0 ? sys::last_error() : std::error_code();
-  for (std::size_t i = 0; !sys::has_epoll && i < fds.size(); ++i)
-    ready[i].events = fds[i].revents;
+  for (std::size_t i = 0; i < watched.size(); ++i)
+    ready.push_back({watched[i].id, fds[i + 1].revents});
   return why.value() == EINTR ? std::error_code() : why;
 }
 
@@ -4865,13 +4794,12 @@ inline Result<std::size_t> try_write_to(const PacketConn& packets, Bytes bytes,
 
 namespace internal {
 struct Hash {
-  std::size_t operator()(const Socket& socket) const {
-    return std::hash<const void*>()(socket.key());
-  }
   template <class T>
-  auto operator()(const T& value) const
-      -> decltype(std::hash<std::string>()(value.string())) {
-    return std::hash<std::string>()(value.string());
+  std::size_t operator()(const T& value) const {
+    if constexpr (std::is_base_of_v<Socket, T>)
+      return std::hash<const void*>()(value.key());
+    else
+      return std::hash<std::string>()(value.string());
   }
 };
 }  // namespace internal
