@@ -1435,7 +1435,8 @@ inline void release(SocketState* s) {
   delete s;
 }
 
-struct Access;  // the door to what handles keep private
+template <Kind>
+class Handle;  // of one kind of socket; see "Connections"
 
 }  // namespace internal
 
@@ -1461,29 +1462,15 @@ class Socket : public internal::Value<Socket> {
   const void* key() const { return state_.get(); }
 
  private:
-  friend struct internal::Access;
+  friend internal::SocketState* state_of(const Socket& socket) {
+    return socket.state_.get();
+  }
+  template <internal::Kind>
+  friend class internal::Handle;
   std::shared_ptr<internal::SocketState> state_;
 };
 
 namespace internal {
-
-struct Access {
-  static SocketState* state(const Socket& socket) {
-    return socket.state_.get();
-  }
-  // Makes the first handle of a socket; the descriptor is the socket's then,
-  // whatever happens.
-  template <class H>
-  static H make(Descriptor fd, const Network& network, Addr local,
-                Addr remote = {}) {
-    auto* state = new SocketState(H::kind, fd.get(), network, std::move(local),
-                                  std::move(remote));
-    fd.release();
-    Socket socket;
-    socket.state_.reset(state, release);
-    return H(socket);
-  }
-};
 
 // A handle of one kind of socket. Of an Event's socket it makes that one if it
 // is of this kind, else nothing. A Listener does not become a Conn by accident:
@@ -1493,12 +1480,25 @@ class Handle : public Socket {
  public:
   static constexpr Kind kind = of;
   Handle() = default;
+  explicit Handle(std::shared_ptr<SocketState> state) {
+    state_ = std::move(state);
+  }
   template <class T, std::enable_if_t<std::is_same_v<T, Socket>, int> = 0>
   explicit Handle(const T& socket) {
-    const SocketState* state = Access::state(socket);
-    if (state && state->kind == of) Socket::operator=(socket);
+    if (socket && state_of(socket)->kind == of) state_ = socket.state_;
   }
 };
+
+// Makes the first handle of a socket; the descriptor is the socket's then,
+// whatever happens.
+template <class H>
+H make_handle(Descriptor fd, const Network& network, Addr local,
+              Addr remote = {}) {
+  auto* state = new SocketState(H::kind, fd.get(), network, std::move(local),
+                                std::move(remote));
+  fd.release();
+  return H(std::shared_ptr<SocketState>(state, release));
+}
 
 template <class T>
 inline constexpr bool is_byte =
@@ -1616,7 +1616,7 @@ namespace internal {
 class Use {
  public:
   explicit Use(const Socket& socket)
-      : state_(Access::state(socket)), entered_(state_ && state_->enter()) {}
+      : state_(state_of(socket)), entered_(state_ && state_->enter()) {}
   Use(const Use&) = delete;
   Use& operator=(const Use&) = delete;
   ~Use() {
@@ -1637,7 +1637,7 @@ class Use {
 inline Error failure(const char* op, const Socket& socket,
                      const Error& why = closed, std::string_view subject = "",
                      const Addr* remote = nullptr) {
-  const SocketState* s = Access::state(socket);
+  const SocketState* s = state_of(socket);
   if (why == would_block) return why;
   if (!s) return {why.code(), {op, ""}};
   if (why == closed || why == timed_out) subject = "";
@@ -1676,19 +1676,6 @@ inline Result<std::size_t> receive(const Use& use, Mode mode, Buffer buffer,
   });
 }
 
-inline Result<std::size_t> read(const Conn& conn, Buffer buffer, Mode mode) {
-  const Use use(conn);
-  if (!use) return failure("read", conn);
-  if (buffer.size() == 0) return std::size_t{0};
-  sys::Address from;
-  bool cut = false;
-  const auto [n, err] = receive(use, mode, buffer, from, cut);
-  if (err) return failure("read", conn, err, "read");
-  if (n == 0 && use->network.type != SOCK_DGRAM) return eof;
-  if (cut) return {n, failure("read", conn, truncated)};
-  return n;
-}
-
 // Reads with `read` until the buffer is full.
 template <class Read>
 Result<std::size_t> fill(Buffer buffer, Read read) {
@@ -1723,10 +1710,10 @@ inline ssize_t send_pieces(int fd, iovec* pieces, std::size_t count,
 }
 
 // Writes all the pieces, a message in one go; the count survives an error.
-inline Result<std::size_t> write(const Socket& socket, iovec* pieces,
-                                 std::size_t count, Mode mode,
-                                 const char* op = "write",
-                                 const sys::Address* to = nullptr) {
+inline Result<std::size_t> write_all(const Socket& socket, iovec* pieces,
+                                     std::size_t count, Mode mode,
+                                     const char* op,
+                                     const sys::Address* to = nullptr) {
   const Use use(socket);
   if (!use) return failure(op, socket);
   const auto turn = take_turn(use->writing, mode);
@@ -1750,18 +1737,13 @@ inline Result<std::size_t> write(const Socket& socket, iovec* pieces,
   }
 }
 
-inline Result<std::size_t> write(const Conn& conn, Bytes bytes, Mode mode) {
-  iovec piece = to_iovec(bytes);
-  return write(conn, &piece, 1, mode);
-}
-
 // Tells the Pollers that watch a socket that it closes, or that its write side
 // has ended. See "Poller".
 void tell_pollers(SocketState& s);
 
 // Tells everybody that a socket closes; false when it was closed already.
 inline bool start_close(const Socket& socket) {
-  SocketState* s = Access::state(socket);
+  SocketState* s = state_of(socket);
   if (!s || !s->enter(true)) return false;
   remove_file(*s);
   {
@@ -1777,7 +1759,7 @@ inline bool start_close(const Socket& socket) {
 // Waits until they have left, and releases the descriptor.
 inline Error finish_close(const Socket& socket) {
   const sys::Uncancelled thread;
-  SocketState& s = *Access::state(socket);
+  SocketState& s = *state_of(socket);
   {
     std::unique_lock<std::mutex> lock(s.guard);
     s.changed.wait(lock, [&] { return s.alone(); });
@@ -1818,8 +1800,18 @@ inline Error move_deadlines(const Socket& socket, Deadline deadline,
 /// returns `truncated` when that did not fit. 0 is an empty datagram; of
 /// unixpacket an empty message cannot be told from the end, so it is `eof`.
 /// Go: `Conn.Read`.
-inline Result<std::size_t> read(const Conn& conn, Buffer buffer) {
-  return internal::read(conn, buffer, internal::Mode::wait);
+inline Result<std::size_t> read(const Conn& conn, Buffer buffer,
+                                internal::Mode mode = internal::Mode::wait) {
+  const internal::Use use(conn);
+  if (!use) return failure("read", conn);
+  if (buffer.size() == 0) return std::size_t{0};
+  sys::Address from;
+  bool cut = false;
+  const auto [n, err] = receive(use, mode, buffer, from, cut);
+  if (err) return failure("read", conn, err, "read");
+  if (n == 0 && use->network.type != SOCK_DGRAM) return eof;
+  if (cut) return {n, failure("read", conn, truncated)};
+  return n;
 }
 
 /// Reads until the buffer is full. Errors as read; the count is what was read
@@ -1836,8 +1828,10 @@ inline Result<std::size_t> read_full(const Conn& conn, Buffer buffer) {
 /// bytes are written to a stream without asking it: 0 even when the peer has
 /// gone (Go: EPIPE). On a datagram or unixpacket socket sends one message. Go:
 /// `Conn.Write`.
-inline Result<std::size_t> write(const Conn& conn, Bytes bytes) {
-  return internal::write(conn, bytes, internal::Mode::wait);
+inline Result<std::size_t> write(const Conn& conn, Bytes bytes,
+                                 internal::Mode mode = internal::Mode::wait) {
+  iovec piece = internal::to_iovec(bytes);
+  return write_all(conn, &piece, 1, mode, "write");
 }
 /// The same for `size` bytes at `data`.
 inline Result<std::size_t> write(const Conn& conn, const void* data,
@@ -1852,17 +1846,17 @@ inline Result<std::size_t> write(const Conn& conn, const void* data,
 /// (RFC 1122, 4.2.2.13). Blocks no longer than that, except where SO_LINGER is
 /// set. A second close returns `closed`. Go: `Conn.Close`, `Listener.Close`.
 inline Error close(const Socket& socket) {
-  if (!internal::start_close(socket)) return internal::failure("close", socket);
-  return internal::finish_close(socket);
+  if (!start_close(socket)) return failure("close", socket);
+  return finish_close(socket);
 }
 
 /// Ends what we read: a blocked read returns `eof`. shutdown(2), SHUT_RD.
 /// Errors: `closed`, ENOTCONN when the connection is over. Go:
 /// `TCPConn.CloseRead`.
 inline Error close_read(const Conn& conn) {
-  return internal::control(
-      conn, "close", "shutdown",
-      [](internal::SocketState& s) { return sys::shutdown(s.fd, SHUT_RD); });
+  return control(conn, "close", "shutdown", [](internal::SocketState& s) {
+    return sys::shutdown(s.fd, SHUT_RD);
+  });
 }
 
 /// Ends what we write: the peer reads `eof` after the last byte, and may go on
@@ -1877,22 +1871,22 @@ inline Error close_write(const Conn& conn) {
       s.writing.ended = true;
       s.writing.ring();
     }
-    internal::tell_pollers(s);
+    tell_pollers(s);
     return 0;
   };
-  return internal::control(conn, "close", "shutdown", end);
+  return control(conn, "close", "shutdown", end);
 }
 
 /// The address of this end; the same after close. Go: `LocalAddr`.
 inline Addr local_addr(const Socket& socket) {
-  const internal::SocketState* s = internal::Access::state(socket);
+  const internal::SocketState* s = state_of(socket);
   return s ? s->local : Addr();
 }
 
 /// The address of the other end; the same after close. None for a socket that
 /// has no one peer. Go: `RemoteAddr`.
 inline Addr remote_addr(const Socket& socket) {
-  const internal::SocketState* s = internal::Access::state(socket);
+  const internal::SocketState* s = state_of(socket);
   return s ? s->remote : Addr();
 }
 
@@ -1902,15 +1896,15 @@ inline Addr remote_addr(const Socket& socket) {
 /// (`no_deadline`), and the connection works on. Does not block. Error:
 /// `closed`. Go: `SetDeadline`.
 inline Error set_deadline(const Socket& socket, Deadline deadline) {
-  return internal::move_deadlines(socket, deadline, true, true);
+  return move_deadlines(socket, deadline, true, true);
 }
 /// The same for reads and accept only. Go: `SetReadDeadline`.
 inline Error set_read_deadline(const Socket& socket, Deadline deadline) {
-  return internal::move_deadlines(socket, deadline, true, false);
+  return move_deadlines(socket, deadline, true, false);
 }
 /// The same for writes only. Go: `SetWriteDeadline`.
 inline Error set_write_deadline(const Socket& socket, Deadline deadline) {
-  return internal::move_deadlines(socket, deadline, false, true);
+  return move_deadlines(socket, deadline, false, true);
 }
 
 // ---------------------------------------------------------------------------
@@ -2108,8 +2102,8 @@ inline Pipe pipe() {
   internal::Descriptor first(fds[0]), second(fds[1]);
   const internal::Network& network = internal::pipe_network;
   const Addr end("pipe", "pipe");
-  return {internal::Access::make<Conn>(std::move(first), network, end, end),
-          internal::Access::make<Conn>(std::move(second), network, end, end)};
+  return {internal::make_handle<Conn>(std::move(first), network, end, end),
+          internal::make_handle<Conn>(std::move(second), network, end, end)};
 }
 
 // ---------------------------------------------------------------------------
@@ -2230,8 +2224,8 @@ Result<H> bind_to(const Network& network, const Addr& addr,
     set_tcp_defaults(fd.get(), options.keep_alive, true);
   // From here on a failure removes the file that bind made.
   Addr here = local_of(fd.get(), network);
-  H handle = Access::make<H>(std::move(fd), network, std::move(here));
-  SocketState& made = *Access::state(handle);
+  H handle = make_handle<H>(std::move(fd), network, std::move(here));
+  SocketState& made = *state_of(handle);
   made.keep_alive = options.keep_alive;
   if (network.family == AF_UNIX) made.file = made_file(addr.path());
   if (!made.file.path.empty() && options.mode >= 0 &&
@@ -2267,28 +2261,6 @@ Result<H> listen(std::string_view network_name, std::string_view address,
   return made;
 }
 
-inline Result<Conn> accept(const Listener& listener, Mode mode) {
-  const Use use(listener);
-  if (!use) return failure("accept", listener);
-  sys::Address peer;
-  Descriptor fd;
-  Error err;
-  do {
-    err = take(use, mode, [&] {
-            fd = Descriptor(sys::accept(use->fd, peer));
-            return fd.get();
-          }).error;
-  } while (sys::concerns_one_client(err.code()));
-  if (err) return failure("accept", listener, err, "accept4");
-  if (!sys::accepted_inherits && use->network.base == "tcp")
-    set_tcp_defaults(fd.get(), use->keep_alive, true);
-  // Only a listener on any address has to ask which one the client chose.
-  const bool any = use->local.ip().is_unspecified();
-  Addr local = any ? local_of(fd.get(), use->network) : use->local;
-  return Access::make<Conn>(std::move(fd), use->network, std::move(local),
-                            from_kernel(use->network, peer));
-}
-
 }  // namespace internal
 
 /// Opens a socket that waits for connections. `network` is tcp, tcp4, tcp6,
@@ -2308,8 +2280,28 @@ inline Result<Listener> listen(std::string_view network,
 /// misfortune (ECONNABORTED and kin) is no error, the wait goes on; a machine
 /// short of descriptors (EMFILE and kin) is: `temporary()`, and the client
 /// stays queued. Several threads may accept. Go: `Listener.Accept`.
-inline Result<Conn> accept(const Listener& listener) {
-  return internal::accept(listener, internal::Mode::wait);
+inline Result<Conn> accept(const Listener& listener,
+                           internal::Mode mode = internal::Mode::wait) {
+  const internal::Use use(listener);
+  if (!use) return failure("accept", listener);
+  sys::Address peer;
+  internal::Descriptor fd;
+  Error err;
+  do {
+    err = take(use, mode, [&] {
+            fd = internal::Descriptor(sys::accept(use->fd, peer));
+            return fd.get();
+          }).error;
+  } while (sys::concerns_one_client(err.code()));
+  if (err) return failure("accept", listener, err, "accept4");
+  if (!sys::accepted_inherits && use->network.base == "tcp")
+    internal::set_tcp_defaults(fd.get(), use->keep_alive, true);
+  // Only a listener on any address has to ask which one the client chose.
+  const bool any = use->local.ip().is_unspecified();
+  Addr local = any ? internal::local_of(fd.get(), use->network) : use->local;
+  return internal::make_handle<Conn>(std::move(fd), use->network,
+                                     std::move(local),
+                                     internal::from_kernel(use->network, peer));
 }
 
 /// The address the listener has, with the real port when 0 was asked for.
@@ -2466,7 +2458,7 @@ struct Serving {
     --running;
     changed.notify_all();
     // The accept loop may be waiting for room, or for a descriptor.
-    Access::state(listener)->announce();
+    state_of(listener)->announce();
   }
 
   void report(const Error& err) {
@@ -2488,13 +2480,13 @@ struct Serving {
 
   // The next connection, when there is room for it. `seen`: the news before.
   Result<Conn> next(unsigned& seen) {
-    const SocketState* s = Access::state(listener);
+    const SocketState* s = state_of(listener);
     for (;;) {
       seen = s->news;
       const bool full =
           options.max_connections && running >= options.max_connections;
       if (!full || s->is_closed() || s->reading.due().passed())
-        return accept(listener, Mode::wait);
+        return accept(listener);
       rest(seen);
     }
   }
@@ -2641,7 +2633,7 @@ template <class Handler>
                 "serve: the handler must be a function that can be copied and "
                 "takes a connection: [](net::Conn conn) { ... }");
   if constexpr (fits) {
-    if (!listener) return internal::failure("serve", listener);
+    if (!listener) return failure("serve", listener);
     const auto serving = std::make_shared<internal::Serving>(listener, options);
     // However this ends - accept may find no memory - handlers end before it.
     struct End {
@@ -3715,8 +3707,8 @@ struct Dialer {
       return false;
     }
     if (tcp) set_tcp_defaults(fd.get(), options.keep_alive, options.no_delay);
-    conn = Access::make<Conn>(std::move(fd), network, std::move(local),
-                              std::move(remote));
+    conn = make_handle<Conn>(std::move(fd), network, std::move(local),
+                             std::move(remote));
     return true;
   }
 
@@ -3774,12 +3766,12 @@ inline Result<Conn> dial_all(const Network& network, const DialOptions& options,
 
 namespace internal {
 
-inline Result<std::size_t> write(const Conn& conn, const Bytes* pieces,
-                                 std::size_t count, Mode mode) {
+inline Result<std::size_t> gather(const Conn& conn, const Bytes* pieces,
+                                  std::size_t count, Mode mode) {
   std::vector<iovec> list;
   for (std::size_t i = 0; i < count; ++i) list.push_back(to_iovec(pieces[i]));
   if (list.empty()) list.push_back({nullptr, 0});
-  return write(conn, list.data(), list.size(), mode, "writev");
+  return write_all(conn, list.data(), list.size(), mode, "writev");
 }
 
 }  // namespace internal
@@ -3900,9 +3892,7 @@ class Reader {
     return err;
   }
 
-  Error over_limit() const {
-    return internal::failure("read", conn_, limit_exceeded);
-  }
+  Error over_limit() const { return failure("read", conn_, limit_exceeded); }
 
   Conn conn_{};
   Source source_;
@@ -3922,11 +3912,10 @@ inline Result<std::string> read_all(const Conn& conn, std::size_t limit) {
 /// Gathers several pieces into one write with sendmsg(2): `{head, body}`, or a
 /// std::vector<Bytes>. Go: `net.Buffers`.
 template <class Pieces = std::initializer_list<Bytes>>
-auto write(const Conn& conn, const Pieces& pieces)
-    -> decltype(internal::write(conn, std::data(pieces), pieces.size(),
-                                internal::Mode::wait)) {
-  return internal::write(conn, std::data(pieces), pieces.size(),
-                         internal::Mode::wait);
+auto write(const Conn& conn, const Pieces& pieces,
+           internal::Mode mode = internal::Mode::wait)
+    -> decltype(gather(conn, std::data(pieces), pieces.size(), mode)) {
+  return gather(conn, std::data(pieces), pieces.size(), mode);
 }
 
 /// Copies what the Reader has read ahead and reads, to its end - datagrams have
@@ -4003,39 +3992,6 @@ inline Result<PacketConn> listen_packet(std::string_view network,
 
 namespace internal {
 
-inline Packet read_from(const PacketConn& packets, Buffer buffer, Mode mode) {
-  const Use use(packets);
-  if (!use) return {0, {}, failure("read", packets)};
-  sys::Address from;
-  bool cut = false;
-  const auto [n, err] = receive(use, mode, buffer, from, cut);
-  if (err) return {0, {}, failure("read", packets, err, "recvfrom")};
-  return {n, use->remote ? use->remote : from_kernel(use->network, from),
-          cut ? failure("read", packets, truncated) : Error()};
-}
-
-inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
-                                    const Addr& to, Mode mode) {
-  const SocketState* s = Access::state(packets);
-  const auto fail = [&](const Error& why, std::string_view subject = "") {
-    return failure("write", packets, why, subject, &to);
-  };
-  if (!s || s->is_closed()) return fail(closed);
-  if (s->remote) return fail(write_to_connected);
-  if (!to) return fail(missing_address);
-  const bool fits = to.network() == s->network.base;
-  if (!fits && s->family() == AF_UNIX) return fail(sys::error(EAFNOSUPPORT));
-  if (!fits) return fail(unexpected_address_type, "address " + to.string());
-  sys::Address address;
-  const std::error_code unfit = to_kernel(to, s->family(), address);
-  if (unfit == non_ipv4_address)
-    return fail(unfit, "address " + to.ip().string());
-  if (unfit) return fail(unfit, "sendto");
-  iovec piece = to_iovec(bytes);
-  const auto [n, err] = write(packets, &piece, 1, mode, "write", &address);
-  return {n, err ? fail(err, "sendto") : err};
-}
-
 inline Error no_interface(const PacketConn& packets, const std::string& name) {
   return failure("set", packets, sys::error(ENODEV), "interface " + name);
 }
@@ -4079,17 +4035,44 @@ Error set_multicast(const PacketConn& packets, int v4, const V4& value4, int v6,
 /// name. Blocks until one comes. An empty one has size 0; of one that is longer
 /// than the buffer the rest is gone: `truncated`. Errors as read. recvfrom(2).
 /// Go: `ReadFrom`.
-inline Packet read_from(const PacketConn& packets, Buffer buffer) {
-  return internal::read_from(packets, buffer, internal::Mode::wait);
+inline Packet read_from(const PacketConn& packets, Buffer buffer,
+                        internal::Mode mode = internal::Mode::wait) {
+  const internal::Use use(packets);
+  if (!use) return {0, {}, failure("read", packets)};
+  sys::Address from;
+  bool cut = false;
+  const auto [n, err] = receive(use, mode, buffer, from, cut);
+  if (err) return {0, {}, failure("read", packets, err, "recvfrom")};
+  return {n,
+          use->remote ? use->remote : internal::from_kernel(use->network, from),
+          cut ? failure("read", packets, truncated) : Error()};
 }
 
 /// Sends one datagram, whole or not at all: EMSGSIZE when it is too long (UDP
 /// over IPv4: above 65,507 bytes). Blocks while the queue is full. A UDP peer
 /// that has gone is no error. write_to_connected on a socket that was adopted
 /// with its one peer. sendto(2). Go: `WriteTo`.
-inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
-                                    const Addr& to) {
-  return internal::write_to(packets, bytes, to, internal::Mode::wait);
+inline Result<std::size_t> write_to(
+    const PacketConn& packets, Bytes bytes, const Addr& to,
+    internal::Mode mode = internal::Mode::wait) {
+  const internal::SocketState* s = state_of(packets);
+  const auto fail = [&](const Error& why, std::string_view subject = "") {
+    return failure("write", packets, why, subject, &to);
+  };
+  if (!s || s->is_closed()) return fail(closed);
+  if (s->remote) return fail(write_to_connected);
+  if (!to) return fail(missing_address);
+  const bool fits = to.network() == s->network.base;
+  if (!fits && s->family() == AF_UNIX) return fail(sys::error(EAFNOSUPPORT));
+  if (!fits) return fail(unexpected_address_type, "address " + to.string());
+  sys::Address address;
+  const std::error_code unfit = internal::to_kernel(to, s->family(), address);
+  if (unfit == non_ipv4_address)
+    return fail(unfit, "address " + to.ip().string());
+  if (unfit) return fail(unfit, "sendto");
+  iovec piece = internal::to_iovec(bytes);
+  const auto [n, err] = write_all(packets, &piece, 1, mode, "write", &address);
+  return {n, err ? fail(err, "sendto") : err};
 }
 
 /// Joins a multicast group, on the named interface or one that the system
@@ -4098,39 +4081,39 @@ inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
 /// the other family, ENOPROTOOPT. Go: `ipv4.PacketConn.JoinGroup`.
 inline Error join_group(const PacketConn& packets, const IP& group,
                         const std::string& interface_name = "") {
-  return internal::change_group(packets, true, group, interface_name);
+  return change_group(packets, true, group, interface_name);
 }
 /// Leaves it again. Errors as join_group; EADDRNOTAVAIL when it was not joined.
 /// Go: `ipv4.PacketConn.LeaveGroup`.
 inline Error leave_group(const PacketConn& packets, const IP& group,
                          const std::string& interface_name = "") {
-  return internal::change_group(packets, false, group, interface_name);
+  return change_group(packets, false, group, interface_name);
 }
 
 /// How many routers a multicast datagram may pass: 0 (this machine) to 255.
 /// Go: `ipv4.PacketConn.SetMulticastTTL`.
 inline Error set_multicast_ttl(const PacketConn& packets, int hops) {
   if (hops < 0) hops = 256;  // what the kernel refuses; -1 it does not
-  return internal::set_multicast(packets, IP_MULTICAST_TTL, hops,
-                                 IPV6_MULTICAST_HOPS, hops);
+  return set_multicast(packets, IP_MULTICAST_TTL, hops, IPV6_MULTICAST_HOPS,
+                       hops);
 }
 /// Whether this machine hears its own multicast datagrams (the default).
 /// Go: `ipv4.PacketConn.SetMulticastLoopback`.
 inline Error set_multicast_loopback(const PacketConn& packets, bool on) {
-  return internal::set_multicast(packets, IP_MULTICAST_LOOP, int{on},
-                                 IPV6_MULTICAST_LOOP, int{on});
+  return set_multicast(packets, IP_MULTICAST_LOOP, int{on}, IPV6_MULTICAST_LOOP,
+                       int{on});
 }
 /// The interface that multicast datagrams leave by. Error: ENODEV.
 /// Go: `ipv4.PacketConn.SetMulticastInterface`.
 inline Error set_multicast_interface(const PacketConn& packets,
                                      const std::string& name) {
   const internal::Use use(packets);
-  if (!use) return internal::failure("set", packets);
+  if (!use) return failure("set", packets);
   ip_mreqn request{};
   request.imr_ifindex = static_cast<int>(sys::if_nametoindex(name));
-  if (request.imr_ifindex == 0) return internal::no_interface(packets, name);
-  return internal::set_multicast(packets, IP_MULTICAST_IF, request,
-                                 IPV6_MULTICAST_IF, request.imr_ifindex);
+  if (request.imr_ifindex == 0) return no_interface(packets, name);
+  return set_multicast(packets, IP_MULTICAST_IF, request, IPV6_MULTICAST_IF,
+                       request.imr_ifindex);
 }
 
 // ---------------------------------------------------------------------------
@@ -4251,18 +4234,18 @@ struct Carrier {
 /// carries it. Blocks as write. unix(7), SCM_RIGHTS.
 [[nodiscard]] inline Error send_descriptor(const Conn& conn, int descriptor) {
   const internal::Use use(conn);
-  if (Error err = internal::unix_only(conn, "write")) return err;
+  if (Error err = unix_only(conn, "write")) return err;
   internal::Carrier carrier(CMSG_SPACE(sizeof descriptor));
   cmsghdr* header = CMSG_FIRSTHDR(&carrier.message);
   header->cmsg_level = SOL_SOCKET;
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof descriptor);
   std::memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
-  const auto turn = internal::take_turn(use->writing);
-  const auto [n, err] =
-      internal::attempt(*use, use->writing, internal::Mode::wait,
-                        [&] { return sys::sendmsg(use->fd, carrier.message); });
-  return err ? internal::failure("write", conn, err, "sendmsg") : err;
+  const auto turn = take_turn(use->writing);
+  const auto [n, err] = attempt(*use, use->writing, internal::Mode::wait, [&] {
+    return sys::sendmsg(use->fd, carrier.message);
+  });
+  return err ? failure("write", conn, err, "sendmsg") : err;
 }
 
 /// Receives one descriptor, close-on-exec and the caller's to close, with the
@@ -4271,31 +4254,31 @@ struct Carrier {
 /// one the value is -1. Blocks as read. unix(7), SCM_RIGHTS.
 inline Result<int> receive_descriptor(const Conn& conn) {
   const internal::Use use(conn);
-  if (Error err = internal::unix_only(conn, "read")) return {-1, err};
+  if (Error err = unix_only(conn, "read")) return {-1, err};
   internal::Carrier carrier;
-  const auto [n, err] = internal::take(use, internal::Mode::wait, [&] {
+  const auto [n, err] = take(use, internal::Mode::wait, [&] {
     return sys::recvmsg(use->fd, carrier.message);
   });
-  if (err) return {-1, internal::failure("read", conn, err, "recvmsg")};
+  if (err) return {-1, failure("read", conn, err, "recvmsg")};
   internal::Descriptor first;
   const int count = carrier.take(first);
   // More descriptors or more bytes; or one that our table had no room for.
   if (count > 1 || carrier.message.msg_flags & (MSG_CTRUNC | MSG_TRUNC))
-    return {first.release(), internal::failure("read", conn, truncated)};
+    return {first.release(), failure("read", conn, truncated)};
   if (first) return first.release();
   if (n == 0 && use->network.type != SOCK_DGRAM) return {-1, eof};
-  return {-1, internal::failure("read", conn, no_descriptor)};
+  return {-1, failure("read", conn, no_descriptor)};
 }
 
 /// Who is at the other end? unix(7), SO_PEERCRED; getpeereid(3). Errors:
 /// `closed`, unexpected_address_type, ENOTCONN.
 inline Result<Credentials> peer_credentials(const Conn& conn) {
-  if (Error err = internal::unix_only(conn, "get")) return err;
+  if (Error err = unix_only(conn, "get")) return err;
   Credentials peer;
   const auto ask = [&](const internal::SocketState& s) {
     return sys::peer_credentials(s.fd, peer.pid, peer.uid, peer.gid);
   };
-  const Error err = internal::control(conn, "get", "getsockopt", ask);
+  const Error err = control(conn, "get", "getsockopt", ask);
   return {peer, err};
 }
 
@@ -4306,11 +4289,11 @@ inline Result<Credentials> peer_credentials(const Conn& conn) {
 /// `UnixListener.SetUnlinkOnClose`.
 inline Error set_unlink_on_close(const Listener& listener, bool on) {
   const internal::Use use(listener);
-  if (Error err = internal::unix_only(listener, "set")) return err;
+  if (Error err = unix_only(listener, "set")) return err;
   internal::SocketFile file;
   if (on) file = internal::made_file(use->local.path());
   const std::lock_guard<std::mutex> lock(use->guard);
-  if (use->is_closed()) return internal::failure("set", listener);
+  if (use->is_closed()) return failure("set", listener);
   // The one that it made is known better than the path tells now.
   if (!on || use->file.path.empty()) std::swap(use->file, file);
   return {};
@@ -4366,8 +4349,8 @@ Result<H> adopt(int fd) {
   // As in Go: what is accepted gets all the defaults, a connection no delay.
   if (network->base == "tcp")
     set_tcp_defaults(fd, std::chrono::seconds(listens ? 15 : 0), true);
-  return Access::make<H>(Descriptor(fd), *network, from_kernel(*network, here),
-                         peer ? from_kernel(*network, there) : Addr());
+  return make_handle<H>(Descriptor(fd), *network, from_kernel(*network, here),
+                        peer ? from_kernel(*network, there) : Addr());
 }
 
 }  // namespace internal
@@ -4380,7 +4363,7 @@ Error set_option(const Socket& socket, int level, int name, const T& value) {
   static_assert(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>,
                 "set_option takes the value as the kernel knows it: an int or "
                 "a struct, no pointer to it.");
-  return internal::control(socket, "set", "setsockopt", [&](const auto& s) {
+  return control(socket, "set", "setsockopt", [&](const auto& s) {
     return sys::setsockopt(s.fd, level, name, &value, sizeof value);
   });
 }
@@ -4390,10 +4373,9 @@ Result<T> get_option(const Socket& socket, int level, int name) {
   static_assert(std::is_trivially_copyable_v<T>,
                 "get_option returns an int or a struct, as the kernel does.");
   T value{};
-  const Error err =
-      internal::control(socket, "get", "getsockopt", [&](const auto& s) {
-        return sys::getsockopt(s.fd, level, name, &value, sizeof value);
-      });
+  const Error err = control(socket, "get", "getsockopt", [&](const auto& s) {
+    return sys::getsockopt(s.fd, level, name, &value, sizeof value);
+  });
   return {value, err};
 }
 
@@ -4412,7 +4394,7 @@ inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
   const auto shortest = std::min(idle, interval);
   if (shortest.count() <= 0 || std::max(idle, interval) == forever)
     return set_option(conn, SOL_SOCKET, SO_KEEPALIVE, 0);
-  return internal::control(conn, "set", "setsockopt", [&](const auto& s) {
+  return control(conn, "set", "setsockopt", [&](const auto& s) {
     return sys::set_keep_alive(s.fd, internal::whole_seconds(idle),
                                internal::whole_seconds(interval), count);
   });
@@ -4432,11 +4414,11 @@ inline Error set_linger(const Conn& conn, int seconds) {
 /// Asks for a receive buffer of so many bytes; Linux doubles the number for
 /// its book-keeping. SO_RCVBUF. Go: `SetReadBuffer`.
 inline Error set_read_buffer(const Socket& socket, int bytes) {
-  return internal::set_buffer(socket, SO_RCVBUF, bytes);
+  return set_buffer(socket, SO_RCVBUF, bytes);
 }
 /// Asks for a send buffer of so many bytes. SO_SNDBUF. Go: `SetWriteBuffer`.
 inline Error set_write_buffer(const Socket& socket, int bytes) {
-  return internal::set_buffer(socket, SO_SNDBUF, bytes);
+  return set_buffer(socket, SO_SNDBUF, bytes);
 }
 
 /// The descriptor, for calls that netlite does not have, or -1 when closed; it
@@ -4453,9 +4435,9 @@ inline int native_handle(const Socket& socket) {
 /// `TCPConn.File`.
 inline Result<int> duplicate(const Socket& socket) {
   int copy = -1;
-  const Error err = internal::control(
-      socket, "file", "dup",
-      [&](const auto& s) { return copy = sys::duplicate(s.fd); });
+  const Error err = control(socket, "file", "dup", [&](const auto& s) {
+    return copy = sys::duplicate(s.fd);
+  });
   return {copy, err};
 }
 
@@ -4498,23 +4480,23 @@ enum Interest : unsigned {
 /// `closed`, `timed_out`, EINVAL.
 inline Error wait(const Conn& conn, unsigned interest) {
   const internal::Use use(conn);
-  if (!use) return internal::failure("wait", conn);
+  if (!use) return failure("wait", conn);
   if (interest == 0 || interest & ~(readable | writable))
-    return internal::failure("wait", conn, sys::error(EINVAL));
+    return failure("wait", conn, sys::error(EINVAL));
   auto& first = interest & readable ? use->reading : use->writing;
   auto& last = interest & writable ? use->writing : use->reading;
-  const auto turn = internal::take_turn(first);
+  const auto turn = take_turn(first);
   std::unique_lock<std::mutex> second;
-  if (&first != &last) second = internal::take_turn(last);
+  if (&first != &last) second = take_turn(last);
   for (;;) {
-    if (use->is_closed()) return internal::failure("wait", conn);
+    if (use->is_closed()) return failure("wait", conn);
     if (first.due().passed() || last.due().passed())
-      return internal::failure("wait", conn, timed_out);
+      return failure("wait", conn, timed_out);
     if (last.ended) return {};
     const auto [ready, err] =
         internal::wait(*use, first, static_cast<short>(interest),
                        internal::Time::max(), &last);
-    if (err) return internal::failure("wait", conn, err, "poll");
+    if (err) return failure("wait", conn, err, "poll");
     if (ready) return {};
   }
 }
@@ -4586,7 +4568,7 @@ struct PollerState {
   Watched* find(const SocketState& s) {
     const auto fd = static_cast<std::size_t>(s.fd);
     const bool ours = process == sys::forks && fd < watched.size() &&
-                      Access::state(watched[fd].socket) == &s;
+                      state_of(watched[fd].socket) == &s;
     return ours ? &watched[fd] : nullptr;
   }
   Watched* find(std::uint64_t id) {
@@ -4703,17 +4685,17 @@ class Poller {
   /// epoll_ctl(2).
   Error watch(const Socket& socket, unsigned interest, std::uint64_t key = 0) {
     const internal::Use use(socket);
-    if (!use) return internal::failure("watch", socket);
+    if (!use) return failure("watch", socket);
     if (interest & ~(readable | writable | hung_up))
-      return internal::failure("watch", socket, sys::error(EINVAL));
-    internal::remember(*use, state_);
+      return failure("watch", socket, sys::error(EINVAL));
+    remember(*use, state_);
     internal::Watched wanted{interest ? socket : Socket(), interest, key};
     const std::lock_guard<std::mutex> lock(state_->mutex);
     // Whoever closes marks first and asks for pollers then. So either we see
     // the mark here, or they see us, and have us forget.
-    if (use->is_closed()) return internal::failure("watch", socket);
+    if (use->is_closed()) return failure("watch", socket);
     if (state_->need() < 0 || state_->change(*use, wanted) < 0)
-      return internal::failure("watch", socket, sys::last_error(), "epoll");
+      return failure("watch", socket, sys::last_error(), "epoll");
     return {};
   }
 
@@ -4761,35 +4743,33 @@ class Poller {
 /// Reads as read, but returns would_block instead of waiting, for bytes or for
 /// another thread that is reading.
 inline Result<std::size_t> try_read(const Conn& conn, Buffer buffer) {
-  return internal::read(conn, buffer, internal::Mode::once);
+  return read(conn, buffer, internal::Mode::once);
 }
 /// Writes what there is room for, and returns how much; would_block when
 /// there is none.
 inline Result<std::size_t> try_write(const Conn& conn, Bytes bytes) {
-  return internal::write(conn, bytes, internal::Mode::once);
+  return write(conn, bytes, internal::Mode::once);
 }
 /// The same for several pieces, gathered: {a, b}, or a std::vector<Bytes>.
 template <class Pieces = std::initializer_list<Bytes>>
 auto try_write(const Conn& conn, const Pieces& pieces)
-    -> decltype(internal::write(conn, std::data(pieces), pieces.size(),
-                                internal::Mode::once)) {
-  return internal::write(conn, std::data(pieces), pieces.size(),
-                         internal::Mode::once);
+    -> decltype(write(conn, pieces, internal::Mode::once)) {
+  return write(conn, pieces, internal::Mode::once);
 }
 /// Accepts as accept, but returns would_block instead of waiting. Where
 /// descriptors are short (`temporary()`) the client stays queued and `wait`
 /// tells of it at once: unwatch the listener for a while, lest it spin.
 inline Result<Conn> try_accept(const Listener& listener) {
-  return internal::accept(listener, internal::Mode::once);
+  return accept(listener, internal::Mode::once);
 }
 /// Reads a datagram as read_from, but returns would_block instead of waiting.
 inline Packet try_read_from(const PacketConn& packets, Buffer buffer) {
-  return internal::read_from(packets, buffer, internal::Mode::once);
+  return read_from(packets, buffer, internal::Mode::once);
 }
 /// Sends a datagram as write_to, but returns would_block instead of waiting.
 inline Result<std::size_t> try_write_to(const PacketConn& packets, Bytes bytes,
                                         const Addr& to) {
-  return internal::write_to(packets, bytes, to, internal::Mode::once);
+  return write_to(packets, bytes, to, internal::Mode::once);
 }
 
 namespace internal {
