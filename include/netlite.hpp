@@ -15,7 +15,6 @@
 //   Addresses    IP  Addr
 //   Errors       Error  Result  must  Failure
 //                eof  closed  timed_out  truncated  would_block  ...
-//   Host, port   split_host_port  join_host_port  parse_ip
 //   sys          one small function for each BSD call
 //   Time         Deadline  no_deadline  forever
 //   Waiting      (nothing to call: the machine under every call)
@@ -28,10 +27,11 @@
 //   Many at once Group  serve  ServeOptions
 //
 //   THE REST
-//   Names        resolve  lookup_host  lookup_addr  lookup_cname  lookup_port
+//   Names        split_host_port  join_host_port  parse_ip  lookup_port
+//                resolve  lookup_host  lookup_addr  lookup_cname
 //                Prefix  parse_prefix  Interface  interfaces
-//   Streams      Reader: read_line  read_until  read  read_full  read_all
-//                read_all  copy  send_file
+//   Streams      write (of several pieces)  read_all  copy  send_file
+//                Reader: read_line  read_until  read  read_full  read_all
 //   Packets      listen_packet  read_from  write_to  join_group  leave_group
 //                set_multicast_ttl  set_multicast_loopback
 //                set_multicast_interface
@@ -45,21 +45,16 @@
 //                Poller: watch  unwatch  wait  wake
 //                try_read  try_write  try_accept  try_read_from  try_write_to
 //
-// How to read it
-//
-//   From top to bottom. Each section says what it is about, then come its
-//   types and functions, contract and body together; what a name means is said
-//   before it is used. What stands in namespace `internal` is how it works and
-//   may change; everything else is the interface.
-//
-//   Three ideas carry everything:
-//     1. A handle is shared. A socket counts the calls inside it, and close
-//        waits until they have left: so a descriptor's number can never
-//        become somebody else's under a call.
-//     2. Every call that may block looks first and then waits, in one single
-//        place: internal::attempt and internal::wait.
-//     3. A thread that waits can be woken, by close and by a deadline that
-//        somebody moved: it sleeps in poll(2) on its socket and on a bell.
+// Read it from top to bottom: what a name means is said before it is used. What
+// stands in namespace `internal` is how it works, and may change; everything
+// else is the interface. Three ideas carry it all:
+//   1. A handle is shared. A socket counts the calls inside it, and close
+//      waits until they have left: so a descriptor's number can never become
+//      somebody else's under a call.
+//   2. Every call that may block looks first and then waits, in one single
+//      place: internal::attempt and internal::wait.
+//   3. A thread that waits can be woken, by close and by a deadline that
+//      somebody moved: it sleeps in poll(2) on its socket and on a bell.
 
 #ifndef NETLITE_HPP
 #define NETLITE_HPP
@@ -96,6 +91,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -107,6 +103,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -151,134 +148,121 @@ inline namespace NETLITE_NAMESPACE {
 // Addresses
 //
 // Where a socket is: an IP address and a port, or the name of a unix socket.
-// These are plain values. To get one from text or from a name, see "Host and
-// port" and "Names".
+// These are plain values; "Names" makes them of text.
 
-/// An IP is an IPv4 or IPv6 address, or nothing (default-constructed). The
-/// classes (`is_private` and so on) count an IPv4-mapped address (RFC 4291,
-/// 2.5.5.2) as IPv4. Go: `net.IP`, `netip.Addr`.
-class IP {
+namespace internal {
+
+// What plain values have in common: T::key() says by what they are compared.
+template <class T>
+struct Value {
+  friend bool operator==(const T& a, const T& b) { return a.key() == b.key(); }
+  friend bool operator!=(const T& a, const T& b) { return !(a == b); }
+  friend bool operator<(const T& a, const T& b) { return a.key() < b.key(); }
+  template <class Out, class V = T>
+  friend auto operator<<(Out& out, const T& value)
+      -> decltype(out << std::declval<const V&>().string()) {
+    return out << value.string();
+  }
+};
+
+}  // namespace internal
+
+/// An IP is an IPv4 or IPv6 address, or nothing (default-constructed). IPs
+/// compare, print and hash; an IPv4 address and its mapped form (RFC 4291,
+/// 2.5.5.2) are two, but the classes (`is_private` and so on) count both as
+/// IPv4. Go: `net.IP`, `netip.Addr`.
+class IP : public internal::Value<IP> {
  public:
   /// No address.
   IP() = default;
   /// An address of `size` bytes, 4 or 16, in network order; any other size
-  /// makes the empty IP. `zone` names the interface of a link-local address;
-  /// IPv4 has none.
+  /// makes the empty IP. `zone` is the interface of a link-local IPv6 address.
   IP(const unsigned char* bytes, std::size_t size, std::string_view zone = {}) {
     if (size != 4 && size != 16) return;
-    std::memcpy(bytes_, bytes, size);
-    size_ = static_cast<std::uint8_t>(size);
+    std::memcpy(bytes_.data(), bytes, size);
+    size_ = size;
     if (size == 16) zone_ = zone;
   }
 
   /// True for anything but the empty IP.
-  explicit operator bool() const noexcept { return size_ != 0; }
+  explicit operator bool() const { return size_ != 0; }
   /// Four bytes?
-  bool is4() const noexcept { return size_ == 4; }
+  bool is4() const { return size_ == 4; }
   /// Sixteen bytes?
-  bool is6() const noexcept { return size_ == 16; }
+  bool is6() const { return size_ == 16; }
   /// An IPv4-mapped address, IPv4 in IPv6 clothes?
-  bool is4_in_6() const noexcept {
+  bool is4_in_6() const {
     return is6() &&
-           std::memcmp(bytes_, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0;
+           std::memcmp(data(), "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0;
   }
   /// 0.0.0.0 or ::, which mean "any address of this machine"?
-  bool is_unspecified() const noexcept {
-    return starts(4, zeros, 32) || starts(16, zeros, 128);
-  }
+  bool is_unspecified() const { return is(4, zeros, 32) || is(16, zeros, 128); }
   /// 127.0.0.0/8 or ::1, this machine itself?
-  bool is_loopback() const noexcept {
-    return starts(4, "\x7f", 8) || starts(16, one, 128);
-  }
+  bool is_loopback() const { return is(4, "\x7f", 8) || is(16, one, 128); }
   /// 10/8, 172.16/12, 192.168/16 (RFC 1918) or fc00::/7 (RFC 4193)?
-  bool is_private() const noexcept {
-    return starts(4, "\x0a", 8) || starts(4, "\xac\x10", 12) ||
-           starts(4, "\xc0\xa8", 16) || starts(16, "\xfc", 7);
+  bool is_private() const {
+    return is(4, "\x0a", 8) || is(4, "\xac\x10", 12) || is(4, "\xc0\xa8", 16) ||
+           is(16, "\xfc", 7);
   }
   /// 224.0.0.0/4 or ff00::/8, a group?
-  bool is_multicast() const noexcept {
-    return starts(4, "\xe0", 4) || starts(16, "\xff", 8);
-  }
+  bool is_multicast() const { return is(4, "\xe0", 4) || is(16, "\xff", 8); }
   /// 169.254.0.0/16 or fe80::/10, good on one link only?
-  bool is_link_local_unicast() const noexcept {
-    return starts(4, "\xa9\xfe", 16) || starts(16, "\xfe\x80", 10);
+  bool is_link_local_unicast() const {
+    return is(4, "\xa9\xfe", 16) || is(16, "\xfe\x80", 10);
   }
   /// 224.0.0.0/24 or ff02::/16 and kin?
-  bool is_link_local_multicast() const noexcept {
-    return starts(4, "\xe0\0\0", 24) ||
-           (starts(16, "\xff", 8) && (bytes_[1] & 15) == 2);
+  bool is_link_local_multicast() const {
+    return is(4, "\xe0\0\0", 24) || (is(16, "\xff", 8) && scope() == 2);
   }
   /// ff01::/16 and kin?
-  bool is_interface_local_multicast() const noexcept {
-    return starts(16, "\xff", 8) && (bytes_[1] & 15) == 1;
+  bool is_interface_local_multicast() const {
+    return is(16, "\xff", 8) && scope() == 1;
   }
   /// Any unicast address but the above (private ones included) and
   /// 255.255.255.255?
-  bool is_global_unicast() const noexcept {
-    return *this && !starts(4, "\xff\xff\xff\xff", 32) && !is_unspecified() &&
+  bool is_global_unicast() const {
+    return *this && !is(4, "\xff\xff\xff\xff", 32) && !is_unspecified() &&
            !is_loopback() && !is_multicast() && !is_link_local_unicast();
   }
 
   /// The bytes in network order; `size()` of them.
-  const unsigned char* data() const noexcept { return bytes_; }
+  const unsigned char* data() const { return bytes_.data(); }
   /// 0, 4 or 16 bytes.
-  std::size_t size() const noexcept { return size_; }
+  std::size_t size() const { return size_; }
   /// The interface of a link-local IPv6 address, "eth0" in fe80::1%eth0.
-  const std::string& zone() const& noexcept { return zone_; }
-  /// The same of a temporary.
-  std::string zone() && { return std::move(zone_); }
+  std::string zone() const { return zone_; }
   /// The IPv4 address inside an IPv4-mapped one; any other as it is.
-  IP unmap() const { return is4_in_6() ? IP(bytes_ + 12, 4) : *this; }
+  IP unmap() const { return is4_in_6() ? IP(data() + 12, 4) : *this; }
   /// The shortest text (RFC 5952 for IPv6); "" for the empty IP.
   std::string string() const {
     if (!*this) return {};
     char text[INET6_ADDRSTRLEN] = "";
-    ::inet_ntop(is4() ? AF_INET : AF_INET6, bytes_, text, sizeof text);
+    ::inet_ntop(is4() ? AF_INET : AF_INET6, data(), text, sizeof text);
     // inet_ntop(3) writes the outdated ::1.2.3.4 for what is ::102:304 now.
     if (is6() && !is4_in_6() && std::strchr(text, '.'))
       std::snprintf(text, sizeof text, "::%x:%x", bytes_[12] << 8 | bytes_[13],
                     bytes_[14] << 8 | bytes_[15]);
     return zone_.empty() ? text : text + ("%" + zone_);
   }
-
-  /// Same bytes, same zone? (An IPv4 address and its mapped form are two.)
-  friend bool operator==(const IP& a, const IP& b) noexcept {
-    return a.size_ == b.size_ && std::memcmp(a.bytes_, b.bytes_, 16) == 0 &&
-           a.zone_ == b.zone_;
-  }
-  /// The opposite.
-  friend bool operator!=(const IP& a, const IP& b) noexcept {
-    return !(a == b);
-  }
-  /// IPv4 first, then by number, then by zone.
-  friend bool operator<(const IP& a, const IP& b) noexcept {
-    if (a.size_ != b.size_) return a.size_ < b.size_;
-    const int order = std::memcmp(a.bytes_, b.bytes_, 16);
-    return order != 0 ? order < 0 : a.zone_ < b.zone_;
-  }
-  /// Prints `ip.string()`.
-  template <class Traits>
-  friend std::basic_ostream<char, Traits>& operator<<(
-      std::basic_ostream<char, Traits>& out, const IP& ip) {
-    return out << ip.string();
-  }
+  /// By what IPs are compared: IPv4 first, then by number, then by zone.
+  auto key() const { return std::tie(size_, bytes_, zone_); }
 
  private:
   static constexpr char zeros[16] = {};
-  static constexpr char one[16] = {0, 0, 0, 0, 0, 0, 0, 0,
-                                   0, 0, 0, 0, 0, 0, 0, 1};
+  static constexpr char one[17] = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1";
 
   // Are the first bits of an address of this size these?
-  bool starts(std::size_t size, const char* bytes, int bits) const noexcept {
-    const unsigned char* mine = is4_in_6() ? bytes_ + 12 : bytes_;
+  bool is(std::size_t size, const char* bytes, int bits) const {
+    const unsigned char* mine = is4_in_6() ? data() + 12 : data();
     if ((is4_in_6() ? 4 : size_) != size) return false;
     for (int bit = 0; bit < bits; ++bit)
       if ((mine[bit / 8] ^ bytes[bit / 8]) >> (7 - bit % 8) & 1) return false;
     return true;
   }
+  int scope() const { return bytes_[1] & 15; }
 
-  unsigned char bytes_[16] = {};
-  std::uint8_t size_ = 0;
+  std::array<unsigned char, 16> bytes_{};
+  std::size_t size_ = 0;
   std::string zone_;
 };
 
@@ -323,16 +307,16 @@ inline std::string join_host_port(std::string_view host,
 }
 
 /// An Addr is one end of a connection: IP and port, or a unix socket's name.
-/// Go: `net.Addr` (`*net.TCPAddr`, `*net.UDPAddr`, `*net.UnixAddr`).
-class Addr {
+/// Addrs compare, print and hash. Go: `net.Addr` (`*net.TCPAddr` and kin).
+class Addr : public internal::Value<Addr> {
  public:
   /// No address at all.
   Addr() = default;
   /// An address of "tcp" or "udp"; for any other network, no address.
   Addr(std::string_view network, IP ip, std::uint16_t port)
-      : ip_(std::move(ip)), port_(port) {
-    if (const auto* known = internal::find_network(network))
-      network_ = known->base;
+      : Addr(network, "") {
+    ip_ = std::move(ip);
+    port_ = port;
   }
   /// An address of "unix", "unixgram" or "unixpacket": a file's path, or an
   /// abstract name written "@name" (Linux; a file whose name begins with @ is
@@ -344,52 +328,29 @@ class Addr {
   }
 
   /// True when there is an address.
-  explicit operator bool() const noexcept { return !network_.empty(); }
+  explicit operator bool() const { return !network_.empty(); }
   /// "tcp", "udp", "unix", "unixgram", "unixpacket" or "pipe".
-  std::string_view network() const noexcept { return network_; }
+  std::string_view network() const { return network_; }
   /// The IP; empty for a unix socket, and where none was named.
-  const IP& ip() const& noexcept { return ip_; }
-  /// The same of a temporary.
-  IP ip() && { return std::move(ip_); }
+  IP ip() const { return ip_; }
   /// The port, 0 to 65535, in the machine's own byte order.
-  std::uint16_t port() const noexcept { return port_; }
+  std::uint16_t port() const { return port_; }
   /// The unix socket's path or "@name"; "" when it has no name.
-  const std::string& path() const& noexcept { return path_; }
-  /// The same of a temporary.
-  std::string path() && { return std::move(path_); }
+  std::string path() const { return path_; }
   /// True for a unix socket without a name: nobody can dial or answer it.
-  bool unnamed() const noexcept { return is_unix() && path_.empty(); }
+  bool unnamed() const {
+    return network_.substr(0, 4) == "unix" && path_.empty();
+  }
   /// "127.0.0.1:80", "[::1]:80", "/tmp/s.sock", "@name"; "@" when unnamed.
   std::string string() const {
     if (network_ == "tcp" || network_ == "udp")
       return join_host_port(ip_.string(), std::to_string(port_));
     return unnamed() ? "@" : path_;
   }
-
-  /// Same network, same place?
-  friend bool operator==(const Addr& a, const Addr& b) noexcept {
-    return a.network_ == b.network_ && a.ip_ == b.ip_ && a.port_ == b.port_ &&
-           a.path_ == b.path_;
-  }
-  /// The opposite.
-  friend bool operator!=(const Addr& a, const Addr& b) noexcept {
-    return !(a == b);
-  }
-  /// By network, IP, port, path.
-  friend bool operator<(const Addr& a, const Addr& b) noexcept {
-    return std::tie(a.network_, a.ip_, a.port_, a.path_) <
-           std::tie(b.network_, b.ip_, b.port_, b.path_);
-  }
-  /// Prints `addr.string()`.
-  template <class Traits>
-  friend std::basic_ostream<char, Traits>& operator<<(
-      std::basic_ostream<char, Traits>& out, const Addr& addr) {
-    return out << addr.string();
-  }
+  /// By what Addrs are compared: network, IP, port, path.
+  auto key() const { return std::tie(network_, ip_, port_, path_); }
 
  private:
-  bool is_unix() const noexcept { return network_.substr(0, 4) == "unix"; }
-
   std::string_view network_;  // a literal of `internal::networks`
   IP ip_;
   std::uint16_t port_ = 0;
@@ -451,42 +412,13 @@ inline namespace NETLITE_NAMESPACE {
 
 namespace internal {
 
-// Each condition in Go's words, in the order of Errc.
-inline constexpr const char* conditions[] = {
-    "nil",
-    "EOF",
-    "unexpected EOF",
-    "use of closed network connection",
-    "i/o timeout",
-    "operation would block",
-    "message truncated",
-    "limit exceeded",
-    "task failed",
-    "no descriptor in the message",
-    "unknown network",
-    "missing address",
-    "missing port in address",
-    "too many colons in address",
-    "missing ']' in address",
-    "unexpected '[' in address",
-    "unexpected ']' in address",
-    "unknown port",
-    "invalid port",
-    "invalid IP address",
-    "invalid CIDR address",
-    "no suitable address found",
-    "unexpected address type",
-    "mismatched local address type",
-    "non-IPv4 address",
-    "use of WriteTo with pre-connected connection",
-};
+// An error in Go's words, the same on every system. See "Words".
+std::string text_of(const std::error_code& code);
+std::string text_of(Errc condition);
 
 class Category : public std::error_category {
   const char* name() const noexcept override { return "netlite"; }
-  std::string message(int code) const override {
-    const bool known = code >= 0 && code <= write_to_connected;
-    return known ? conditions[code] : "unknown error";
-  }
+  std::string message(int code) const override { return text_of(Errc(code)); }
   // Our deadline is a kind of std::errc::timed_out; ETIMEDOUT is another.
   std::error_condition default_error_condition(
       int code) const noexcept override {
@@ -514,75 +446,6 @@ const T& only() noexcept {
   return instance;
 }
 
-// The errors that sockets know, in Go's words: the C libraries have different
-// ones ("Address in use", "Address already in use").
-struct ErrnoText {
-  int number;
-  const char* text;
-};
-inline constexpr ErrnoText errno_texts[] = {
-    {EPERM, "operation not permitted"},
-    {ENOENT, "no such file or directory"},
-    {EINTR, "interrupted system call"},
-    {EIO, "input/output error"},
-    {EBADF, "bad file descriptor"},
-    {EAGAIN, "resource temporarily unavailable"},
-    {ENOMEM, "cannot allocate memory"},
-    {EACCES, "permission denied"},
-    {EFAULT, "bad address"},
-    {EEXIST, "file exists"},
-    {ENODEV, "no such device"},
-    {ENOTDIR, "not a directory"},
-    {EISDIR, "is a directory"},
-    {EINVAL, "invalid argument"},
-    {ENFILE, "too many open files in system"},
-    {EMFILE, "too many open files"},
-    {ENOSPC, "no space left on device"},
-    {EROFS, "read-only file system"},
-    {EPIPE, "broken pipe"},
-    {ENAMETOOLONG, "file name too long"},
-    {ELOOP, "too many levels of symbolic links"},
-    {EPROTO, "protocol error"},
-    {ENOTSOCK, "socket operation on non-socket"},
-    {EDESTADDRREQ, "destination address required"},
-    {EMSGSIZE, "message too long"},
-    {EPROTOTYPE, "protocol wrong type for socket"},
-    {ENOPROTOOPT, "protocol not available"},
-    {EPROTONOSUPPORT, "protocol not supported"},
-    {EOPNOTSUPP, "operation not supported"},
-    {EAFNOSUPPORT, "address family not supported by protocol"},
-    {EADDRINUSE, "address already in use"},
-    {EADDRNOTAVAIL, "cannot assign requested address"},
-    {ENETDOWN, "network is down"},
-    {ENETUNREACH, "network is unreachable"},
-    {ENETRESET, "network dropped connection on reset"},
-    {ECONNABORTED, "software caused connection abort"},
-    {ECONNRESET, "connection reset by peer"},
-    {ENOBUFS, "no buffer space available"},
-    {EISCONN, "transport endpoint is already connected"},
-    {ENOTCONN, "transport endpoint is not connected"},
-    {ESHUTDOWN, "cannot send after transport endpoint shutdown"},
-    {ETIMEDOUT, "connection timed out"},
-    {ECONNREFUSED, "connection refused"},
-    {EHOSTDOWN, "host is down"},
-    {EHOSTUNREACH, "no route to host"},
-    {EALREADY, "operation already in progress"},
-    {EINPROGRESS, "operation now in progress"},
-};
-
-// The cause in words that fit the middle of a sentence.
-inline std::string text_of(const std::error_code& code) {
-  if (code.category() == std::system_category() ||
-      code.category() == std::generic_category())
-    for (const ErrnoText& each : errno_texts)
-      if (each.number == code.value()) return each.text;
-  std::string text = code.message();
-  const auto upper = [](char c) { return c >= 'A' && c <= 'Z'; };
-  if (text.size() > 1 && upper(text[0]) && !upper(text[1]))
-    text[0] = static_cast<char>(text[0] - 'A' + 'a');
-  return text;
-}
-
 // The same cause? A shared library may have a category object of its own that
 // means the same as ours: then the names tell.
 inline bool same(const std::error_code& a, const std::error_code& b) noexcept {
@@ -606,8 +469,9 @@ template <class T>
 inline constexpr bool is_code =
     std::is_error_code_enum_v<T> || std::is_same_v<T, std::error_code>;
 template <class T>
-inline constexpr bool is_condition = std::is_error_condition_enum_v<T> ||
-                                     std::is_same_v<T, std::error_condition>;
+inline constexpr bool is_cause =
+    is_code<T> || std::is_error_condition_enum_v<T> ||
+    std::is_same_v<T, std::error_condition>;
 
 }  // namespace internal
 
@@ -630,7 +494,6 @@ inline std::error_code make_error_code(ResolverErrc code) noexcept {
 
 /// An Error tells the whole story of a call that failed: operation, network,
 /// both ends, cause. It is nil - false, `if (err)` - when all went well.
-///
 /// Errors are values: copy them, keep them, compare them. A nil error, `eof`
 /// and `would_block` allocate nothing. Go: `error`, mostly `*net.OpError`.
 class Error {
@@ -673,7 +536,7 @@ class Error {
     if (!code_) return {};
     const internal::Story& about = story();
     std::string text = about.op;
-    if (!about.op.empty()) {
+    if (!text.empty()) {
       if (!about.network.empty()) text += " " + about.network;
       if (about.local) text += " " + about.local.string();
       if (about.remote)
@@ -686,32 +549,28 @@ class Error {
 
   /// True when time ran out: a deadline, ETIMEDOUT, EAGAIN. Go: `Timeout()`.
   bool timeout() const noexcept {
-    return *this == timed_out || is_errno(ETIMEDOUT) || is_errno(EAGAIN) ||
-           is_errno(EWOULDBLOCK);
+    return *this == timed_out || is_errno({ETIMEDOUT, EAGAIN, EWOULDBLOCK});
   }
   /// True when the same call may succeed later: time ran out, or the machine
   /// is short of descriptors or memory. Go: `Temporary()`.
   bool temporary() const noexcept {
-    if (timeout() || *this == would_block) return true;
-    for (const int error : {EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM})
-      if (is_errno(error)) return true;
-    return internal::same(code_, {EAI_AGAIN, resolver_category()});
+    return timeout() || *this == would_block ||
+           is_errno({EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM}) ||
+           internal::same(code_, {EAI_AGAIN, resolver_category()});
   }
 
   /// Same cause? The stories may differ.
   friend bool operator==(const Error& a, const Error& b) noexcept {
     return internal::same(a.code_, b.code_);
   }
-  /// Same cause? `err == netlite::eof`, or any other error code.
-  template <class Code, std::enable_if_t<internal::is_code<Code>, int> = 0>
-  friend bool operator==(const Error& err, const Code& code) noexcept {
-    return internal::same(err.code_, code);
-  }
-  /// Same kind of cause? `err == std::errc::connection_refused`.
-  template <class Condition,
-            std::enable_if_t<internal::is_condition<Condition>, int> = 0>
-  friend bool operator==(const Error& err, const Condition& kind) noexcept {
-    return err.code_ == kind;
+  /// Same cause - `err == netlite::eof`, or a code - or same kind of cause,
+  /// `err == std::errc::connection_refused`?
+  template <class Cause, std::enable_if_t<internal::is_cause<Cause>, int> = 0>
+  friend bool operator==(const Error& err, const Cause& cause) noexcept {
+    if constexpr (internal::is_code<Cause>)
+      return internal::same(err.code_, cause);
+    else
+      return err.code_ == cause;
   }
   /// The opposite.
   template <class Cause>
@@ -730,8 +589,10 @@ class Error {
   const internal::Story& story() const noexcept {
     return story_ ? *story_ : internal::only<internal::Story>();
   }
-  bool is_errno(int error) const noexcept {
-    return code_ == std::error_code(error, std::system_category());
+  bool is_errno(std::initializer_list<int> numbers) const noexcept {
+    for (const int each : numbers)
+      if (code_ == std::error_code(each, std::system_category())) return true;
+    return false;
   }
 
   std::error_code code_;
@@ -740,7 +601,6 @@ class Error {
 
 /// What a call returns, always together with an Error:
 /// `auto [conn, err] = net::dial("tcp", "localhost:9988");`
-///
 /// A function of your own that returns a Result may say `return conn;`,
 /// `return err;`, `return netlite::timed_out;` or `return {count, err};`.
 template <class T>
@@ -792,127 +652,9 @@ T must(Result<T> result) {
 /// The same for anything else that carries an `error`, which is returned whole:
 /// `auto [host, port, err] = net::must(net::split_host_port(text));`
 template <class T>
-auto must(T result) -> decltype(must(result.error), std::move(result)) {
+auto must(T result) -> decltype(must(result.error), T(std::move(result))) {
   must(result.error);
   return result;
-}
-
-// ---------------------------------------------------------------------------
-// Host and port
-//
-// Reading the text of addresses. None of these calls blocks.
-
-/// What `split_host_port` returns: `auto [host, port, err] = ...`.
-struct [[nodiscard]] HostPort {
-  std::string host{};  ///< without brackets
-  std::string port{};  ///< a number or a service's name, as it was written
-  Error error{};       ///< nil when the address could be split
-};
-
-namespace internal {
-
-// "address X: missing port in address" and kin
-inline Error address_error(std::error_code code, std::string_view address) {
-  if (address.empty()) return code;
-  return {code, {"", "", "address " + std::string(address)}};
-}
-
-// "invalid IP address: X" and kin
-inline Error parse_error(Errc code, std::string_view text) {
-  return {code, {"", "", "", ": " + std::string(text)}};
-}
-
-// inet_pton(3) wants at most four digits a group, but zeros in front of one
-// mean nothing; except in an IPv4 tail, where they once meant octal.
-inline std::string without_leading_zeros(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (i == 0 || text[i - 1] == ':') {
-      const std::string_view group = text.substr(i, text.substr(i).find(':'));
-      const bool tail = group.find('.') != group.npos;
-      std::size_t zeros = 0;
-      while (!tail && zeros + 1 < group.size() && group[zeros] == '0') ++zeros;
-      i += zeros;
-    }
-    out += text[i];
-  }
-  return out;
-}
-
-// The address's bytes, and how many: 4, 16, or 0 when it is none.
-inline std::size_t parse_numeric(std::string_view text, unsigned char* bytes) {
-  if (text.find('\0') != text.npos) return 0;
-  if (::inet_pton(AF_INET, std::string(text).c_str(), bytes) == 1) return 4;
-  const std::string plain = without_leading_zeros(text);
-  return ::inet_pton(AF_INET6, plain.c_str(), bytes) == 1 ? 16 : 0;
-}
-
-// Decimal digits as a number, cut to `most`; -1 when they are something else.
-inline int parse_digits(std::string_view text, int most) {
-  if (text.empty()) return -1;
-  int number = 0;
-  for (const char c : text) {
-    if (c < '0' || c > '9') return -1;
-    number = std::min(number * 10 + (c - '0'), most);
-  }
-  return number;
-}
-
-// A port, perhaps with a sign; -1 when it is no number, 65536 when no port.
-inline int parse_port(std::string_view text) {
-  const bool minus = text.substr(0, 1) == "-";
-  if (minus || text.substr(0, 1) == "+") text.remove_prefix(1);
-  const int port = parse_digits(text, 65536);
-  return minus && port > 0 ? 65536 : port;
-}
-
-}  // namespace internal
-
-/// Splits "host:port", "[host]:port" or "[ipv6%zone]:port" without looking at
-/// what the two are. Errors: missing_port, too_many_colons, missing_bracket,
-/// unexpected_..._bracket. Go: `net.SplitHostPort`.
-inline HostPort split_host_port(std::string_view address) {
-  const auto fail = [&](Errc code) {
-    return HostPort{{}, {}, internal::address_error(code, address)};
-  };
-  const std::size_t colon = address.rfind(':');
-  if (colon == address.npos) return fail(missing_port);
-  std::string_view host = address.substr(0, colon);
-  const std::string_view port = address.substr(colon + 1);
-
-  if (address[0] == '[') {
-    const std::size_t bracket = address.find(']');
-    if (bracket == address.npos) return fail(missing_bracket);
-    if (bracket + 1 != colon) {
-      const bool more = address.substr(bracket + 1, 1) == ":";
-      return fail(more ? too_many_colons : missing_port);
-    }
-    host = address.substr(1, bracket - 1);
-  } else if (host.find(':') != host.npos) {
-    return fail(too_many_colons);
-  }
-  const auto has = [&](char c) {
-    return host.find(c) != host.npos || port.find(c) != port.npos;
-  };
-  if (has('[')) return fail(unexpected_open_bracket);
-  if (has(']')) return fail(unexpected_close_bracket);
-  return {std::string(host), std::string(port)};
-}
-
-/// Reads an IP address: IPv4 as four decimal numbers without leading zeros;
-/// IPv6 as in RFC 4291, also with more zeros in front of a group than it needs
-/// ("00001::"), and with an optional %zone. Error: invalid_ip. Stricter than
-/// inet_addr(3), which takes "127.1" and "010.0.0.1". Go: `netip.ParseAddr`,
-/// `net.ParseIP`.
-inline Result<IP> parse_ip(std::string_view text) {
-  unsigned char bytes[16];
-  const std::size_t percent = text.find('%');
-  const std::size_t size =
-      internal::parse_numeric(text.substr(0, percent), bytes);
-  if (percent == text.npos && size != 0) return IP(bytes, size);
-  if (percent != text.npos && percent + 1 < text.size() && size == 16)
-    return IP(bytes, size, text.substr(percent + 1));
-  return internal::parse_error(invalid_ip, text);
 }
 
 // ---------------------------------------------------------------------------
@@ -926,10 +668,42 @@ inline Result<IP> parse_ip(std::string_view text) {
 //                  connect (the attempt goes on by itself), close (the
 //                  descriptor is gone already) and poll (its caller looks at
 //                  the clock first).
-//   close-on-exec  and non-blocking, from birth where the system can.
+//   close-on-exec  and non-blocking, from birth where the system can: no child
+//                  that another thread forks in between can inherit them.
 //   SIGPIPE        never: MSG_NOSIGNAL, or SO_NOSIGPIPE where that is missing.
 
 namespace sys {
+
+// What the systems have.
+#ifdef NETLITE_LINUX
+constexpr int birth_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+constexpr int receive_flags = MSG_CMSG_CLOEXEC;
+constexpr bool accepted_inherits = true;  // TCP's options, of its listener
+#else
+constexpr int birth_flags = 0, receive_flags = 0;
+constexpr bool accepted_inherits = false;
+#endif
+#ifdef MSG_NOSIGNAL
+constexpr int send_flags = MSG_NOSIGNAL;
+#else
+constexpr int send_flags = 0;
+#endif
+#ifdef __linux__
+constexpr bool is_linux = true;
+#else
+constexpr bool is_linux = false;
+#endif
+constexpr int no_option = -1;  // where a system lacks one: ENOPROTOOPT
+#if defined(TCP_KEEPIDLE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
+constexpr int keep_idle = TCP_KEEPIDLE, keep_interval = TCP_KEEPINTVL,
+              keep_count = TCP_KEEPCNT;
+#elif defined(TCP_KEEPALIVE)  // older macOS
+constexpr int keep_idle = TCP_KEEPALIVE, keep_interval = no_option,
+              keep_count = no_option;
+#else
+constexpr int keep_idle = no_option, keep_interval = no_option,
+              keep_count = no_option;
+#endif
 
 // A socket address as the kernel wants it.
 struct Address {
@@ -953,18 +727,18 @@ struct Address {
   }
 };
 
-inline std::error_code last_error() { return {errno, std::system_category()}; }
+inline std::error_code error(int number) {
+  return {number, std::system_category()};
+}
+inline std::error_code last_error() { return error(errno); }
 
 // Sets errno, for a call that is refused before it is made.
-inline int refuse(int error) { return errno = error, -1; }
+inline int refuse(int number) { return errno = number, -1; }
 
-// Does this errno mean "later"? BSD calls a full unix datagram queue ENOBUFS.
-inline bool would_block(int error) {
-#ifdef __linux__
-  return error == EAGAIN || error == EWOULDBLOCK;
-#else
-  return error == EAGAIN || error == EWOULDBLOCK || error == ENOBUFS;
-#endif
+// Does this errno mean "later"? (BSD's of a full unixgram queue is ENOBUFS.)
+inline bool would_block(int number) {
+  return number == EAGAIN || number == EWOULDBLOCK ||
+         (!is_linux && number == ENOBUFS);
 }
 
 // The end of must: an exception, or where there are none, of the program.
@@ -972,8 +746,7 @@ inline bool would_block(int error) {
 #ifdef __cpp_exceptions
   throw Failure(err);
 #else
-  const std::string line = err.message() + "\n";
-  if (::write(STDERR_FILENO, line.data(), line.size()) < 0) std::abort();
+  std::fprintf(stderr, "%s\n", err.message().c_str());
   std::abort();
 #endif
 }
@@ -1008,10 +781,9 @@ std::string guarded(F f) {
 // Makes a call again for as long as signals interrupt it.
 template <class Call>
 auto retry(Call call) {
-  for (;;) {
-    const auto result = call();
-    if (result != -1 || errno != EINTR) return result;
-  }
+  auto result = call();
+  while (result == -1 && errno == EINTR) result = call();
+  return result;
 }
 
 // While one lives, its thread is not cancelled, pthread_cancel(3): for calls
@@ -1041,7 +813,7 @@ inline int close(int fd) {
   return ::close(fd);
 }
 
-// fcntl(2): the flags of a descriptor that was not born with them.
+// fcntl(2): what a descriptor has that was not born with it.
 inline int close_on_exec(int fd) { return ::fcntl(fd, F_SETFD, FD_CLOEXEC); }
 inline int adopt(int fd) {
 #ifdef SO_NOSIGPIPE
@@ -1052,39 +824,18 @@ inline int adopt(int fd) {
   if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return -1;
   return close_on_exec(fd);
 }
-inline int adopt_or_close(int fd) {
-  if (fd < 0 || adopt(fd) == 0) return fd;
-  const int error = errno;
+inline int born(int fd) {
+  if (birth_flags || fd < 0 || adopt(fd) == 0) return fd;
+  const int number = errno;
   close(fd);
-  return refuse(error);
+  return refuse(number);
 }
-
-// dup(2), close-on-exec
-inline int duplicate(int fd) { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); }
-
-// What the systems have for the three policies. On Linux sockets are born
-// non-blocking and close-on-exec: no child that another thread forks in
-// between can inherit them.
-#ifdef NETLITE_LINUX
-constexpr int birth_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
-constexpr int receive_flags = MSG_CMSG_CLOEXEC;
-inline int born(int fd) { return fd; }
-#else
-constexpr int birth_flags = 0;
-constexpr int receive_flags = 0;
-inline int born(int fd) { return adopt_or_close(fd); }
-#endif
-#ifdef MSG_NOSIGNAL
-constexpr int send_flags = MSG_NOSIGNAL;
-#else
-constexpr int send_flags = 0;
-#endif
 
 inline int socket(int family, int type) {
   return born(::socket(family, type | birth_flags, 0));
 }
 
-// socketpair(2), pipe(2), and whatever else makes two descriptors
+// socketpair(2), pipe(2): two descriptors
 inline int born_pair(int result, int (&fds)[2]) {
   if (result < 0) return result;
   if (born(fds[0]) < 0) return close(fds[1]), -1;
@@ -1112,7 +863,7 @@ inline int accept(int fd, Address& peer) {
     return ::accept4(fd, &peer.any, &peer.size, birth_flags);
 #else
     const int accepted = ::accept(fd, &peer.any, &peer.size);
-    if (accepted < 0 || adopt_or_close(accepted) >= 0) return accepted;
+    if (accepted < 0 || born(accepted) >= 0) return accepted;
     return errno == EINVAL ? refuse(ECONNABORTED) : -1;
 #endif
   });
@@ -1120,13 +871,13 @@ inline int accept(int fd, Address& peer) {
 
 // What accept(2) says about one client that has gone already; Linux hands over
 // that client's pending network errors too.
-inline bool concerns_one_client(int error) {
+inline bool concerns_one_client(int number) {
 #ifdef ENONET
-  if (error == ENONET) return true;
+  if (number == ENONET) return true;
 #endif
   for (const int each : {ECONNABORTED, ECONNRESET, EPROTO, ENETDOWN,
                          ENOPROTOOPT, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH})
-    if (error == each) return true;
+    if (number == each) return true;
   return false;
 }
 
@@ -1147,6 +898,7 @@ inline int getpeername(int fd, Address& address) {
 
 inline int setsockopt(int fd, int level, int name, const void* value,
                       std::size_t size) {
+  if (name == no_option) return refuse(ENOPROTOOPT);
   return ::setsockopt(fd, level, name, value, static_cast<socklen_t>(size));
 }
 inline int setsockopt(int fd, int level, int name, int value) {
@@ -1158,90 +910,14 @@ inline int getsockopt(int fd, int level, int name, void* value,
   return ::getsockopt(fd, level, name, value, &length);
 }
 
-// Options that not every system has. Setting one that is missing: ENOPROTOOPT.
-constexpr int no_option = -1;
-inline int set_known(int fd, int level, int name, const void* value,
-                     std::size_t size) {
-  if (name == no_option) return refuse(ENOPROTOOPT);
-  return setsockopt(fd, level, name, value, size);
-}
-#if defined(TCP_KEEPIDLE)
-constexpr int keep_idle = TCP_KEEPIDLE;
-#elif defined(TCP_KEEPALIVE)
-constexpr int keep_idle = TCP_KEEPALIVE;  // macOS
-#else
-constexpr int keep_idle = no_option;
-#endif
-#ifdef TCP_KEEPINTVL
-constexpr int keep_interval = TCP_KEEPINTVL;
-#else
-constexpr int keep_interval = no_option;
-#endif
-#ifdef TCP_KEEPCNT
-constexpr int keep_count = TCP_KEEPCNT;
-#else
-constexpr int keep_count = no_option;
-#endif
-// SO_LINGER counts in seconds; but on macOS in ticks, and another option does.
-#ifdef SO_LINGER_SEC
-constexpr int linger_seconds = SO_LINGER_SEC;
-#else
-constexpr int linger_seconds = SO_LINGER;
-#endif
-// Two sockets may hear one group only with SO_REUSEPORT as well, except on
-// Linux. There an accepted socket inherits TCP's options; not so everywhere.
-#ifdef __linux__
-constexpr bool groups_need_reuse_port = false;
-#else
-constexpr bool groups_need_reuse_port = true;
-#endif
-#ifdef NETLITE_LINUX
-constexpr bool accepted_inherits = true;
-#else
-constexpr bool accepted_inherits = false;
-#endif
-
 // TCP's keep-alive probes, tcp(7), in whole seconds; 0 probes: the system's
 // number.
 inline int set_keep_alive(int fd, int idle, int interval, int count) {
-  const auto set = [&](int name, int value) {
-    return set_known(fd, IPPROTO_TCP, name, &value, sizeof value);
-  };
   int result = setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  if (!result) result = set(keep_idle, idle);
-  if (!result) result = set(keep_interval, interval);
-  if (!result && count) result = set(keep_count, count);
+  if (!result) result = setsockopt(fd, IPPROTO_TCP, keep_idle, idle);
+  if (!result) result = setsockopt(fd, IPPROTO_TCP, keep_interval, interval);
+  if (!result && count) result = setsockopt(fd, IPPROTO_TCP, keep_count, count);
   return result;
-}
-
-// Joins or leaves a multicast group, ip(7), RFC 3678.
-inline int change_group(int fd, bool join, const Address& group,
-                        unsigned interface_index) {
-#ifdef MCAST_JOIN_GROUP
-  group_req request{};
-  request.gr_interface = interface_index;
-  std::memcpy(&request.gr_group, &group.storage, sizeof group.storage);
-  const int level = group.family() == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
-  return sys::setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
-                         &request, sizeof request);
-#else
-  return static_cast<void>(fd), static_cast<void>(join),
-         static_cast<void>(group), static_cast<void>(interface_index),
-         refuse(ENOPROTOOPT);
-#endif
-}
-
-// A socket on a port hears every group that any socket of the machine joined,
-// says Linux, ip(7), unless told to hear only the groups that it joined itself.
-inline int hear_joined_only([[maybe_unused]] int fd, int family) {
-#ifdef IP_MULTICAST_ALL
-  if (family == AF_INET) return setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
-#endif
-#ifdef IPV6_MULTICAST_ALL
-  if (family == AF_INET6)
-    return setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
-#endif
-  return family ? 0 : -1;
 }
 
 // recv(2) and send(2), of a gigabyte at most: not all systems take more than
@@ -1297,20 +973,12 @@ inline ssize_t sendto(int fd, const void* data, std::size_t size,
       [&] { return ::sendto(fd, data, size, send_flags, &to.any, to.size); });
 }
 
-// Is this control message one with descriptors? Linux may also attach one that
-// stands for the sender's process: SCM_PIDFD, which is 4.
-inline bool carries_descriptors(const cmsghdr& header) {
-#ifdef __linux__
-  if (header.cmsg_level == SOL_SOCKET && header.cmsg_type == 4) return true;
-#endif
-  return header.cmsg_level == SOL_SOCKET && header.cmsg_type == SCM_RIGHTS;
-}
-
 // poll(2), for at most so many milliseconds, negative: for ever. May return
 // early, -1 and EINTR: the caller looks at the clock and at the socket.
 inline int poll(pollfd* fds, std::size_t count, int milliseconds) {
   return ::poll(fds, static_cast<nfds_t>(count), milliseconds);
 }
+inline void pause(int milliseconds) { poll(nullptr, 0, milliseconds); }
 
 // A bell wakes a thread that sleeps in poll: ringing it makes the other end
 // readable, until the ring is taken. eventfd(2) needs one descriptor for both
@@ -1330,8 +998,7 @@ inline Bell make_bell() {
 using Ring = char;
 inline Bell make_bell() {
   int fds[2];
-  if (born_pair(::pipe(fds), fds) < 0) return {};
-  return {fds[0], fds[1]};
+  return born_pair(::pipe(fds), fds) < 0 ? Bell() : Bell{fds[0], fds[1]};
 }
 #endif
 inline void ring(const Bell& bell) {
@@ -1351,183 +1018,26 @@ inline void discard(const Bell& bell) {
 
 // How many descriptors the process may have, getrlimit(2).
 inline std::size_t descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) < 0) return 256;
+  rlimit limit{256, 256};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
   return static_cast<std::size_t>(limit.rlim_cur);
 }
 
-// Files: open(2) for reading, also of more than 2 GiB in a 32-bit program;
-// read(2), chmod(2), unlink(2)
-inline int open(const std::string& path) {
-#ifdef O_LARGEFILE
-  constexpr int flags = O_RDONLY | O_CLOEXEC | O_LARGEFILE;
-#else
-  constexpr int flags = O_RDONLY | O_CLOEXEC;
-#endif
-  if (path.find('\0') != path.npos) return refuse(EINVAL);
-  return retry([&] { return ::open(path.c_str(), flags); });
-}
-inline ssize_t read(int fd, void* data, std::size_t size) {
-  return retry([&] { return ::read(fd, data, size); });
-}
-// The mode of a socket that is not bound yet is that of the file to come.
-inline int fchmod(int fd, int mode) {
-  return ::fchmod(fd, static_cast<mode_t>(mode));
-}
+// chmod(2)
 inline int chmod(const std::string& path, int mode) {
   return ::chmod(path.c_str(), static_cast<mode_t>(mode));
 }
-inline int unlink(const std::string& path) { return ::unlink(path.c_str()); }
-// getcwd(3) and a name in it
-inline std::string absolute(const std::string& path) {
-  char here[PATH_MAX];
-  if (path[0] == '/' || !::getcwd(here, sizeof here)) return path;
-  return std::string(here) + "/" + path;
-}
-
-// lstat(2): which file a path names. The numbers may need 64 bits where the
-// program has 32.
-struct File {
-  std::uint64_t device = 0;
-  std::uint64_t inode = 0;
-  bool is_socket = false;
-  bool operator==(const File& other) const {
-    return device == other.device && inode == other.inode;
-  }
-};
-inline int lstat(const std::string& path, File& file) {
-#ifdef __USE_LARGEFILE64
-  struct stat64 found {};
-  const int result = ::lstat64(path.c_str(), &found);
-#else
-  struct stat found {};
-  const int result = ::lstat(path.c_str(), &found);
-#endif
-  if (result == 0)
-    file = {static_cast<std::uint64_t>(found.st_dev),
-            static_cast<std::uint64_t>(found.st_ino),
-            S_ISSOCK(found.st_mode) != 0};
-  return result;
-}
-
-// Abstract unix names, unix(7), are Linux's; elsewhere zeros mean no name.
-#ifdef __linux__
-constexpr bool has_abstract_names = true;
-#else
-constexpr bool has_abstract_names = false;
-#endif
-
-// A name without addresses: to some systems not the same as no such name.
-#ifdef EAI_NODATA
-constexpr int no_data = EAI_NODATA;
-#else
-constexpr int no_data = EAI_NONAME;
-#endif
-
-// getaddrinfo(3); returns its EAI_... number, and sets errno for EAI_SYSTEM -
-// or forgets to, so it must not be an older one. May block for seconds.
-inline int getaddrinfo(const char* host, const char* service,
-                       const addrinfo& hints, addrinfo** found) {
-  errno = 0;
-  return ::getaddrinfo(host, service, &hints, found);
-}
-
-// getnameinfo(3) for a name; returns and blocks as getaddrinfo.
-inline int getnameinfo(const Address& address, char (&name)[NI_MAXHOST]) {
-  errno = 0;
-  return ::getnameinfo(&address.any, address.size, name, sizeof name, nullptr,
-                       0, NI_NAMEREQD);
-}
-
-// if_nametoindex(3); a zone may also be written as a number. 0: no such.
-inline unsigned if_nametoindex(const std::string& name) {
-  if (name.find('\0') != name.npos) return 0;
-  const unsigned index = ::if_nametoindex(name.c_str());
-  const bool number = !name.empty() && name.size() < 9 &&
-                      name.find_first_not_of("0123456789") == name.npos;
-  return index || !number ? index : static_cast<unsigned>(std::stoul(name));
-}
-
-// if_indextoname(3), or the number where there is no such interface
-inline std::string if_indextoname(unsigned index) {
-  char name[IF_NAMESIZE];
-  return ::if_indextoname(index, name) ? name : std::to_string(index);
-}
-
-inline int getifaddrs(ifaddrs** list) { return ::getifaddrs(list); }
 
 // pthread_create(3) of a thread that nobody joins; 0, or an errno.
 inline int start_thread(void* (*run)(void*), void* argument) {
   pthread_attr_t detached;
-  if (const int error = ::pthread_attr_init(&detached)) return error;
+  if (const int number = ::pthread_attr_init(&detached)) return number;
   ::pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
   pthread_t thread;
-  const int error = ::pthread_create(&thread, &detached, run, argument);
+  const int number = ::pthread_create(&thread, &detached, run, argument);
   ::pthread_attr_destroy(&detached);
-  return error;
+  return number;
 }
-
-// Who is at the other end of a unix socket; SO_PEERCRED, getpeereid(3). What
-// the system does not tell stays as it is.
-inline int peer_credentials(int fd, long& pid, unsigned& uid, unsigned& gid) {
-#ifdef __linux__
-  ucred peer{};
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, sizeof peer) < 0)
-    return -1;
-  // What Linux says where nobody is: process 0 of user -1.
-  if (peer.uid == static_cast<uid_t>(-1)) return refuse(ENOTCONN);
-  // A process in a namespace that we cannot see is 0, too; kill(0) would hit
-  // our own group.
-  if (peer.pid > 0) pid = peer.pid;
-  uid = peer.uid;
-  gid = peer.gid;
-  return 0;
-#else
-#ifdef LOCAL_PEERPID
-  pid_t peer = 0;
-  if (getsockopt(fd, 0, LOCAL_PEERPID, &peer, sizeof peer) == 0 && peer > 0)
-    pid = peer;
-#else
-  static_cast<void>(pid);
-#endif
-  return ::getpeereid(fd, &uid, &gid);
-#endif
-}
-
-// Readiness of many: epoll(7), or nothing where there is only poll. `id` is the
-// caller's name for what it watches, and comes back with what is ready (in
-// poll's words: POLLIN and POLLOUT have the same numbers in both).
-struct Ready {
-  std::uint64_t id;
-  short events;
-};
-#ifdef NETLITE_LINUX
-constexpr bool has_epoll = true;
-inline int epoll_create() { return ::epoll_create1(EPOLL_CLOEXEC); }
-// No events: stops watching it.
-inline int epoll_watch(int epoll, int fd, unsigned events, std::uint64_t id,
-                       bool known) {
-  epoll_event event{};
-  event.events = events;
-  event.data.u64 = id;
-  const int operation = !events ? EPOLL_CTL_DEL
-                        : known ? EPOLL_CTL_MOD
-                                : EPOLL_CTL_ADD;
-  return ::epoll_ctl(epoll, operation, fd, &event);
-}
-inline int epoll_wait(int epoll, std::vector<Ready>& ready, int milliseconds) {
-  epoll_event events[256];
-  const int n = ::epoll_wait(epoll, events, 256, milliseconds);
-  for (int i = 0; i < n; ++i)
-    ready.push_back({events[i].data.u64, static_cast<short>(events[i].events)});
-  return n;
-}
-#else
-constexpr bool has_epoll = false;
-inline int epoll_create() { return -1; }
-inline int epoll_watch(int, int, unsigned, std::uint64_t, bool) { return 0; }
-inline int epoll_wait(int, std::vector<Ready>&, int) { return -1; }
-#endif
 
 }  // namespace sys
 
@@ -1535,10 +1045,10 @@ inline int epoll_wait(int, std::vector<Ready>&, int) { return -1; }
 // Time
 //
 // A call waits until a Deadline, a point on the clock, not for so many seconds:
-// so it does not matter how often it had to start anew.
+// so it does not matter how often it had to start anew. All durations of
+// netlite count from now: zero or less has passed already.
 
-/// A duration that never ends. All durations of netlite count from now: zero or
-/// less has passed already, `forever` never passes.
+/// A duration that never ends.
 inline constexpr std::chrono::nanoseconds forever =
     std::chrono::nanoseconds::max();
 
@@ -1548,10 +1058,10 @@ namespace internal {
 template <class Rep, class Period>
 std::chrono::nanoseconds saturated(std::chrono::duration<Rep, Period> d) {
   using std::chrono::nanoseconds;
-  using Wide = std::chrono::duration<long double, std::nano>;
-  const Wide wide = d;
-  if (wide >= Wide(nanoseconds::max())) return nanoseconds::max();
-  if (wide <= Wide(nanoseconds::min())) return nanoseconds::min();
+  const std::chrono::duration<long double, std::nano> wide = d;
+  if (wide.count() >= static_cast<long double>(INT64_MAX)) return forever;
+  if (wide.count() <= static_cast<long double>(INT64_MIN))
+    return nanoseconds::min();
   // Floats are too coarse to count in: the last ones would round up and over.
   if constexpr (std::is_floating_point_v<Rep>)
     return std::chrono::duration_cast<nanoseconds>(wide);
@@ -1593,10 +1103,10 @@ bool wait_until(std::condition_variable& changed,
 
 }  // namespace internal
 
-/// A Deadline is a point on the steady clock. A duration means "from now":
-/// zero or less has passed already, and one past the clock's end (292 years),
-/// such as `forever`, never comes. Signals, partial progress and changes of the
-/// wall clock do not move it; it never fires early.
+/// A Deadline is a point on the steady clock. A duration means "from now"; one
+/// past the clock's end (292 years), such as `forever`, never comes. Signals,
+/// partial progress and changes of the wall clock do not move it; it never
+/// fires early.
 class Deadline {
  public:
   /// The clock that never jumps.
@@ -1655,37 +1165,36 @@ T& of_this_process() {
   return now->value;
 }
 
-// The bells that sleepers poll beside their sockets, made when one is needed
-// and kept. A bell of its own for each sleeper would cost a descriptor for each
-// connection, and halve the number of clients that fit; so there is one for
-// about every twelfth descriptor, chosen by the socket's number, and sockets
-// share them. (Measured: 0.92 of the clients that bare sockets can serve.)
+// The bells that sleepers poll beside their sockets, made when needed and kept.
+// One for each sleeper would cost a descriptor for each connection, and halve
+// the number of clients that fit; so there is one for about every twelfth
+// descriptor, chosen by the socket's number, and sockets share them. (Measured:
+// 0.92 of the clients that bare sockets can serve.)
 class Bells {
  public:
-  // A child of the parent that rang `inherited`: its bells are not ours.
-  explicit Bells(Bells* inherited) {
-    for (std::size_t i = 0; inherited && i < inherited->count_; ++i)
-      sys::discard(unpacked(inherited->bells_[i]));
+  // A forked child has its parent's bells, which are not for it to ring.
+  explicit Bells(Bells* inherited)
+      : bells_(std::min<std::size_t>(
+            4096, std::max<std::size_t>(1, sys::descriptor_limit() / 12))) {
+    if (inherited)
+      for (const auto& bell : inherited->bells_) sys::discard(unpacked(bell));
   }
 
   // The bell for one direction of a socket. When the descriptor table is full,
   // the next one that there is; or none.
   sys::Bell get(int fd, short events) {
-    const std::size_t first =
+    const auto first =
         static_cast<std::size_t>(fd) * 2 + (events == POLLOUT ? 1 : 0);
-    std::atomic<std::uint64_t>& ours = bells_[first % count_];
-    if (ours == 0) make(ours);
-    for (std::size_t i = 0; i < count_; ++i)
-      if (const std::uint64_t bell = bells_[(first + i) % count_])
-        return unpacked(bell);
+    for (std::size_t i = 0; i < bells_.size(); ++i) {
+      std::atomic<std::uint64_t>& bell = bells_[(first + i) % bells_.size()];
+      if (i == 0 && bell == 0) make(bell);
+      if (bell != 0) return unpacked(bell);
+    }
     return {};
   }
 
  private:
-  static std::uint64_t packed(const sys::Bell& bell) {
-    return static_cast<std::uint64_t>(bell.heard + 1) << 32 |
-           static_cast<std::uint32_t>(bell.rung + 1);
-  }
+  // Both ends in one number, which can be set in one go; 0 is none.
   static sys::Bell unpacked(std::uint64_t bell) {
     return {static_cast<int>(bell >> 32) - 1,
             static_cast<int>(bell & 0xffffffff) - 1};
@@ -1693,20 +1202,17 @@ class Bells {
   static void make(std::atomic<std::uint64_t>& place) {
     const sys::Bell made = sys::make_bell();
     std::uint64_t none = 0;
-    if (made && !place.compare_exchange_strong(none, packed(made)))
+    if (!place.compare_exchange_strong(
+            none, static_cast<std::uint64_t>(made.heard + 1) << 32 |
+                      static_cast<std::uint32_t>(made.rung + 1)))
       sys::discard(made);  // another thread was faster
   }
 
-  static constexpr std::size_t most = 4096;
-  const std::size_t count_ =
-      std::min(most, std::max<std::size_t>(1, sys::descriptor_limit() / 12));
-  const std::unique_ptr<std::atomic<std::uint64_t>[]> bells_ {
-    new std::atomic<std::uint64_t>[count_] {}
-  };
+  std::vector<std::atomic<std::uint64_t>> bells_;
 };
 
 // A thread that sleeps in `wait`: with which bell, until when, and whether
-// somebody has rung it. The socket's guard protects it.
+// somebody has rung it.
 struct Sleeper {
   sys::Bell bell;
   Time until;
@@ -1724,7 +1230,7 @@ struct Direction {
   bool drained = false;            // the last read took all there was
   std::atomic<bool> ended{false};  // close_write was here
   std::atomic<Time::rep> deadline{Time::max().time_since_epoch().count()};
-  Sleeper* sleeper = nullptr;
+  Sleeper* sleeper = nullptr;  // under the socket's guard
 
   Deadline due() const { return Time(Time::duration(deadline)); }
 
@@ -1737,6 +1243,10 @@ struct Direction {
     sleeper->rung = true;
     if (sleeper->bell) sys::ring(sleeper->bell);
   }
+  void move(Deadline when) {
+    deadline = when.when().time_since_epoch().count();
+    ring(when.when());
+  }
 };
 
 // What a socket is for.
@@ -1745,7 +1255,8 @@ enum class Kind { conn, listener, packets };
 // The file that a unix listener made, and will remove, if there is one.
 struct SocketFile {
   std::string path{};
-  sys::File file{};
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
   std::uint32_t maker = 0;  // which process
 };
 
@@ -1767,14 +1278,13 @@ struct SocketState {
   const Addr local;
   const Addr remote;
   std::chrono::nanoseconds keep_alive{0};  // of what a listener accepts
-
   Direction reading{POLLIN};
   Direction writing{POLLOUT};
 
   // Guards the sleepers, and what follows.
   std::mutex guard;
   std::condition_variable changed;  // somebody left, or there is news
-  unsigned news = 0;                // for servers that rest
+  std::atomic<unsigned> news{0};    // for servers that rest
   SocketFile file{};
   std::vector<std::weak_ptr<PollerState>> pollers{};  // that watch it
 
@@ -1810,7 +1320,14 @@ struct SocketState {
     changed.notify_all();
   }
 
-  // Is the caller the only one inside?
+  // Tells a server that rests that something is new.
+  void announce() {
+    const std::lock_guard<std::mutex> lock(guard);
+    ++news;
+    changed.notify_all();
+  }
+
+  // Is the caller, who closes it, the only one inside?
   bool alone() const { return (state_ & 0xffffffff) == inside + closing; }
 
  private:
@@ -1838,67 +1355,48 @@ struct Outcome {
   std::error_code why{};
 };
 
-// Lays a sleeper into its bed, and takes it out again when it wakes or when its
-// thread is cancelled, with the ring that was meant for it.
-class Asleep {
- public:
-  Asleep(SocketState& s, Direction* first, Direction* second, Sleeper& me)
-      : s_(s), beds_{first, second}, me_(me) {
-    // Whoever closes marks first and rings then, under this guard. So either
-    // we see the mark here, or they see us sleep, and ring.
-    const std::lock_guard<std::mutex> lock(s.guard);
-    for (Direction* bed : beds_) {
-      if (!bed) continue;
-      if (s.is_closed() || bed->ended) return;
-      me.until = std::min(me.until, bed->due().when());
-    }
-    for (Direction* bed : beds_)
-      if (bed) bed->sleeper = &me;
-    asleep_ = true;
-  }
-  Asleep(const Asleep&) = delete;
-  Asleep& operator=(const Asleep&) = delete;
-  ~Asleep() {
-    if (!asleep_) return;
-    {
-      const std::lock_guard<std::mutex> lock(s_.guard);
-      for (Direction* bed : beds_)
-        if (bed) bed->sleeper = nullptr;
-    }
-    if (me_.rung && me_.bell) sys::take_ring(me_.bell);
-  }
-  explicit operator bool() const { return asleep_; }
-
- private:
-  SocketState& s_;
-  Direction* const beds_[2];
-  Sleeper& me_;
-  bool asleep_ = false;
-};
-
 // The one place where calls wait: until the socket is ready for `events`, or
 // the deadline or `limit` has come, or the bell. It may return for no reason:
 // the caller looks again at everything. 1 when the socket was ready, else 0.
-inline Outcome wait(SocketState& s, Direction& direction, short events,
+// (`second`: who waits for both directions sleeps in both.)
+inline Outcome wait(SocketState& s, Direction& first, short events,
                     Time limit = Time::max(), Direction* second = nullptr) {
-  const sys::Bell bell = of_this_process<Bells>().get(s.fd, direction.events);
-  Sleeper me{bell, limit};
+  Sleeper me{of_this_process<Bells>().get(s.fd, first.events), limit};
+  Direction* const beds[] = {&first, second ? second : &first};
+  {
+    // Whoever closes marks first and rings then, under this guard. So either
+    // we see the mark here, or they see us sleep, and ring.
+    const std::lock_guard<std::mutex> lock(s.guard);
+    for (Direction* bed : beds) {
+      if (s.is_closed() || bed->ended) return {};
+      me.until = std::min(me.until, bed->due().when());
+    }
+    for (Direction* bed : beds) bed->sleeper = &me;
+  }
+  struct Awake {  // also when the thread is cancelled
+    SocketState& s;
+    Direction* const (&beds)[2];
+    Sleeper& me;
+    ~Awake() {
+      const std::lock_guard<std::mutex> lock(s.guard);
+      for (Direction* bed : beds) bed->sleeper = nullptr;
+      if (me.rung && me.bell) sys::take_ring(me.bell);
+    }
+  };
   // Without events it is a pause: poll passes over a negative descriptor, and
   // what it would tell unasked - POLLERR, POLLHUP - cannot end the pause.
-  pollfd fds[2] = {{events ? s.fd : -1, events, 0}, {bell.heard, POLLIN, 0}};
+  pollfd fds[] = {{events ? s.fd : -1, events, 0}, {me.bell.heard, POLLIN, 0}};
   {
-    const Asleep asleep(s, &direction, second, me);
-    if (!asleep) return {};
+    const Awake awake{s, beds, me};
     int time = poll_time(me.until);
-    if (!bell && (time < 0 || time > 10))
-      time = 10;  // there is nothing to wake us: look up now and then
-    if (sys::poll(fds, bell ? 2 : 1, time) < 0 && errno != EINTR)
+    // Without a bell there is nothing to wake us: look up now and then.
+    if (!me.bell && (time < 0 || time > 10)) time = 10;
+    if (sys::poll(fds, 2, time) < 0 && errno != EINTR)
       return {0, sys::last_error()};
   }
   // The ring was meant for another thread that shares the bell, and is on its
   // way to take it. Look elsewhere for a moment instead of spinning.
-  if (!me.rung && fds[1].revents != 0 && fds[0].revents == 0)
-    sys::poll(fds, 1, 1);
+  if (!me.rung && fds[1].revents && !fds[0].revents) sys::poll(fds, 1, 1);
   return {fds[0].revents != 0};
 }
 
@@ -1948,36 +1446,22 @@ class Descriptor {
   explicit Descriptor(int fd = -1) : fd_(fd) {}
   Descriptor(Descriptor&& other) noexcept : fd_(other.release()) {}
   Descriptor& operator=(Descriptor&& other) noexcept {
-    reset(other.release());
+    std::swap(fd_, other.fd_);
     return *this;
   }
-  ~Descriptor() { reset(); }
+  ~Descriptor() {
+    if (fd_ >= 0) sys::close(fd_);
+  }
   explicit operator bool() const { return fd_ >= 0; }
   int get() const { return fd_; }
   int release() { return std::exchange(fd_, -1); }
-  void reset(int fd = -1) {
-    if (fd_ >= 0) sys::close(fd_);
-    fd_ = fd;
-  }
 
  private:
   int fd_;
 };
 
-// Removes the file of a unix listener: only in the process that made it, and
-// only if it is still the same one. Another server may have taken over the
-// path meanwhile; more than one library has removed that server's file.
-inline void remove_file(SocketState& s) {
-  SocketFile mine;
-  {
-    const std::lock_guard<std::mutex> lock(s.guard);
-    std::swap(mine, s.file);
-  }
-  sys::File now;
-  if (!mine.path.empty() && mine.maker == sys::forks &&
-      sys::lstat(mine.path, now) == 0 && now == mine.file)
-    sys::unlink(mine.path);
-}
+// Removes the file of a unix listener. See "Unix extras".
+void remove_file(SocketState& s);
 
 // What the last handle does: nobody can be inside any more.
 inline void release(SocketState* s) {
@@ -1998,79 +1482,24 @@ struct Access;  // the door to what handles keep private
 // Sockets are handles, as Go's Conn is: copies of a handle refer to the same
 // socket, the last one closes it, and any thread may call anything on it.
 
-/// What Conn, Listener and PacketConn have in common: a handle that refers to a
-/// socket. Copies of it refer to the same one, and the last copy closes it -
-/// what Go programs write as `defer conn.Close()`. All calls on one socket may
-/// come from any thread. A default-constructed handle refers to nothing; calls
-/// on it return `closed`. After fork(2), use a socket in one of the two
-/// processes, and only close it in the other.
-class Socket {
+/// What Conn, Listener and PacketConn have in common: a handle of a socket.
+/// Copies refer to the same socket, and the last one closes it - what Go
+/// programs write as `defer conn.Close()`. All calls on one socket may come
+/// from any thread. A default-constructed handle refers to nothing; calls on it
+/// return `closed`. After fork(2), use a socket in one of the two processes,
+/// and only close it in the other.
+class Socket : public internal::Value<Socket> {
  public:
   /// Refers to nothing.
   Socket() = default;
   /// True when it refers to a socket, be it open or closed.
   explicit operator bool() const noexcept { return bool(state_); }
-  /// Same socket?
-  friend bool operator==(const Socket& a, const Socket& b) noexcept {
-    return a.state_ == b.state_;
-  }
-  /// The opposite.
-  friend bool operator!=(const Socket& a, const Socket& b) noexcept {
-    return !(a == b);
-  }
-  /// Some order, so that sockets can be the keys of a std::map.
-  friend bool operator<(const Socket& a, const Socket& b) noexcept {
-    return a.state_ < b.state_;
-  }
-
- protected:
-  /// The same socket as another handle's, if it is of that kind; else nothing.
-  Socket(const Socket& other, internal::Kind kind) {
-    if (other.state_ && other.state_->kind == kind) state_ = other.state_;
-  }
+  /// By what handles are compared: equal ones refer to the same socket.
+  const void* key() const { return state_.get(); }
 
  private:
   friend struct internal::Access;
   std::shared_ptr<internal::SocketState> state_;
-};
-
-namespace internal {
-// Exactly a Socket: a Listener does not become a Conn by accident.
-template <class T>
-using if_socket = std::enable_if_t<std::is_same_v<T, Socket>, int>;
-}  // namespace internal
-
-/// One end of a connection. Go: `net.Conn`.
-class Conn : public Socket {
- public:
-  /// Refers to nothing.
-  Conn() = default;
-  /// Of an Event's socket: that one if it is a connection, else nothing.
-  template <class T, internal::if_socket<T> = 0>
-  explicit Conn(const T& socket) : Socket(socket, internal::Kind::conn) {}
-};
-
-/// What waits for connections. Go: `net.Listener`.
-class Listener : public Socket {
- public:
-  /// Refers to nothing.
-  Listener() = default;
-  /// Of an Event's socket: that one if it is a listener, else nothing.
-  template <class T, internal::if_socket<T> = 0>
-  explicit Listener(const T& socket)
-      : Socket(socket, internal::Kind::listener) {}
-};
-
-/// A socket for datagrams: it hears from anybody, and each datagram names its
-/// sender. It has no one peer, so it is no Conn. Go: `net.PacketConn`.
-class PacketConn : public Socket {
- public:
-  /// Refers to nothing.
-  PacketConn() = default;
-  /// Of an Event's socket: that one if it is for datagrams, else nothing.
-  template <class T, internal::if_socket<T> = 0>
-  explicit PacketConn(const T& socket)
-      : Socket(socket, internal::Kind::packets) {}
 };
 
 namespace internal {
@@ -2084,10 +1513,7 @@ struct Access {
   template <class H>
   static H make(Descriptor fd, const Network& network, Addr local,
                 Addr remote = {}) {
-    constexpr Kind kind = std::is_same_v<H, Conn>       ? Kind::conn
-                          : std::is_same_v<H, Listener> ? Kind::listener
-                                                        : Kind::packets;
-    auto* state = new SocketState(kind, fd.get(), network, std::move(local),
+    auto* state = new SocketState(H::kind, fd.get(), network, std::move(local),
                                   std::move(remote));
     fd.release();
     Socket socket;
@@ -2095,6 +1521,40 @@ struct Access {
     return H(socket);
   }
 };
+
+// A handle of one kind of socket. Of an Event's socket it makes that one if it
+// is of this kind, else nothing. A Listener does not become a Conn by accident:
+// what is more than a Socket does not convert.
+template <Kind of>
+class Handle : public Socket {
+ public:
+  static constexpr Kind kind = of;
+  Handle() = default;
+  template <class T, std::enable_if_t<std::is_same_v<T, Socket>, int> = 0>
+  explicit Handle(const T& socket) {
+    const SocketState* state = Access::state(socket);
+    if (state && state->kind == of) Socket::operator=(socket);
+  }
+};
+
+}  // namespace internal
+
+/// One end of a connection. `Conn(event.socket)` is that socket, or nothing if
+/// it is no connection. Go: `net.Conn`.
+class Conn : public internal::Handle<internal::Kind::conn> {
+  using Handle::Handle;
+};
+/// What waits for connections. Go: `net.Listener`.
+class Listener : public internal::Handle<internal::Kind::listener> {
+  using Handle::Handle;
+};
+/// A socket for datagrams: it hears from anybody, and each datagram names its
+/// sender. It has no one peer, so it is no Conn. Go: `net.PacketConn`.
+class PacketConn : public internal::Handle<internal::Kind::packets> {
+  using Handle::Handle;
+};
+
+namespace internal {
 
 // A call inside a socket. While one lives, the descriptor stays ours.
 class Use {
@@ -2125,27 +1585,34 @@ inline constexpr bool is_byte =
     std::is_same_v<T, char> || std::is_same_v<T, signed char> ||
     std::is_same_v<T, unsigned char> || std::is_same_v<T, std::byte>;
 
-// What data() of a container points to; void when there is no such thing.
+// What an array or a container keeps; void when it is none.
 template <class C, class = void>
 struct Element {
   using type = void;
 };
 template <class C>
-struct Element<C, std::void_t<decltype(std::declval<C&>().data()),
-                              decltype(std::declval<C&>().size())>> {
-  using type = std::remove_pointer_t<decltype(std::declval<C&>().data())>;
+struct Element<C, std::void_t<decltype(std::data(std::declval<C&>())),
+                              decltype(std::size(std::declval<C&>()))>> {
+  using type = std::remove_pointer_t<decltype(std::data(std::declval<C&>()))>;
 };
 template <class C>
-using element = typename Element<C>::type;
+using element = typename Element<std::remove_reference_t<C>>::type;
 
 template <class T>
 inline constexpr bool is_text =
     std::is_convertible_v<const T&, std::string_view> && !std::is_array_v<T> &&
     !std::is_null_pointer_v<T>;
 
-// A view, such as std::span, leads to the same bytes even when it is const.
+// What can be written whole. (Arrays of char have rules of their own.)
 template <class C>
-inline constexpr bool is_room = is_byte<element<std::remove_reference_t<C>>> &&
+inline constexpr bool is_bytes =
+    !is_text<C> && is_byte<std::remove_cv_t<element<C>>> &&
+    !std::is_same_v<std::remove_cv_t<std::remove_extent_t<C>>, char>;
+
+// What can be read into: nothing temporary, but for a view such as std::span,
+// which leads to the same bytes even when it is const.
+template <class C>
+inline constexpr bool is_room = is_byte<element<C>> &&
                                 (std::is_lvalue_reference_v<C> ||
                                  is_byte<element<const C>>);
 
@@ -2159,27 +1626,19 @@ class Bytes {
   Bytes() = default;
   /// `size` bytes at `data`.
   Bytes(const void* data, std::size_t size) : data_(data), size_(size) {}
+  /// std::string, const char* and whatever else converts to std::string_view.
+  template <class T, std::enable_if_t<internal::is_text<T>, int> = 0>
+  Bytes(const T& text) {
+    const std::string_view view(text);
+    *this = Bytes(view.data(), view.size());
+  }
+  /// std::vector, std::array, std::span, std::byte[N]: all of it.
+  template <class C, std::enable_if_t<internal::is_bytes<C>, bool> = true>
+  Bytes(const C& bytes) : Bytes(std::data(bytes), std::size(bytes)) {}
   /// A literal, or another array that cannot change: all of it, NULs included,
   /// except for one at its end.
   template <std::size_t N>
   Bytes(const char (&text)[N]) : Bytes(text, text[N - 1] ? N : N - 1) {}
-  /// Text, NULs included.
-  Bytes(std::string_view text) : Bytes(text.data(), text.size()) {}
-  /// std::string, const char* and whatever else converts to std::string_view.
-  template <class T, std::enable_if_t<internal::is_text<T>, int> = 0>
-  Bytes(const T& text) : Bytes(std::string_view(text)) {}
-  /// std::vector, std::array, std::span of bytes.
-  template <class C, std::enable_if_t<!internal::is_text<C> &&
-                                          internal::is_byte<std::remove_cv_t<
-                                              internal::element<const C>>>,
-                                      int> = 0>
-  Bytes(const C& container) : Bytes(container.data(), container.size()) {}
-  /// unsigned char[N], std::byte[N]: all of it.
-  template <class T, std::size_t N,
-            std::enable_if_t<internal::is_byte<std::remove_cv_t<T>> &&
-                                 !std::is_same_v<std::remove_cv_t<T>, char>,
-                             int> = 0>
-  Bytes(T (&array)[N]) : Bytes(array, N) {}
   /// char buffer[1024] does not know how many of its bytes were filled.
   template <std::size_t N>
   Bytes(char (&)[N]) {
@@ -2205,13 +1664,9 @@ class Buffer {
  public:
   /// `size` bytes at `data`.
   Buffer(void* data, std::size_t size) : data_(data), size_(size) {}
-  /// char[N], unsigned char[N], std::byte[N]: all of it.
-  template <class T, std::size_t N,
-            std::enable_if_t<internal::is_byte<T>, int> = 0>
-  Buffer(T (&array)[N]) : Buffer(array, N) {}
-  /// std::array, std::vector, std::string, std::span: all of it.
+  /// char[N], std::array, std::vector, std::string, std::span: all of it.
   template <class C, std::enable_if_t<internal::is_room<C>, int> = 0>
-  Buffer(C&& container) : Buffer(container.data(), container.size()) {}
+  Buffer(C&& room) : Buffer(std::data(room), std::size(room)) {}
 
   /// Where the room is.
   char* data() const { return static_cast<char*>(data_); }
@@ -2366,21 +1821,6 @@ inline Result<std::size_t> write(const Conn& conn, Bytes bytes, Mode mode) {
   return write(use, &piece, 1, mode);
 }
 
-inline Result<std::size_t> write(const Conn& conn, const Bytes* pieces,
-                                 std::size_t count, Mode mode) {
-  const Use use(conn);
-  if (!use) return use.failure("writev");
-  std::vector<iovec> list;
-  for (std::size_t i = 0; i < count; ++i) list.push_back(to_iovec(pieces[i]));
-  if (list.empty()) list.push_back({nullptr, 0});
-  return write(use, list.data(), list.size(), mode, "writev");
-}
-
-// A container of Bytes.
-template <class C>
-using if_pieces =
-    std::enable_if_t<std::is_same_v<element<const C>, const Bytes>, int>;
-
 }  // namespace internal
 
 /// Writes all the bytes, in one piece even when other threads write too.
@@ -2398,30 +1838,18 @@ inline Result<std::size_t> write(const Conn& conn, const void* data,
                                  std::size_t size) {
   return write(conn, Bytes(data, size));
 }
-/// Gathers several pieces into one write, `write(conn, {head, body})`, with
-/// sendmsg(2). Go: `net.Buffers`.
-inline Result<std::size_t> write(const Conn& conn,
-                                 std::initializer_list<Bytes> pieces) {
-  return internal::write(conn, pieces.begin(), pieces.size(),
-                         internal::Mode::wait);
-}
-/// The same for as many pieces as there are: a std::vector<Bytes>.
-template <class Pieces, internal::if_pieces<Pieces> = 0>
-Result<std::size_t> write(const Conn& conn, const Pieces& pieces) {
-  return internal::write(conn, pieces.data(), pieces.size(),
-                         internal::Mode::wait);
-}
-
 namespace internal {
 
-void forget(PollerState& poller, const SocketState& s);  // "Poller"
-void tell_ended(PollerState& poller, const SocketState& s);
+// Tells the Pollers that watch a socket that it closes, or that its write side
+// has ended. See "Poller".
+using Pollers = std::vector<std::weak_ptr<PollerState>>;
+void tell_pollers(const Pollers& pollers, const SocketState& s);
 
 // Tells everybody that a socket closes; false when it was closed already.
 inline bool start_close(SocketState& s) {
   if (!s.enter(true)) return false;
   remove_file(s);
-  std::vector<std::weak_ptr<PollerState>> pollers;
+  Pollers pollers;
   {
     const std::lock_guard<std::mutex> lock(s.guard);
     s.reading.ring();
@@ -2430,8 +1858,7 @@ inline bool start_close(SocketState& s) {
     s.changed.notify_all();
     pollers.swap(s.pollers);
   }
-  for (const auto& each : pollers)
-    if (const auto poller = each.lock()) forget(*poller, s);
+  tell_pollers(pollers, s);
   return true;
 }
 
@@ -2492,15 +1919,14 @@ inline Error close_write(const Conn& conn) {
   if (sys::shutdown(use->fd, SHUT_WR) < 0)
     return use.failure("close", sys::last_error(), "shutdown");
   // Linux does not tell those who wait for room in a unix socket.
-  std::vector<std::weak_ptr<internal::PollerState>> pollers;
+  internal::Pollers pollers;
   {
     const std::lock_guard<std::mutex> lock(use->guard);
     use->writing.ended = true;
     use->writing.ring();
     pollers = use->pollers;
   }
-  for (const auto& each : pollers)
-    if (const auto poller = each.lock()) internal::tell_ended(*poller, *use);
+  internal::tell_pollers(pollers, *use);
   return {};
 }
 
@@ -2524,15 +1950,12 @@ inline Error move_deadlines(const Socket& socket, Deadline deadline,
   const Use use(socket);
   // As in Go, deadlines and buffers are this end's, other options both ends'.
   if (!use) return use.failure("set", closed, "", false);
-  const std::lock_guard<std::mutex> lock(use->guard);
-  const auto move = [&](Direction& direction) {
-    direction.deadline = deadline.when().time_since_epoch().count();
-    direction.ring(deadline.when());
-  };
-  if (reading) move(use->reading);
-  if (writing) move(use->writing);
-  ++use->news;
-  use->changed.notify_all();
+  {
+    const std::lock_guard<std::mutex> lock(use->guard);
+    if (reading) use->reading.move(deadline);
+    if (writing) use->writing.move(deadline);
+  }
+  use->announce();
   return {};
 }
 
@@ -2562,215 +1985,10 @@ inline Error set_write_deadline(const Socket& socket, Deadline deadline) {
 
 namespace internal {
 
-// Has it an Error, as each Result has?
-template <class T, class = void>
-inline constexpr bool has_error = false;
-template <class T>
-inline constexpr bool
-    has_error<T, std::void_t<decltype(Error(std::declval<T>().error))>> = true;
-
-// Calls f; the error that it returned, alone or in a Result, or an exception
-// as one.
-template <class F>
-Error run(F& f) {
-  Error err;
-  const std::string what = sys::guarded([&] {
-    if constexpr (std::is_convertible_v<decltype(f()), Error>)
-      err = f();
-    else if constexpr (has_error<decltype(f())>)
-      err = f().error;
-    else
-      static_cast<void>(f());
-  });
-  if (what.empty()) return err;
-  err = task_failed;  // all that is said where there is no memory for more
-  sys::guarded([&] { err = Error(err.code(), {"", "", "", ": " + what}); });
-  return err;
-}
-
-// What a thread runs: f, and then `end` is told how it went. By then f is gone
-// with all it owned. A task that ends its own thread, pthread_exit(3), is one
-// that failed.
-template <class F, class End>
-struct Task {
-  F f;
-  End end;
-
-  static void* in_thread(void* argument) {
-    struct Ending {
-      Task* task;
-      Error err = task_failed;
-      ~Ending() {
-        End tell = std::move(task->end);
-        delete task;
-        tell(err);
-      }
-    } ending{static_cast<Task*>(argument)};
-    ending.err = run(ending.task->f);
-    return nullptr;
-  }
-};
-
-// Runs f in a thread of its own. 0, or an errno: then neither is called. (new
-// and delete by hand: unique_ptr would cost each f 20 ms of the user's compile
-// time.)
-template <class F, class End>
-int start(F f, End end) {
-  auto* task = new (std::nothrow) Task<F, End>{std::move(f), std::move(end)};
-  if (!task) return ENOMEM;
-  const int error = sys::start_thread(Task<F, End>::in_thread, task);
-  if (error) delete task;
-  return error;
-}
-
-// What is asked of the resolver. A service is looked up for a socket type.
-struct Question {
-  enum Kind { host, address, service } kind;
-  std::string text;
-  int family = AF_UNSPEC;
-  int type = SOCK_STREAM;
-  bool operator==(const Question& other) const {
-    return kind == other.kind && text == other.text && family == other.family &&
-           type == other.type;
-  }
-};
-
-// What it said.
-struct Answer {
-  std::error_code why{};
-  std::vector<IP> ips{};
-  std::string name{};
-  int port = 0;
-};
-
-inline IP ip_from_kernel(const sys::Address& from) {
-  if (from.family() == AF_INET) {
-    unsigned char bytes[4];
-    std::memcpy(bytes, &from.v4.sin_addr, sizeof bytes);
-    return IP(bytes, 4);
-  }
-  if (from.family() != AF_INET6) return IP();
-  const unsigned scope = from.v6.sin6_scope_id;
-  const std::string zone = scope ? sys::if_indextoname(scope) : "";
-  return IP(from.v6.sin6_addr.s6_addr, 16, zone).unmap();
-}
-
-inline std::uint16_t port_from_kernel(const sys::Address& from) {
-  if (from.family() == AF_INET6) return ntohs(from.v6.sin6_port);
-  return ntohs(from.v4.sin_port);
-}
-
-inline std::error_code resolver_error(int code) {
-  // Where errno does not say why, it was seen to be this: Go's issue 6232.
-  if (code == EAI_SYSTEM && errno == 0) errno = EMFILE;
-  if (code == EAI_SYSTEM) return sys::last_error();
-  if (code == sys::no_data) return no_such_host;
-  return {code, resolver_category()};
-}
-
-// Asks getaddrinfo(3). It was seen to succeed with an empty list, and to list
-// what nobody had asked for: what is no IP address does not count.
-inline Answer ask_addresses(const Question& question) {
-  const bool service = question.kind == Question::service;
-  addrinfo hints{};
-  hints.ai_family = question.family;
-  hints.ai_socktype = question.type;  // one answer an address, not three
-  hints.ai_flags = service ? 0 : AI_CANONNAME;
-  const char* text = question.text.c_str();
-  addrinfo* found = nullptr;
-  if (const int code = sys::getaddrinfo(
-          service ? nullptr : text, service ? text : nullptr, hints, &found))
-    return {resolver_error(code)};
-  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> list(found,
-                                                            ::freeaddrinfo);
-  Answer answer;
-  if (found && found->ai_canonname) answer.name = found->ai_canonname;
-  for (const addrinfo* each = found; each; each = each->ai_next) {
-    sys::Address address;
-    address.size = std::min<socklen_t>(each->ai_addrlen, address.size);
-    std::memcpy(&address.storage, each->ai_addr, address.size);
-    IP ip = ip_from_kernel(address);
-    if (!ip) continue;
-    answer.port = port_from_kernel(address);
-    bool known = false;
-    for (const IP& earlier : answer.ips) known = known || earlier == ip;
-    if (!known) answer.ips.push_back(std::move(ip));
-  }
-  if (answer.ips.empty()) answer.why = no_such_host;
-  return answer;
-}
-
-// An address as the kernel wants it, for a socket of that family: an IPv6 one
-// takes IPv4 addresses in their mapped form (RFC 4291, 2.5.5.2).
-inline std::error_code ip_to_kernel(const Addr& addr, int family,
-                                    sys::Address& out) {
-  const IP ip = addr.ip().unmap();
-  if (family == AF_INET) {
-    if (ip.is6()) return non_ipv4_address;
-    out.v4.sin_family = AF_INET;
-    out.v4.sin_port = htons(addr.port());
-    std::memcpy(&out.v4.sin_addr, ip.data(), 4);
-    out.set_size(sizeof out.v4);
-    return {};
-  }
-  out.v6.sin6_family = AF_INET6;
-  out.v6.sin6_port = htons(addr.port());
-  unsigned char* bytes = out.v6.sin6_addr.s6_addr;
-  if (ip.is6()) std::memcpy(bytes, ip.data(), 16);
-  if (ip.is4() && !ip.is_unspecified()) {
-    bytes[10] = bytes[11] = 0xff;
-    std::memcpy(bytes + 12, ip.data(), 4);
-  }
-  if (!ip.zone().empty()) out.v6.sin6_scope_id = sys::if_nametoindex(ip.zone());
-  // An unknown zone must not become any zone.
-  if (!ip.zone().empty() && out.v6.sin6_scope_id == 0 &&
-      (ip.is_link_local_unicast() || ip.is_multicast()))
-    return {EINVAL, std::system_category()};
-  out.set_size(sizeof out.v6);
-  return {};
-}
-
-// The bytes of a unix socket's name. A name longer than the room for it, or a
-// path with a NUL inside, would quietly become another name: EINVAL, as the
-// kernel says.
-inline std::error_code unix_to_kernel(const std::string& path,
-                                      sys::Address& out) {
-  const bool abstract = path[0] == '@';
-  const std::size_t room = sizeof out.un.sun_path - (abstract ? 0 : 1);
-  if (path.size() > room || (!abstract && path.find('\0') != path.npos))
-    return {EINVAL, std::system_category()};
-  out.un.sun_family = AF_UNIX;
-  std::memcpy(out.un.sun_path, path.data(), path.size());
-  if (abstract) out.un.sun_path[0] = '\0';
-  // The length counts: an abstract name has no NUL at its end, a path has.
-  const std::size_t nul = abstract || path.empty() ? 0 : 1;
-  out.set_size(offsetof(sockaddr_un, sun_path) + path.size() + nul);
-  return {};
-}
-
-inline std::error_code to_kernel(const Addr& addr, int family,
-                                 sys::Address& out) {
-  out = sys::Address();
-  return family == AF_UNIX ? unix_to_kernel(addr.path(), out)
-                           : ip_to_kernel(addr, family, out);
-}
-
-// The same back; no address at all for the sender that has none.
-inline Addr from_kernel(const Network& network, const sys::Address& from) {
-  if (from.size == 0) return {};
-  if (&network == &pipe_network) return {network.base, network.base};
-  if (network.family != AF_UNIX)
-    return {network.base, ip_from_kernel(from), port_from_kernel(from)};
-  const std::size_t head = offsetof(sockaddr_un, sun_path);
-  const std::size_t size = from.size > head ? from.size - head : 0;
-  const std::string_view name(from.un.sun_path, size);
-  if (size == 0 || (name[0] == '\0' && !sys::has_abstract_names))
-    return {network.base, ""};
-  if (name[0] == '\0') return {network.base, "@" + std::string(name.substr(1))};
-  // "@cli" would be the abstract name, somebody else's.
-  const std::string path(name.substr(0, name.find('\0')));
-  return {network.base, path[0] == '@' ? "./" + path : path};
-}
+// An address as the kernel wants it, for a socket of that family, and back. See
+// "Addresses for the kernel".
+std::error_code to_kernel(const Addr& addr, int family, sys::Address& out);
+Addr from_kernel(const Network& network, const sys::Address& from);
 
 inline Addr local_of(int fd, const Network& network) {
   sys::Address address;
@@ -2778,211 +1996,21 @@ inline Addr local_of(int fd, const Network& network) {
   return from_kernel(network, address);
 }
 
-// Asks getnameinfo(3) for the name of an address.
-inline Answer ask_name(const Question& question) {
-  const IP ip = parse_ip(question.text).value.unmap();
-  sys::Address address;
-  to_kernel(Addr("tcp", ip, 0), ip.is4() ? AF_INET : AF_INET6, address);
-  char name[NI_MAXHOST] = "";
-  const int code = sys::getnameinfo(address, name);
-  return {code ? resolver_error(code) : std::error_code(), {}, name};
+// "address X: missing port in address" and kin
+inline Error address_error(std::error_code code, std::string_view address) {
+  if (address.empty()) return code;
+  return {code, {"", "", "address " + std::string(address)}};
 }
 
-inline Answer ask_now(const Question& question) {
-  return question.kind == Question::address ? ask_name(question)
-                                            : ask_addresses(question);
-}
-
-// Questions that are under way in threads of their own. The resolver knows no
-// deadline and cannot be interrupted: a thread whose time is up is left to
-// itself. But only so many linger, and equal questions share one.
-struct Lookups {
-  struct Lookup {
-    Question question;
-    bool done = false;
-    Answer answer{};
-  };
-  static constexpr std::size_t most = 64;
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::vector<std::shared_ptr<Lookup>> running{};
-
-  explicit Lookups(Lookups*) {}
-
-  // The look-up of this question, started if need be; null when there is no
-  // place for it now. The mutex is held.
-  std::shared_ptr<Lookup> get(const Question& question, int& error) {
-    for (const auto& each : running)
-      if (each->question == question) return each;
-    if (running.size() >= most) return nullptr;
-    auto fresh = std::make_shared<Lookup>(Lookup{question});
-    running.push_back(fresh);
-    error = start([fresh] { fresh->answer = ask_now(fresh->question); },
-                  [this, fresh](const Error& err) { end(*fresh, err); });
-    if (error) running.pop_back();
-    return fresh;
-  }
-
-  void end(Lookup& lookup, const Error& err) {
-    const std::lock_guard<std::mutex> lock(mutex);
-    if (err) lookup.answer.why = err.code();
-    lookup.done = true;
-    for (auto& each : running)
-      if (each.get() == &lookup) std::swap(each, running.back());
-    running.pop_back();
-    changed.notify_all();
-  }
-};
-
-// Asks the resolver, which may block, until the deadline.
-inline Answer ask_within(Deadline deadline, const Question& question) {
-  if (deadline.never()) return ask_now(question);
-  if (deadline.passed()) return {timed_out};
-  auto& lookups = of_this_process<Lookups>();
-  std::unique_lock<std::mutex> lock(lookups.mutex);
-  std::shared_ptr<Lookups::Lookup> mine;
-  int error = 0;
-  const bool done = wait_until(lookups.changed, lock, deadline.when(), [&] {
-    if (!mine) mine = lookups.get(question, error);
-    return error || (mine && mine->done);
-  });
-  if (error) return {std::error_code(error, std::system_category())};
-  return done ? mine->answer : Answer{timed_out};
-}
-
-inline Error lookup_error(std::error_code why, std::string_view name) {
-  return {why, {"", "", "lookup " + std::string(name)}};
-}
+// All addresses that a text stands for, in the order to try them; how they are
+// found is told under "Names".
+Result<std::vector<Addr>> resolve_all(const Network& network,
+                                      std::string_view address,
+                                      Deadline deadline);
 
 inline Error no_network(const char* op, std::string_view name) {
   return {unknown_network,
           {op, std::string(name), "", " " + std::string(name)}};
-}
-
-struct Service {
-  std::string_view protocol;
-  std::string_view name;
-  int port;
-};
-
-// For machines without /etc/services.
-inline constexpr Service services[] = {
-    {"tcp", "ftp", 21},    {"tcp", "ssh", 22},    {"tcp", "telnet", 23},
-    {"tcp", "smtp", 25},   {"tcp", "domain", 53}, {"tcp", "gopher", 70},
-    {"tcp", "http", 80},   {"tcp", "pop3", 110},  {"tcp", "imap2", 143},
-    {"tcp", "imap3", 220}, {"tcp", "https", 443}, {"tcp", "ftps", 990},
-    {"tcp", "imaps", 993}, {"tcp", "pop3s", 995}, {"udp", "domain", 53},
-};
-
-}  // namespace internal
-
-/// Finds the port of a service, "http" or "8080", for "tcp", "udp" and kin;
-/// "" is port 0. Knows a few names by heart and asks services(5) for the rest,
-/// where it may block, until the deadline. Errors: invalid_port (not in
-/// 0..65535), unknown_port, unknown_network, timed_out. Go: `net.LookupPort`.
-inline Result<int> lookup_port(std::string_view network,
-                               std::string_view service,
-                               Deadline deadline = no_deadline) {
-  if (service.empty()) return 0;
-  const int number = internal::parse_port(service);
-  if (number > 65535) return internal::address_error(invalid_port, service);
-  if (number >= 0) return number;
-  const auto* known = internal::find_network(network);
-  if (!known || known->family == AF_UNIX)
-    return internal::address_error(unknown_network, network);
-
-  std::string name(service);
-  for (char& c : name)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  for (const internal::Service& each : internal::services)
-    if (each.protocol == known->base && each.name == name) return each.port;
-  // The C library skips blanks in front of a number: no name begins with one.
-  internal::Answer answer{{EAI_SERVICE, resolver_category()}};
-  if (name.find('\0') == name.npos && name[0] > ' ')
-    answer = internal::ask_within(
-        deadline, {internal::Question::service, name, AF_INET, known->type});
-  if (!answer.why) return answer.port;
-  const std::string what =
-      std::string(known->base) + "/" + std::string(service);
-  if (answer.why == no_such_host ||
-      answer.why == std::error_code(EAI_SERVICE, resolver_category()))
-    return internal::address_error(unknown_port, what);
-  return internal::lookup_error(answer.why, what);
-}
-
-namespace internal {
-
-// A name that DNS could know: labels of letters, digits, '-' and '_', at most
-// 63 each and 253 in all, not just digits (RFC 1035, RFC 3696). Anything else
-// is refused without asking: the C library would take 127.1, 2130706433 and
-// even 0x7f000001 for addresses.
-inline bool is_domain_name(std::string_view name) {
-  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
-  if (name.empty() || name.size() > 253 || name.back() == '-') return false;
-  bool only_digits = true;
-  std::size_t label = 0;
-  char last = '.';
-  for (const char c : name) {
-    const bool digit = c >= '0' && c <= '9';
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    if (!digit && !letter && c != '_' && c != '-' && c != '.') return false;
-    if ((c == '.' || c == '-') && last == '.') return false;
-    if (c == '.' && last == '-') return false;
-    label = c == '.' ? 0 : label + 1;
-    if (label > 63) return false;
-    only_digits = only_digits && (digit || c == '.');
-    last = c;
-  }
-  in_addr number;
-  return !only_digits && !::inet_aton(std::string(name).c_str(), &number);
-}
-
-// All that is to be known of a host: an IP address is taken as it is.
-inline Result<Answer> ask(std::string_view host, Deadline deadline,
-                          int family = AF_UNSPEC) {
-  // Go reads an empty zone as none.
-  const bool empty_zone = !host.empty() && host.find('%') == host.size() - 1 &&
-                          host.find(':') != host.npos;
-  const auto literal =
-      parse_ip(host.substr(0, host.size() - (empty_zone ? 1 : 0)));
-  if (!literal.error) return Answer{{}, {literal.value}};
-  if (!is_domain_name(host)) return lookup_error(no_such_host, host);
-  Answer answer =
-      ask_within(deadline, {Question::host, std::string(host), family});
-  if (answer.why) return lookup_error(answer.why, host);
-  return answer;
-}
-
-// All addresses that a text stands for, in the order to try them.
-inline Result<std::vector<Addr>> resolve_all(const Network& network,
-                                             std::string_view address,
-                                             Deadline deadline) {
-  if (network.family == AF_UNIX)
-    return std::vector<Addr>{Addr(network.base, address)};
-  HostPort parts;
-  if (!address.empty()) parts = split_host_port(address);
-  if (parts.error) return parts.error;
-  const auto [number, port_error] =
-      lookup_port(network.name, parts.port, deadline);
-  if (port_error) return port_error;
-  const auto port = static_cast<std::uint16_t>(number);
-  if (parts.host.empty())
-    return std::vector<Addr>{Addr(network.base, IP(), port)};
-
-  auto [answer, err] = ask(parts.host, deadline, network.family);
-  if (err) return err;
-  std::vector<IP>& ips = answer.ips;
-  // Half-configured IPv6 can listen on :: and yet not be dialled there.
-  const unsigned char any[4] = {};
-  if (ips.size() == 1 && ips[0].is6() && ips[0].is_unspecified())
-    ips.emplace_back(any, 4);
-  std::vector<Addr> addrs;
-  for (const IP& ip : ips)
-    if (network.family == AF_UNSPEC ||
-        ip.unmap().is4() == (network.family == AF_INET))
-      addrs.emplace_back(network.base, ip.unmap(), port);
-  if (addrs.empty()) return address_error(no_suitable_address, parts.host);
-  return addrs;
 }
 
 // A function of the user's, kept. (std::function would do the same; its
@@ -2994,11 +2022,9 @@ class Callback {
   template <class F, std::enable_if_t<!std::is_same_v<F, Callback>, int> = 0>
   Callback(F f) {
     constexpr bool fits = std::is_invocable_r_v<R, F&, A>;
-    static_assert(
-        fits,
-        "This hook must be a function that takes and returns what its "
-        "type in DialOptions, ListenOptions, ServeOptions or Reader "
-        "says.");
+    static_assert(fits,
+                  "A hook must take and return what its type in DialOptions, "
+                  "ListenOptions, ServeOptions or Reader says.");
     // A pointer or std::function that holds nothing is no function.
     if constexpr (std::is_constructible_v<F, std::nullptr_t> &&
                   std::is_constructible_v<bool, F&>)
@@ -3089,210 +2115,6 @@ inline void choose_families(int fd, int family, const Network& network) {
                     network.family == AF_INET6 ? 1 : 0);
 }
 
-// One connect under way, and the addresses still to be tried after it.
-struct Lane {
-  std::vector<Addr> addrs{};
-  std::size_t next = 0;  // the one to try next
-  bool started = false;
-  Descriptor fd{};  // of the connect under way
-  Time until{};     // give it up then
-  int repeats = 0;  // of the same address
-  Error error{};    // the first failure
-
-  bool pending() const { return bool(fd); }
-  bool spent() const { return !pending() && next == addrs.size(); }
-  const Addr& current() const { return addrs[next - 1]; }
-};
-
-// Dials a list of addresses, the second family beside the first, all in one
-// thread: a connect that takes its time is left alone, and poll tells.
-class Dialer {
- public:
-  Dialer(const Network& network, const DialOptions& options, Deadline deadline)
-      : network_(network), options_(options), deadline_(deadline) {}
-
-  Result<Conn> dial(std::vector<Addr> addrs) {
-    divide(std::move(addrs));
-    lanes_[0].started = true;
-    for (;;) {
-      for (Lane& lane : lanes_)
-        while (lane.started && !lane.pending() && !lane.spent())
-          if (begin(lane)) return conn_;
-      if (!lanes_[1].started &&
-          (lanes_[0].spent() || Deadline(second_start_).passed())) {
-        lanes_[1].started = true;
-      } else if (lanes_[0].spent() && lanes_[1].spent()) {
-        return lanes_[0].error;
-      } else if (look_at_pending()) {
-        return conn_;
-      }
-    }
-  }
-
- private:
-  // The family of the first address goes first; "tcp" gives the other one a
-  // lane of its own and a later start (RFC 8305).
-  void divide(std::vector<Addr> addrs) {
-    const auto delay = options_.fallback_delay;
-    const bool race = network_.name == "tcp" && delay != forever;
-    const bool first_is6 = addrs.front().ip().is6();
-    for (Addr& addr : addrs) {
-      const bool second = race && addr.ip().is6() != first_is6;
-      lanes_[second ? 1 : 0].addrs.push_back(std::move(addr));
-    }
-    second_start_ = time_after(delay);
-  }
-
-  // Starts on the next address of a lane; true when it is connected.
-  bool begin(Lane& lane) {
-    const std::size_t left = lane.addrs.size() - lane.next++;
-    lane.repeats = 0;
-    if (deadline_.passed()) return fail(lane, timed_out);
-    lane.until = share_of_time(left);
-    return connect(lane);
-  }
-
-  // Each address gets an equal share of the time left, two seconds at least:
-  // one silent address must not use up the time of the good ones.
-  Time share_of_time(std::size_t addrs) const {
-    if (deadline_.never()) return deadline_.when();
-    const Time now = Deadline::Clock::now();
-    const Time::duration share =
-        (deadline_.when() - now) / static_cast<Time::rep>(addrs);
-    const Time::duration least = std::chrono::seconds(2);
-    return std::min(deadline_.when(), now + std::max(share, least));
-  }
-
-  int family_for(const Addr& remote) const {
-    if (network_.family != AF_UNSPEC) return network_.family;
-    const bool six = remote.ip().is6() || options_.local.ip().unmap().is6();
-    return six ? AF_INET6 : AF_INET;
-  }
-
-  // Opens a fresh socket - one that failed is spent - and begins to connect.
-  bool connect(Lane& lane) {
-    const Addr& local = options_.local;
-    const int family = family_for(lane.current());
-    Descriptor fd(sys::socket(family, network_.type));
-    if (!fd) return fail(lane, sys::last_error(), "socket");
-    if (options_.control)
-      if (const Error err = options_.control(fd.get()))
-        return fail(lane, err.code(), err.subject().c_str());
-    if (network_.base == "udp")
-      sys::setsockopt(fd.get(), SOL_SOCKET, SO_BROADCAST, 1);
-    sys::Address address;
-    if (local) {
-      choose_families(fd.get(), family, network_);
-      if (const auto why = to_kernel(local, family, address))
-        return fail(lane, why, "bind");
-      if (sys::bind(fd.get(), address) < 0)
-        return fail(lane, sys::last_error(), "bind");
-    }
-    if (const auto why = to_kernel(lane.current(), family, address))
-      return fail(lane, why, "connect");
-    const int error = connect_when_there_is_room(fd.get(), address);
-    lane.fd = std::move(fd);
-    if (error == EINPROGRESS || error == EINTR) return false;
-    return finish(lane, error);
-  }
-
-  // A unix listener whose queue is full says EAGAIN to who will not block, and
-  // nothing tells when there is room. So ask again, as a blocking connect(2)
-  // would wait.
-  int connect_when_there_is_room(int fd, const sys::Address& address) const {
-    for (int pause = 1;; pause = std::min(2 * pause, 10)) {
-      const int error = sys::connect(fd, address) < 0 ? errno : 0;
-      if (network_.family != AF_UNIX || !sys::would_block(error)) return error;
-      if (deadline_.passed()) return EAGAIN;  // finish tells that time is up
-      sys::poll(nullptr, 0, pause);
-    }
-  }
-
-  // A connect has ended, well or badly; true when it is connected.
-  bool finish(Lane& lane, int error) {
-    Descriptor fd = std::move(lane.fd);
-    if (network_.family == AF_UNIX && sys::would_block(error))
-      return fail(lane, timed_out);
-    if (error) return fail(lane, {error, std::system_category()}, "connect");
-    Addr local = local_of(fd.get(), network_);
-    Addr remote = lane.current();
-    // 0.0.0.0 became 127.0.0.1, a zone its number, a symbolic link its file.
-    const IP& ip = remote.ip();
-    sys::Address address;
-    if ((!ip || ip.is_unspecified() || !ip.zone().empty()) &&
-        sys::getpeername(fd.get(), address) == 0)
-      remote = from_kernel(network_, address);
-    // TCP lets two connects meet in the middle, even one with itself: who
-    // dials a free local port may be given that very port for this end.
-    if (network_.base == "tcp" && local == remote &&
-        options_.local.port() == 0) {
-      if (lane.repeats++ < 2) return connect(lane);
-      return fail(lane, {ECONNREFUSED, std::system_category()}, "connect");
-    }
-    if (network_.base == "tcp")
-      set_tcp_defaults(fd.get(), options_.keep_alive, options_.no_delay);
-    conn_ = Access::make<Conn>(std::move(fd), network_, std::move(local),
-                               std::move(remote));
-    return true;
-  }
-
-  bool fail(Lane& lane, std::error_code why, const char* call = "") {
-    if (why.category() == category()) call = "";
-    if (!lane.error)
-      lane.error = {why,
-                    {"dial", std::string(network_.name), call, "",
-                     options_.local, lane.current()}};
-    return false;
-  }
-
-  // How a connect ended of which poll has told something. Writable without an
-  // error is connected; else SO_ERROR says what went wrong.
-  static int outcome(const pollfd& told) {
-    if (told.revents == POLLOUT) return 0;
-    int error = 0;
-    if (sys::getsockopt(told.fd, SOL_SOCKET, SO_ERROR, &error, sizeof error) <
-        0)
-      return errno;
-    return error;
-  }
-
-  // Waits for the connects under way, at most until something else is due;
-  // true when one is connected.
-  bool look_at_pending() {
-    pollfd fds[2];
-    Lane* lanes[2];
-    std::size_t count = 0;
-    Time until = lanes_[1].started ? Time::max() : second_start_;
-    for (Lane& lane : lanes_) {
-      if (!lane.pending()) continue;
-      fds[count] = {lane.fd.get(), POLLOUT, 0};
-      lanes[count++] = &lane;
-      until = std::min(until, lane.until);
-    }
-    const bool failed =
-        sys::poll(fds, count, poll_time(until)) < 0 && errno != EINTR;
-    const int why = errno;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (failed) {
-        finish(*lanes[i], why);
-      } else if (fds[i].revents != 0) {
-        if (finish(*lanes[i], outcome(fds[i]))) return true;
-      } else if (Deadline(lanes[i]->until).passed()) {
-        lanes[i]->fd.reset();
-        fail(*lanes[i], timed_out);
-      }
-    }
-    return false;
-  }
-
-  const Network& network_;
-  const DialOptions& options_;
-  const Deadline deadline_;
-  Lane lanes_[2]{};
-  Time second_start_{};
-  Conn conn_{};
-};
-
 // Keeps the addresses that a given local address can reach: those of its
 // family. Any address, 0.0.0.0 or ::, is of both.
 inline Error keep_reachable(const Addr& local, std::vector<Addr>& addrs) {
@@ -3305,6 +2127,10 @@ inline Error keep_reachable(const Addr& local, std::vector<Addr>& addrs) {
   if (addrs.empty()) return address_error(no_suitable_address, local.string());
   return {};
 }
+
+// Connects to the first of these addresses that answers. See "Racing".
+Result<Conn> dial_all(const Network& network, const DialOptions& options,
+                      Deadline deadline, std::vector<Addr> addrs);
 
 }  // namespace internal
 
@@ -3339,9 +2165,10 @@ inline Result<Conn> dial(std::string_view network, std::string_view address,
   const Deadline deadline =
       std::min(options.deadline.when(), internal::time_after(options.timeout));
   auto [addrs, err] = internal::resolve_all(*known, address, deadline);
-  if (!err) err = internal::keep_reachable(local, addrs);
   if (err) return fail(err);
-  return internal::Dialer(*known, options, deadline).dial(std::move(addrs));
+  if (const Error why = internal::keep_reachable(local, addrs))
+    return fail(why);
+  return internal::dial_all(*known, options, deadline, std::move(addrs));
 }
 
 /// Dials within a time limit, look-up included. 0 or less has passed already
@@ -3392,48 +2219,12 @@ struct ListenOptions {
 
 namespace internal {
 
-// Is there a socket's file at this path that nobody listens on? Asks three
-// times: macOS refuses in the name of a living one whose queue is full.
-inline bool is_stale(const std::string& path, const sys::Address& address,
-                     int type) {
-  sys::File file;
-  if (sys::lstat(path, file) != 0 || !file.is_socket) return false;
-  for (int tries = 0; tries < 3; ++tries) {
-    if (tries > 0) sys::poll(nullptr, 0, 10);
-    const Descriptor probe(sys::socket(AF_UNIX, type));
-    if (!probe || sys::connect(probe.get(), address) == 0 ||
-        errno != ECONNREFUSED)
-      return false;
-  }
-  return true;
-}
-
-// bind(2) for a unix socket: with the file mode asked for, and over a dead
-// socket's file when that was asked for.
-inline int bind_unix(int fd, const sys::Address& address,
-                     const std::string& path, int type,
-                     const ListenOptions& options) {
-  const bool file = !path.empty() && path[0] != '@';
-  // The file is born with the socket's own mode: at no time is it open to
-  // more than was asked. (Linux; elsewhere only chmod below.)
-  if (file && options.mode >= 0) sys::fchmod(fd, options.mode);
-  int result = sys::bind(fd, address);
-  if (result < 0 && errno == EADDRINUSE && file && options.replace_stale) {
-    const bool stale = is_stale(path, address, type);
-    if (stale) sys::unlink(path);
-    errno = EADDRINUSE;
-    if (stale) result = sys::bind(fd, address);
-  }
-  return result;
-}
-
-// Remembers which file bind made. The path is made absolute: the process may
-// change its directory before it closes the listener.
-inline SocketFile made_file(const std::string& path) {
-  sys::File made;
-  if (path.empty() || path[0] == '@' || sys::lstat(path, made) != 0) return {};
-  return {sys::absolute(path), made, sys::forks};
-}
+// bind(2) for a unix socket, with the file mode asked for and over a dead
+// socket's file when that was asked for; and which file that made. See "Unix
+// extras".
+int bind_unix(int fd, const sys::Address& address, const std::string& path,
+              int type, const ListenOptions& options);
+SocketFile made_file(const std::string& path);
 
 // socket(2) and what comes before bind(2); `family` tells which kind it is.
 // "tcp" and "udp" on any address serve both families, with an IPv6 socket that
@@ -3446,7 +2237,7 @@ inline Descriptor open_for_bind(const Network& network, const Addr& addr,
   Descriptor fd(sys::socket(family, network.type));
   if (!fd && errno == EAFNOSUPPORT && network.family == AF_UNSPEC && any) {
     family = AF_INET;
-    fd.reset(sys::socket(family, network.type));
+    fd = Descriptor(sys::socket(family, network.type));
   }
   if (fd) choose_families(fd.get(), family, network);
   return fd;
@@ -3463,8 +2254,8 @@ inline Error prepare_to_bind(int fd, const Network& network, bool group,
   if (network.base == "tcp" || group)
     sys::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   if (network.base == "udp") sys::setsockopt(fd, SOL_SOCKET, SO_BROADCAST, 1);
-  const bool share =
-      options.reuse_port || (group && sys::groups_need_reuse_port);
+  // Elsewhere two sockets may hear one group only if they share the port.
+  const bool share = options.reuse_port || (group && !sys::is_linux);
   if (share && sys::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
     return call_error("setsockopt");
   return options.control ? options.control(fd) : Error();
@@ -3604,6 +2395,67 @@ inline Addr addr(const Listener& listener) { return local_addr(listener); }
 
 namespace internal {
 
+// Has it an Error, as each Result has?
+template <class T, class = void>
+inline constexpr bool has_error = false;
+template <class T>
+inline constexpr bool
+    has_error<T, std::void_t<decltype(Error(std::declval<T>().error))>> = true;
+
+// Calls f; the error that it returned, alone or in a Result, or an exception
+// as one.
+template <class F>
+Error run(F& f) {
+  Error err;
+  const std::string what = sys::guarded([&] {
+    if constexpr (std::is_convertible_v<decltype(f()), Error>)
+      err = f();
+    else if constexpr (has_error<decltype(f())>)
+      err = f().error;
+    else
+      static_cast<void>(f());
+  });
+  if (what.empty()) return err;
+  err = task_failed;  // all that is said where there is no memory for more
+  sys::guarded([&] { err = Error(err.code(), {"", "", "", ": " + what}); });
+  return err;
+}
+
+// What a thread runs: f, and then `end` is told how it went. By then f is gone
+// with all it owned. A task that ends its own thread, pthread_exit(3), is one
+// that failed.
+template <class F, class End>
+struct Task {
+  F f;
+  End end;
+
+  static void* in_thread(void* argument) {
+    struct Ending {
+      Task* task;
+      Error err = task_failed;
+      ~Ending() {
+        End tell = std::move(task->end);
+        delete task;
+        tell(err);
+      }
+    } ending{static_cast<Task*>(argument)};
+    ending.err = run(ending.task->f);
+    return nullptr;
+  }
+};
+
+// Runs f in a thread of its own. 0, or an errno: then neither is called. (new
+// and delete by hand: unique_ptr would cost each f 20 ms of the user's compile
+// time.)
+template <class F, class End>
+int start(F f, End end) {
+  auto* task = new (std::nothrow) Task<F, End>{std::move(f), std::move(end)};
+  if (!task) return ENOMEM;
+  const int error = sys::start_thread(Task<F, End>::in_thread, task);
+  if (error) delete task;
+  return error;
+}
+
 struct GroupState {
   explicit GroupState(std::size_t most) : limit(most) {}
 
@@ -3660,6 +2512,7 @@ class Group {
             return std::apply(f, std::move(all));
           });
     }
+    return {};  // lest g++ speaks of more than the above
   }
 
   /// Waits until all tasks of the group have ended. Returns the first failure
@@ -3684,7 +2537,7 @@ class Group {
     const Error err = internal::run(start);
     if (err || error) state_->end({});
     if (!error) return err;
-    return {{error, std::system_category()}, {"go", "", "pthread_create"}};
+    return {sys::error(error), {"go", "", "pthread_create"}};
   }
 
   std::shared_ptr<internal::GroupState> state_;
@@ -3713,50 +2566,45 @@ namespace internal {
 
 // What a server knows of its connections.
 struct Serving {
+  struct Served {
+    Conn conn;
+    bool closing = false;  // its grace is over
+  };
+  using Place = std::list<Served>::iterator;
+
   Listener listener;
   ServeOptions options;
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::vector<Conn> conns{};        // empty handles in the free places
-  std::vector<std::size_t> free{};  // places in `conns`
-  std::vector<Conn> closing{};      // at the end of the grace
+  std::mutex mutex{};
+  std::condition_variable changed{};
+  std::list<Served> served{};
   std::atomic<std::size_t> running{0};
   std::mutex reporting{};
 
   Serving(Listener on, ServeOptions how)
       : listener(std::move(on)), options(std::move(how)) {}
 
-  std::size_t begin(const Conn& conn) {
+  Place begin(const Conn& conn) {
     const std::lock_guard<std::mutex> lock(mutex);
-    if (free.empty()) {
-      conns.emplace_back();
-      free.reserve(conns.capacity());     // `end` must not need memory,
-      closing.reserve(conns.capacity());  // nor must `finish`
-      free.push_back(conns.size() - 1);
-    }
-    const std::size_t place = free.back();
-    free.pop_back();
-    conns[place] = conn;
+    served.push_front({conn});
     ++running;
-    return place;
+    return served.begin();
   }
 
-  void end(std::size_t place, const Error& err) {
+  void end(Place place, const Error& err) {
     report(err);
+    std::list<Served> ended;
     {
-      Conn ended;  // goes without the mutex: close may take its time
       const std::lock_guard<std::mutex> lock(mutex);
-      ended = std::exchange(conns[place], Conn());
+      ended.splice(ended.begin(), served, place);
     }
+    // Without the mutex: a close that lingers may take its time.
+    if (ended.front().closing) finish_close(*Access::state(ended.front().conn));
+    ended.clear();
     const std::lock_guard<std::mutex> lock(mutex);
-    free.push_back(place);
     --running;
     changed.notify_all();
     // The accept loop may be waiting for room, or for a descriptor.
-    SocketState* s = Access::state(listener);
-    const std::lock_guard<std::mutex> guard(s->guard);
-    ++s->news;
-    s->changed.notify_all();
+    Access::state(listener)->announce();
   }
 
   void report(const Error& err) {
@@ -3765,14 +2613,9 @@ struct Serving {
     sys::guarded([&] { options.on_error(err); });
   }
 
-  // What the listener has to tell so far. Rests until there is something newer:
-  // a handler has ended, the deadline was moved, it was closed; or until
-  // `limit`, or its deadline. Others may accept meanwhile.
-  unsigned news() {
-    SocketState* s = Access::state(listener);
-    const std::lock_guard<std::mutex> lock(s->guard);
-    return s->news;
-  }
+  // Rests until the listener has more news than were seen - a handler has
+  // ended, its deadline was moved, it was closed - or until its deadline, or
+  // `limit`. Others may accept meanwhile.
   void rest(unsigned seen, Time limit = Time::max()) {
     const Use use(listener);
     if (!use) return;
@@ -3785,7 +2628,7 @@ struct Serving {
   Result<Conn> next(unsigned& seen) {
     const SocketState* s = Access::state(listener);
     for (;;) {
-      seen = news();
+      seen = s->news;
       const bool full =
           options.max_connections && running >= options.max_connections;
       if (!full || s->is_closed() || s->reading.due().passed())
@@ -3794,19 +2637,14 @@ struct Serving {
     }
   }
 
-  // Lets handlers finish; when their grace is over, closes what they use: tells
-  // all of them first, and waits then, without the mutex that they need to end.
+  // Lets handlers finish; when their grace is over, tells all their connections
+  // that they are closed. Each handler then does the rest as it ends.
   void finish() {
     const auto idle = [&] { return running == 0; };
     std::unique_lock<std::mutex> lock(mutex);
-    if (!wait_until(changed, lock, time_after(options.grace), idle)) {
-      for (const Conn& conn : conns)
-        if (conn && start_close(*Access::state(conn))) closing.push_back(conn);
-      lock.unlock();
-      for (const Conn& conn : closing) finish_close(*Access::state(conn));
-      closing.clear();
-      lock.lock();
-    }
+    if (!wait_until(changed, lock, time_after(options.grace), idle))
+      for (Served& each : served)
+        each.closing = start_close(*Access::state(each.conn));
     changed.wait(lock, idle);
     // A thread on its way out may still hold us, but nothing of the caller's.
     listener = Listener();
@@ -3818,7 +2656,7 @@ struct Serving {
 inline bool is_final(const Error& err) {
   if (err == closed || err == timed_out) return true;
   for (const int error : {EBADF, EINVAL, ENOTSOCK})
-    if (err == std::error_code(error, std::system_category())) return true;
+    if (err == sys::error(error)) return true;
   return false;
 }
 
@@ -3826,14 +2664,14 @@ inline bool is_final(const Error& err) {
 template <class MakeTask>
 void start_serving(const std::shared_ptr<Serving>& serving, const Conn& conn,
                    const MakeTask& make_task) {
-  const std::size_t place = serving->begin(conn);
+  const Serving::Place place = serving->begin(conn);
   const auto start = [&]() -> Error {  // copying the handler may throw
     const int error = internal::start(
         make_task(conn),
         [serving, place](const Error& why) { serving->end(place, why); });
     if (error == 0) return {};
-    return failure("serve", Access::state(conn),
-                   {error, std::system_category()}, "pthread_create");
+    return failure("serve", Access::state(conn), sys::error(error),
+                   "pthread_create");
   };
   if (const Error why = run(start)) serving->end(place, why);
 }
@@ -3896,6 +2734,7 @@ template <class Handler>
       };
     });
   }
+  return {};  // as in Group::go
 }
 
 // ===========================================================================
@@ -3906,32 +2745,785 @@ template <class Handler>
 // ===========================================================================
 
 // ---------------------------------------------------------------------------
+// Words
+//
+// What errors say, in Go's words on every system.
+
+namespace internal {
+
+// Each condition in Go's words, in the order of Errc.
+// clang-format off
+inline constexpr const char* conditions[] = {
+    "nil", "EOF", "unexpected EOF", "use of closed network connection",
+    "i/o timeout", "operation would block", "message truncated",
+    "limit exceeded", "task failed", "no descriptor in the message",
+    "unknown network", "missing address", "missing port in address",
+    "too many colons in address", "missing ']' in address",
+    "unexpected '[' in address", "unexpected ']' in address", "unknown port",
+    "invalid port", "invalid IP address", "invalid CIDR address",
+    "no suitable address found", "unexpected address type",
+    "mismatched local address type", "non-IPv4 address",
+    "use of WriteTo with pre-connected connection"};
+
+// The errors that sockets know, in Go's words: the C libraries have different
+// ones ("Address in use", "Address already in use").
+struct ErrnoText {
+  int number;
+  const char* text;
+};
+inline constexpr ErrnoText errno_texts[] = {
+    {EPERM, "operation not permitted"}, {ENOENT, "no such file or directory"},
+    {EINTR, "interrupted system call"}, {EIO, "input/output error"},
+    {EBADF, "bad file descriptor"},
+    {EAGAIN, "resource temporarily unavailable"},
+    {ENOMEM, "cannot allocate memory"}, {EACCES, "permission denied"},
+    {EEXIST, "file exists"}, {ENODEV, "no such device"},
+    {ENOTDIR, "not a directory"}, {EISDIR, "is a directory"},
+    {EINVAL, "invalid argument"}, {ENFILE, "too many open files in system"},
+    {EMFILE, "too many open files"}, {ENOSPC, "no space left on device"},
+    {EROFS, "read-only file system"}, {EPIPE, "broken pipe"},
+    {ENAMETOOLONG, "file name too long"},
+    {ELOOP, "too many levels of symbolic links"}, {EPROTO, "protocol error"},
+    {ENOTSOCK, "socket operation on non-socket"},
+    {EDESTADDRREQ, "destination address required"},
+    {EMSGSIZE, "message too long"},
+    {EPROTOTYPE, "protocol wrong type for socket"},
+    {ENOPROTOOPT, "protocol not available"},
+    {EPROTONOSUPPORT, "protocol not supported"},
+    {EOPNOTSUPP, "operation not supported"},
+    {EAFNOSUPPORT, "address family not supported by protocol"},
+    {EADDRINUSE, "address already in use"},
+    {EADDRNOTAVAIL, "cannot assign requested address"},
+    {ENETDOWN, "network is down"}, {ENETUNREACH, "network is unreachable"},
+    {ECONNABORTED, "software caused connection abort"},
+    {ECONNRESET, "connection reset by peer"},
+    {ENOBUFS, "no buffer space available"},
+    {EISCONN, "transport endpoint is already connected"},
+    {ENOTCONN, "transport endpoint is not connected"},
+    {ETIMEDOUT, "connection timed out"}, {ECONNREFUSED, "connection refused"},
+    {EHOSTUNREACH, "no route to host"}, {EFAULT, "bad address"},
+    {ENETRESET, "network dropped connection on reset"},
+    {ESHUTDOWN, "cannot send after transport endpoint shutdown"},
+    {EHOSTDOWN, "host is down"}, {EALREADY, "operation already in progress"},
+    {EINPROGRESS, "operation now in progress"}};
+// clang-format on
+
+inline std::string text_of(Errc condition) {
+  const bool known = condition >= 0 && condition <= write_to_connected;
+  return known ? conditions[condition] : "unknown error";
+}
+
+// The cause in words that fit the middle of a sentence.
+inline std::string text_of(const std::error_code& code) {
+  if (code.category() == std::system_category() ||
+      code.category() == std::generic_category())
+    for (const ErrnoText& each : errno_texts)
+      if (each.number == code.value()) return each.text;
+  std::string text = code.message();
+  const auto upper = [](char c) { return c >= 'A' && c <= 'Z'; };
+  if (text.size() > 1 && upper(text[0]) && !upper(text[1]))
+    text[0] = static_cast<char>(text[0] - 'A' + 'a');
+  return text;
+}
+
+}  // namespace internal
+
+// ---------------------------------------------------------------------------
+// netlite::sys, the rest
+//
+// The BSD calls that the sections below need.
+
+namespace sys {
+
+// lstat(2): which file a path names. The numbers may need 64 bits where the
+// program has 32.
+struct File {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  bool is_socket = false;
+};
+inline int lstat(const std::string& path, File& file) {
+#ifdef __USE_LARGEFILE64
+  struct stat64 found {};
+  const int result = ::lstat64(path.c_str(), &found);
+#else
+  struct stat found {};
+  const int result = ::lstat(path.c_str(), &found);
+#endif
+  file = {found.st_dev, found.st_ino, S_ISSOCK(found.st_mode) != 0};
+  return result;
+}
+// fchmod(2): the mode of a socket that is not bound yet is that of the file to
+// come. unlink(2)
+inline int fchmod(int fd, int mode) {
+  return ::fchmod(fd, static_cast<mode_t>(mode));
+}
+inline int unlink(const std::string& path) { return ::unlink(path.c_str()); }
+// getcwd(3) and a name in it
+inline std::string absolute(const std::string& path) {
+  char here[PATH_MAX];
+  if (path[0] == '/' || !::getcwd(here, sizeof here)) return path;
+  return std::string(here) + "/" + path;
+}
+
+// if_nametoindex(3); a zone may also be written as a number. 0: no such.
+inline unsigned if_nametoindex(const std::string& name) {
+  if (name.find('\0') != name.npos) return 0;
+  const unsigned index = ::if_nametoindex(name.c_str());
+  const bool number = !name.empty() && name.size() < 9 &&
+                      name.find_first_not_of("0123456789") == name.npos;
+  return index || !number ? index : static_cast<unsigned>(std::stoul(name));
+}
+// if_indextoname(3), or the number where there is no such interface
+inline std::string if_indextoname(unsigned index) {
+  char name[IF_NAMESIZE];
+  return ::if_indextoname(index, name) ? name : std::to_string(index);
+}
+
+// getaddrinfo(3); returns its EAI_... number, and sets errno for EAI_SYSTEM -
+// or forgets to, so it must not be an older one. May block for seconds.
+inline int getaddrinfo(const char* host, const char* service,
+                       const addrinfo& hints, addrinfo** found) {
+  errno = 0;
+  return ::getaddrinfo(host, service, &hints, found);
+}
+// getnameinfo(3) for a name; returns and blocks as getaddrinfo.
+inline int getnameinfo(const Address& address, char (&name)[NI_MAXHOST]) {
+  errno = 0;
+  return ::getnameinfo(&address.any, address.size, name, sizeof name, nullptr,
+                       0, NI_NAMEREQD);
+}
+// A name without addresses: to some systems not the same as no such name.
+#ifdef EAI_NODATA
+constexpr int no_data = EAI_NODATA;
+#else
+constexpr int no_data = EAI_NONAME;
+#endif
+
+inline int getifaddrs(ifaddrs** list) { return ::getifaddrs(list); }
+
+// dup(2), close-on-exec
+inline int duplicate(int fd) { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); }
+
+// open(2) for reading, also of more than 2 GiB in a 32-bit program; read(2)
+inline int open(const std::string& path) {
+#ifdef O_LARGEFILE
+  constexpr int flags = O_RDONLY | O_CLOEXEC | O_LARGEFILE;
+#else
+  constexpr int flags = O_RDONLY | O_CLOEXEC;
+#endif
+  if (path.find('\0') != path.npos) return refuse(EINVAL);
+  return retry([&] { return ::open(path.c_str(), flags); });
+}
+inline ssize_t read(int fd, void* data, std::size_t size) {
+  return retry([&] { return ::read(fd, data, size); });
+}
+
+// SO_LINGER counts in seconds; but on macOS in ticks, and another option does.
+#ifdef SO_LINGER_SEC
+constexpr int linger_seconds = SO_LINGER_SEC;
+#else
+constexpr int linger_seconds = SO_LINGER;
+#endif
+
+// Joins or leaves a multicast group, ip(7), RFC 3678. A socket on a port hears
+// every group that any socket of the machine joined, says Linux, unless told to
+// hear only those that it joined itself.
+inline int change_group([[maybe_unused]] int fd, [[maybe_unused]] bool join,
+                        [[maybe_unused]] const Address& group,
+                        [[maybe_unused]] unsigned interface_index) {
+#ifdef IP_MULTICAST_ALL
+  if (group.family() == AF_INET)
+    setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
+#endif
+#ifdef IPV6_MULTICAST_ALL
+  if (group.family() == AF_INET6)
+    setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
+#endif
+#ifdef MCAST_JOIN_GROUP
+  group_req request{};
+  request.gr_interface = interface_index;
+  std::memcpy(&request.gr_group, &group.storage, sizeof group.storage);
+  const int level = group.family() == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
+  return sys::setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
+                         &request, sizeof request);
+#else
+  return refuse(ENOPROTOOPT);
+#endif
+}
+
+// Is this control message one with descriptors? Linux may also attach one that
+// stands for the sender's process: SCM_PIDFD, which is 4.
+inline bool carries_descriptors(const cmsghdr& header) {
+#ifdef __linux__
+  if (header.cmsg_level == SOL_SOCKET && header.cmsg_type == 4) return true;
+#endif
+  return header.cmsg_level == SOL_SOCKET && header.cmsg_type == SCM_RIGHTS;
+}
+
+// Who is at the other end of a unix socket; SO_PEERCRED, getpeereid(3). What
+// the system does not tell stays as it is.
+inline int peer_credentials(int fd, [[maybe_unused]] long& pid, unsigned& uid,
+                            unsigned& gid) {
+#ifdef __linux__
+  ucred peer{};
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, sizeof peer) < 0)
+    return -1;
+  // What Linux says where nobody is: process 0 of user -1.
+  if (peer.uid == static_cast<uid_t>(-1)) return refuse(ENOTCONN);
+  // A process in a namespace that we cannot see is 0, too; kill(0) would hit
+  // our own group.
+  if (peer.pid > 0) pid = peer.pid;
+  uid = peer.uid;
+  gid = peer.gid;
+  return 0;
+#else
+#ifdef LOCAL_PEERPID
+  pid_t peer = 0;
+  if (getsockopt(fd, 0, LOCAL_PEERPID, &peer, sizeof peer) == 0 && peer > 0)
+    pid = peer;
+#endif
+  return ::getpeereid(fd, &uid, &gid);
+#endif
+}
+
+// Readiness of many: epoll(7), or nothing where there is only poll. `id` is the
+// caller's name for what it watches, and comes back with what is ready (in
+// poll's words: POLLIN and POLLOUT have the same numbers in both).
+struct Ready {
+  std::uint64_t id;
+  short events;
+};
+#ifdef NETLITE_LINUX
+constexpr bool has_epoll = true;
+inline int epoll_create() { return ::epoll_create1(EPOLL_CLOEXEC); }
+// No events: stops watching it.
+inline int epoll_watch(int epoll, int fd, unsigned events, std::uint64_t id,
+                       bool known) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = id;
+  const int operation = !events ? EPOLL_CTL_DEL
+                        : known ? EPOLL_CTL_MOD
+                                : EPOLL_CTL_ADD;
+  return ::epoll_ctl(epoll, operation, fd, &event);
+}
+inline int epoll_wait(int epoll, std::vector<Ready>& ready, int milliseconds) {
+  epoll_event events[256];
+  const int n = ::epoll_wait(epoll, events, 256, milliseconds);
+  for (int i = 0; i < n; ++i)
+    ready.push_back({events[i].data.u64, static_cast<short>(events[i].events)});
+  return n;
+}
+#else
+constexpr bool has_epoll = false;
+inline int epoll_create() { return -1; }
+inline int epoll_watch(int, int, unsigned, std::uint64_t, bool) { return 0; }
+inline int epoll_wait(int, std::vector<Ready>&, int) { return -1; }
+#endif
+
+}  // namespace sys
+
+// ---------------------------------------------------------------------------
+// Addresses for the kernel
+//
+// What bind(2) and connect(2) want, and what accept(2) returns.
+
+namespace internal {
+
+inline IP ip_from_kernel(const sys::Address& from) {
+  if (from.family() == AF_INET) {
+    unsigned char bytes[4];
+    std::memcpy(bytes, &from.v4.sin_addr, sizeof bytes);
+    return IP(bytes, 4);
+  }
+  if (from.family() != AF_INET6) return IP();
+  const unsigned scope = from.v6.sin6_scope_id;
+  const std::string zone = scope ? sys::if_indextoname(scope) : "";
+  return IP(from.v6.sin6_addr.s6_addr, 16, zone).unmap();
+}
+
+inline std::uint16_t port_from_kernel(const sys::Address& from) {
+  if (from.family() == AF_INET6) return ntohs(from.v6.sin6_port);
+  return ntohs(from.v4.sin_port);
+}
+
+// An address as the kernel wants it, for a socket of that family: an IPv6 one
+// takes IPv4 addresses in their mapped form (RFC 4291, 2.5.5.2).
+inline std::error_code ip_to_kernel(const Addr& addr, int family,
+                                    sys::Address& out) {
+  const IP ip = addr.ip().unmap();
+  if (family == AF_INET) {
+    if (ip.is6()) return non_ipv4_address;
+    out.v4.sin_family = AF_INET;
+    out.v4.sin_port = htons(addr.port());
+    std::memcpy(&out.v4.sin_addr, ip.data(), 4);
+    out.set_size(sizeof out.v4);
+    return {};
+  }
+  out.v6.sin6_family = AF_INET6;
+  out.v6.sin6_port = htons(addr.port());
+  unsigned char* bytes = out.v6.sin6_addr.s6_addr;
+  if (ip.is6()) std::memcpy(bytes, ip.data(), 16);
+  if (ip.is4() && !ip.is_unspecified()) {
+    bytes[10] = bytes[11] = 0xff;
+    std::memcpy(bytes + 12, ip.data(), 4);
+  }
+  if (!ip.zone().empty()) out.v6.sin6_scope_id = sys::if_nametoindex(ip.zone());
+  // An unknown zone must not become any zone.
+  if (!ip.zone().empty() && out.v6.sin6_scope_id == 0 &&
+      (ip.is_link_local_unicast() || ip.is_multicast()))
+    return sys::error(EINVAL);
+  out.set_size(sizeof out.v6);
+  return {};
+}
+
+// The bytes of a unix socket's name. A name longer than the room for it, or a
+// path with a NUL inside, would quietly become another name: EINVAL, as the
+// kernel says.
+inline std::error_code unix_to_kernel(const std::string& path,
+                                      sys::Address& out) {
+  const bool abstract = path[0] == '@';
+  const std::size_t room = sizeof out.un.sun_path - (abstract ? 0 : 1);
+  if (path.size() > room || (!abstract && path.find('\0') != path.npos))
+    return sys::error(EINVAL);
+  out.un.sun_family = AF_UNIX;
+  std::memcpy(out.un.sun_path, path.data(), path.size());
+  if (abstract) out.un.sun_path[0] = '\0';
+  // The length counts: an abstract name has no NUL at its end, a path has.
+  const std::size_t nul = abstract || path.empty() ? 0 : 1;
+  out.set_size(offsetof(sockaddr_un, sun_path) + path.size() + nul);
+  return {};
+}
+
+inline std::error_code to_kernel(const Addr& addr, int family,
+                                 sys::Address& out) {
+  out = sys::Address();
+  return family == AF_UNIX ? unix_to_kernel(addr.path(), out)
+                           : ip_to_kernel(addr, family, out);
+}
+
+// The same back; no address at all for the sender that has none.
+inline Addr from_kernel(const Network& network, const sys::Address& from) {
+  if (from.size == 0) return {};
+  if (&network == &pipe_network) return {network.base, network.base};
+  if (network.family != AF_UNIX)
+    return {network.base, ip_from_kernel(from), port_from_kernel(from)};
+  const std::size_t head = offsetof(sockaddr_un, sun_path);
+  const std::size_t size = from.size > head ? from.size - head : 0;
+  const std::string_view name(from.un.sun_path, size);
+  if (size == 0 || (name[0] == '\0' && !sys::is_linux))
+    return {network.base, ""};
+  if (name[0] == '\0') return {network.base, "@" + std::string(name.substr(1))};
+  // "@cli" would be the abstract name, somebody else's.
+  const std::string path(name.substr(0, name.find('\0')));
+  return {network.base, path[0] == '@' ? "./" + path : path};
+}
+
+}  // namespace internal
+
+// ---------------------------------------------------------------------------
+// Host and port
+//
+// Reading the text of addresses. None of these calls blocks.
+
+/// What `split_host_port` returns: `auto [host, port, err] = ...`.
+struct [[nodiscard]] HostPort {
+  std::string host{};  ///< without brackets
+  std::string port{};  ///< a number or a service's name, as it was written
+  Error error{};       ///< nil when the address could be split
+};
+
+namespace internal {
+
+// "invalid IP address: X" and kin
+inline Error parse_error(Errc code, std::string_view text) {
+  return {code, {"", "", "", ": " + std::string(text)}};
+}
+
+// inet_pton(3) wants at most four digits a group, but zeros in front of one
+// mean nothing; except in an IPv4 tail, where they once meant octal.
+inline std::string without_leading_zeros(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (i == 0 || text[i - 1] == ':') {
+      const std::string_view group = text.substr(i, text.substr(i).find(':'));
+      const bool tail = group.find('.') != group.npos;
+      std::size_t zeros = 0;
+      while (!tail && zeros + 1 < group.size() && group[zeros] == '0') ++zeros;
+      i += zeros;
+    }
+    out += text[i];
+  }
+  return out;
+}
+
+// The address's bytes, and how many: 4, 16, or 0 when it is none.
+inline std::size_t parse_numeric(std::string_view text, unsigned char* bytes) {
+  if (text.find('\0') != text.npos) return 0;
+  if (::inet_pton(AF_INET, std::string(text).c_str(), bytes) == 1) return 4;
+  const std::string plain = without_leading_zeros(text);
+  return ::inet_pton(AF_INET6, plain.c_str(), bytes) == 1 ? 16 : 0;
+}
+
+// Decimal digits as a number, cut to `most`; -1 when they are something else.
+inline int parse_digits(std::string_view text, int most) {
+  if (text.empty()) return -1;
+  int number = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return -1;
+    number = std::min(number * 10 + (c - '0'), most);
+  }
+  return number;
+}
+
+// A port, perhaps with a sign; -1 when it is no number, 65536 when no port.
+inline int parse_port(std::string_view text) {
+  const bool minus = text.substr(0, 1) == "-";
+  if (minus || text.substr(0, 1) == "+") text.remove_prefix(1);
+  const int port = parse_digits(text, 65536);
+  return minus && port > 0 ? 65536 : port;
+}
+
+}  // namespace internal
+
+/// Splits "host:port", "[host]:port" or "[ipv6%zone]:port" without looking at
+/// what the two are. Errors: missing_port, too_many_colons, missing_bracket,
+/// unexpected_..._bracket. Go: `net.SplitHostPort`.
+inline HostPort split_host_port(std::string_view address) {
+  const auto fail = [&](Errc code) {
+    return HostPort{{}, {}, internal::address_error(code, address)};
+  };
+  const std::size_t colon = address.rfind(':');
+  if (colon == address.npos) return fail(missing_port);
+  std::string_view host = address.substr(0, colon);
+  const std::string_view port = address.substr(colon + 1);
+
+  if (address[0] == '[') {
+    const std::size_t bracket = address.find(']');
+    if (bracket == address.npos) return fail(missing_bracket);
+    if (bracket + 1 != colon) {
+      const bool more = address.substr(bracket + 1, 1) == ":";
+      return fail(more ? too_many_colons : missing_port);
+    }
+    host = address.substr(1, bracket - 1);
+  } else if (host.find(':') != host.npos) {
+    return fail(too_many_colons);
+  }
+  const auto has = [&](char c) {
+    return host.find(c) != host.npos || port.find(c) != port.npos;
+  };
+  if (has('[')) return fail(unexpected_open_bracket);
+  if (has(']')) return fail(unexpected_close_bracket);
+  return {std::string(host), std::string(port)};
+}
+
+/// Reads an IP address: IPv4 as four decimal numbers without leading zeros;
+/// IPv6 as in RFC 4291, also with more zeros in front of a group than it needs
+/// ("00001::"), and with an optional %zone. Error: invalid_ip. Stricter than
+/// inet_addr(3), which takes "127.1" and "010.0.0.1". Go: `netip.ParseAddr`,
+/// `net.ParseIP`.
+inline Result<IP> parse_ip(std::string_view text) {
+  unsigned char bytes[16];
+  const std::size_t percent = text.find('%');
+  const std::size_t size =
+      internal::parse_numeric(text.substr(0, percent), bytes);
+  if (percent == text.npos && size != 0) return IP(bytes, size);
+  if (percent != text.npos && percent + 1 < text.size() && size == 16)
+    return IP(bytes, size, text.substr(percent + 1));
+  return internal::parse_error(invalid_ip, text);
+}
+
+// ---------------------------------------------------------------------------
 // Names
 //
-// Asking the resolver for something else than a connection, and the machine
-// for its own addresses.
+// How a name becomes addresses, and what else the resolver and the machine can
+// be asked.
 
-/// A Prefix is a block of addresses, "192.168.0.0/16". Go: `net.IPNet`,
-/// `netip.Prefix`.
-class Prefix {
+namespace internal {
+
+// What is asked of the resolver. A service is looked up for a socket type.
+struct Question {
+  enum Kind { host, address, service } kind;
+  std::string text;
+  int family = AF_UNSPEC;
+  int type = SOCK_STREAM;
+  bool operator==(const Question& other) const {
+    return kind == other.kind && text == other.text && family == other.family &&
+           type == other.type;
+  }
+};
+
+// What it said.
+struct Answer {
+  std::error_code why{};
+  std::vector<IP> ips{};
+  std::string name{};
+  int port = 0;
+};
+
+inline std::error_code resolver_error(int code) {
+  // Where errno does not say why, it was seen to be this: Go's issue 6232.
+  if (code == EAI_SYSTEM && errno == 0) errno = EMFILE;
+  if (code == EAI_SYSTEM) return sys::last_error();
+  if (code == sys::no_data) return no_such_host;
+  return {code, resolver_category()};
+}
+
+// Asks getaddrinfo(3). It was seen to succeed with an empty list, and to list
+// what nobody had asked for: what is no IP address does not count.
+inline Answer ask_addresses(const Question& question) {
+  const bool service = question.kind == Question::service;
+  addrinfo hints{};
+  hints.ai_family = question.family;
+  hints.ai_socktype = question.type;  // one answer an address, not three
+  hints.ai_flags = service ? 0 : AI_CANONNAME;
+  const char* text = question.text.c_str();
+  addrinfo* found = nullptr;
+  if (const int code = sys::getaddrinfo(
+          service ? nullptr : text, service ? text : nullptr, hints, &found))
+    return {resolver_error(code)};
+  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> list(found,
+                                                            ::freeaddrinfo);
+  Answer answer;
+  if (found && found->ai_canonname) answer.name = found->ai_canonname;
+  for (const addrinfo* each = found; each; each = each->ai_next) {
+    sys::Address address;
+    address.size = std::min<socklen_t>(each->ai_addrlen, address.size);
+    std::memcpy(&address.storage, each->ai_addr, address.size);
+    IP ip = ip_from_kernel(address);
+    if (!ip) continue;
+    answer.port = port_from_kernel(address);
+    bool known = false;
+    for (const IP& earlier : answer.ips) known = known || earlier == ip;
+    if (!known) answer.ips.push_back(std::move(ip));
+  }
+  if (answer.ips.empty()) answer.why = no_such_host;
+  return answer;
+}
+
+// Asks getnameinfo(3) for the name of an address.
+inline Answer ask_name(const Question& question) {
+  const IP ip = parse_ip(question.text).value.unmap();
+  sys::Address address;
+  to_kernel(Addr("tcp", ip, 0), ip.is4() ? AF_INET : AF_INET6, address);
+  char name[NI_MAXHOST] = "";
+  const int code = sys::getnameinfo(address, name);
+  return {code ? resolver_error(code) : std::error_code(), {}, name};
+}
+
+inline Answer ask_now(const Question& question) {
+  return question.kind == Question::address ? ask_name(question)
+                                            : ask_addresses(question);
+}
+
+// Questions that are under way in threads of their own. The resolver knows no
+// deadline and cannot be interrupted: a thread whose time is up is left to
+// itself. But only so many linger, and equal questions share one.
+struct Lookups {
+  struct Lookup {
+    Question question;
+    bool done = false;
+    Answer answer{};
+  };
+  static constexpr std::size_t most = 64;
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<std::shared_ptr<Lookup>> running{};
+
+  explicit Lookups(Lookups*) {}
+
+  // The look-up of this question, started if need be; null when there is no
+  // place for it now. The mutex is held.
+  std::shared_ptr<Lookup> get(const Question& question, int& error) {
+    for (const auto& each : running)
+      if (each->question == question) return each;
+    if (running.size() >= most) return nullptr;
+    auto fresh = std::make_shared<Lookup>(Lookup{question});
+    running.push_back(fresh);
+    error = start([fresh] { fresh->answer = ask_now(fresh->question); },
+                  [this, fresh](const Error& err) { end(*fresh, err); });
+    if (error) running.pop_back();
+    return fresh;
+  }
+
+  void end(Lookup& lookup, const Error& err) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (err) lookup.answer.why = err.code();
+    lookup.done = true;
+    for (auto& each : running)
+      if (each.get() == &lookup) std::swap(each, running.back());
+    running.pop_back();
+    changed.notify_all();
+  }
+};
+
+// Asks the resolver, which may block, until the deadline.
+inline Answer ask_within(Deadline deadline, const Question& question) {
+  if (deadline.never()) return ask_now(question);
+  if (deadline.passed()) return {timed_out};
+  auto& lookups = of_this_process<Lookups>();
+  std::unique_lock<std::mutex> lock(lookups.mutex);
+  std::shared_ptr<Lookups::Lookup> mine;
+  int error = 0;
+  const bool done = wait_until(lookups.changed, lock, deadline.when(), [&] {
+    if (!mine) mine = lookups.get(question, error);
+    return error || (mine && mine->done);
+  });
+  if (error) return {sys::error(error)};
+  return done ? mine->answer : Answer{timed_out};
+}
+
+inline Error lookup_error(std::error_code why, std::string_view name) {
+  return {why, {"", "", "lookup " + std::string(name)}};
+}
+
+struct Service {
+  std::string_view protocol;
+  std::string_view name;
+  int port;
+};
+
+// For machines without /etc/services.
+inline constexpr Service services[] = {
+    {"tcp", "ftp", 21},    {"tcp", "ssh", 22},    {"tcp", "telnet", 23},
+    {"tcp", "smtp", 25},   {"tcp", "domain", 53}, {"tcp", "gopher", 70},
+    {"tcp", "http", 80},   {"tcp", "pop3", 110},  {"tcp", "imap2", 143},
+    {"tcp", "imap3", 220}, {"tcp", "https", 443}, {"tcp", "ftps", 990},
+    {"tcp", "imaps", 993}, {"tcp", "pop3s", 995}, {"udp", "domain", 53},
+};
+
+}  // namespace internal
+
+/// Finds the port of a service, "http" or "8080", for "tcp", "udp" and kin;
+/// "" is port 0. Knows a few names by heart and asks services(5) for the rest,
+/// where it may block, until the deadline. Errors: invalid_port (not in
+/// 0..65535), unknown_port, unknown_network, timed_out. Go: `net.LookupPort`.
+inline Result<int> lookup_port(std::string_view network,
+                               std::string_view service,
+                               Deadline deadline = no_deadline) {
+  if (service.empty()) return 0;
+  const int number = internal::parse_port(service);
+  if (number > 65535) return internal::address_error(invalid_port, service);
+  if (number >= 0) return number;
+  const auto* known = internal::find_network(network);
+  if (!known || known->family == AF_UNIX)
+    return internal::address_error(unknown_network, network);
+
+  std::string name(service);
+  for (char& c : name)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  for (const internal::Service& each : internal::services)
+    if (each.protocol == known->base && each.name == name) return each.port;
+  // The C library skips blanks in front of a number: no name begins with one.
+  internal::Answer answer{{EAI_SERVICE, resolver_category()}};
+  if (name.find('\0') == name.npos && name[0] > ' ')
+    answer = internal::ask_within(
+        deadline, {internal::Question::service, name, AF_INET, known->type});
+  if (!answer.why) return answer.port;
+  const std::string what =
+      std::string(known->base) + "/" + std::string(service);
+  if (answer.why == no_such_host ||
+      answer.why == std::error_code(EAI_SERVICE, resolver_category()))
+    return internal::address_error(unknown_port, what);
+  return internal::lookup_error(answer.why, what);
+}
+
+namespace internal {
+
+// A name that DNS could know: labels of letters, digits, '-' and '_', at most
+// 63 each and 253 in all, not just digits (RFC 1035, RFC 3696). Anything else
+// is refused without asking: the C library would take 127.1, 2130706433 and
+// even 0x7f000001 for addresses.
+inline bool is_domain_name(std::string_view name) {
+  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
+  if (name.empty() || name.size() > 253 || name.back() == '-') return false;
+  bool only_digits = true;
+  std::size_t label = 0;
+  char last = '.';
+  for (const char c : name) {
+    const bool digit = c >= '0' && c <= '9';
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    if (!digit && !letter && c != '_' && c != '-' && c != '.') return false;
+    if ((c == '.' || c == '-') && last == '.') return false;
+    if (c == '.' && last == '-') return false;
+    label = c == '.' ? 0 : label + 1;
+    if (label > 63) return false;
+    only_digits = only_digits && (digit || c == '.');
+    last = c;
+  }
+  in_addr number;
+  return !only_digits && !::inet_aton(std::string(name).c_str(), &number);
+}
+
+// All that is to be known of a host: an IP address is taken as it is.
+inline Result<Answer> ask(std::string_view host, Deadline deadline,
+                          int family = AF_UNSPEC) {
+  // Go reads an empty zone as none.
+  const bool empty_zone = !host.empty() && host.find('%') == host.size() - 1 &&
+                          host.find(':') != host.npos;
+  const auto literal =
+      parse_ip(host.substr(0, host.size() - (empty_zone ? 1 : 0)));
+  if (!literal.error) return Answer{{}, {literal.value}};
+  if (!is_domain_name(host)) return lookup_error(no_such_host, host);
+  Answer answer =
+      ask_within(deadline, {Question::host, std::string(host), family});
+  if (answer.why) return lookup_error(answer.why, host);
+  return answer;
+}
+
+// All addresses that a text stands for, in the order to try them.
+inline Result<std::vector<Addr>> resolve_all(const Network& network,
+                                             std::string_view address,
+                                             Deadline deadline) {
+  if (network.family == AF_UNIX)
+    return std::vector<Addr>{Addr(network.base, address)};
+  HostPort parts;
+  if (!address.empty()) parts = split_host_port(address);
+  if (parts.error) return parts.error;
+  const auto [number, port_error] =
+      lookup_port(network.name, parts.port, deadline);
+  if (port_error) return port_error;
+  const auto port = static_cast<std::uint16_t>(number);
+  if (parts.host.empty())
+    return std::vector<Addr>{Addr(network.base, IP(), port)};
+
+  auto [answer, err] = ask(parts.host, deadline, network.family);
+  if (err) return err;
+  std::vector<IP>& ips = answer.ips;
+  // Half-configured IPv6 can listen on :: and yet not be dialled there.
+  const unsigned char any[4] = {};
+  if (ips.size() == 1 && ips[0].is6() && ips[0].is_unspecified())
+    ips.emplace_back(any, 4);
+  std::vector<Addr> addrs;
+  for (const IP& ip : ips)
+    if (network.family == AF_UNSPEC ||
+        ip.unmap().is4() == (network.family == AF_INET))
+      addrs.emplace_back(network.base, ip.unmap(), port);
+  if (addrs.empty()) return address_error(no_suitable_address, parts.host);
+  return addrs;
+}
+
+}  // namespace internal
+
+/// A Prefix is a block of addresses, "192.168.0.0/16". Prefixes compare, print
+/// and hash. Go: `net.IPNet`, `netip.Prefix`.
+class Prefix : public internal::Value<Prefix> {
  public:
   /// No block.
   Prefix() = default;
-  /// The block of the addresses that share the first `bits` bits of `ip`;
-  /// no block when it does not have so many.
+  /// The addresses that share the first `bits` bits of `ip`; no block when it
+  /// has fewer bits.
   Prefix(IP ip, int bits) {
     if (bits < 0 || bits > static_cast<int>(ip.size()) * 8) return;
     ip_ = std::move(ip);
     bits_ = bits;
   }
-
   /// The address as it was written, with all its bits.
-  const IP& ip() const& noexcept { return ip_; }
-  /// The same of a temporary.
-  IP ip() && { return std::move(ip_); }
-  /// How many leading bits the block's addresses share: 0 to 32 or 128.
-  int bits() const noexcept { return bits_; }
-  /// The block's first address: the other bits are zero.
+  IP ip() const { return ip_; }
+  /// How many leading bits the addresses share: 0 to 32 or 128.
+  int bits() const { return bits_; }
+  /// The first address of the block: the other bits are zero.
   IP masked() const {
     unsigned char bytes[16] = {};
     for (int bit = 0; bit < bits_; ++bit)
@@ -3941,32 +3533,14 @@ class Prefix {
   }
   /// Is this address, of the same family, in the block?
   bool contains(const IP& ip) const {
-    return ip && ip.size() == ip_.size() &&
-           Prefix(ip, bits_).masked() == masked();
+    return ip && Prefix(ip, bits_).masked() == masked();
   }
   /// The block as text, "192.168.0.0/16"; "" for no block.
   std::string string() const {
     return ip_ ? masked().string() + "/" + std::to_string(bits_) : "";
   }
-
-  /// Same address, same number of bits?
-  friend bool operator==(const Prefix& a, const Prefix& b) noexcept {
-    return a.ip_ == b.ip_ && a.bits_ == b.bits_;
-  }
-  /// The opposite.
-  friend bool operator!=(const Prefix& a, const Prefix& b) noexcept {
-    return !(a == b);
-  }
-  /// By address, then by bits.
-  friend bool operator<(const Prefix& a, const Prefix& b) noexcept {
-    return std::tie(a.ip_, a.bits_) < std::tie(b.ip_, b.bits_);
-  }
-  /// Prints `prefix.string()`.
-  template <class Traits>
-  friend std::basic_ostream<char, Traits>& operator<<(
-      std::basic_ostream<char, Traits>& out, const Prefix& prefix) {
-    return out << prefix.string();
-  }
+  /// By what Prefixes are compared: address, then bits.
+  auto key() const { return std::tie(ip_, bits_); }
 
  private:
   IP ip_;
@@ -3977,19 +3551,18 @@ class Prefix {
 /// Error: invalid_prefix. Go: `net.ParseCIDR`.
 inline Result<Prefix> parse_prefix(std::string_view text) {
   const std::size_t slash = text.find('/');
-  auto [ip, err] = parse_ip(text.substr(0, slash));
-  const int bits = slash == text.npos
-                       ? -1
-                       : internal::parse_digits(text.substr(slash + 1), 129);
-  if (err || !ip.zone().empty() || bits < 0 || bits > (ip.is4() ? 32 : 128))
+  const auto [ip, err] = parse_ip(text.substr(0, slash));
+  // Without a slash this reads the whole text, which is no number.
+  const int bits = internal::parse_digits(text.substr(slash + 1), 129);
+  const Prefix prefix(ip, bits);
+  if (err || !ip.zone().empty() || !prefix.ip())
     return internal::parse_error(invalid_prefix, text);
-  return Prefix(std::move(ip), bits);
+  return prefix;
 }
 
-/// Resolves an address to the one that `listen` would take: of several, the
-/// first IPv4 address. Blocks while the resolver looks up a name. Errors: the
-/// resolver's, those of a bad address, timed_out. Go: `net.ResolveTCPAddr`
-/// and its siblings.
+/// Resolves an address to the one that `listen` would take, of several the
+/// first IPv4 one. Blocks while the resolver looks up a name. Errors: the
+/// resolver's, those of a bad address, timed_out. Go: `net.ResolveTCPAddr`.
 inline Result<Addr> resolve(std::string_view network, std::string_view address,
                             Deadline deadline = no_deadline) {
   const auto* known = internal::find_network(network);
@@ -4000,11 +3573,11 @@ inline Result<Addr> resolve(std::string_view network, std::string_view address,
   return internal::favourite(addrs, address.find('[') != address.npos);
 }
 
-/// Finds all addresses of a host, in the order to try them (RFC 6724).
-/// Blocks in getaddrinfo(3), until the deadline; a name that DNS cannot know,
-/// "127.1", is refused at once. With a deadline, at most 64 different
-/// questions are under way at a time; one more waits for its place. Error:
-/// no_such_host, other resolver errors, timed_out. Go: `net.LookupHost`.
+/// Finds all addresses of a host, in the order to try them (RFC 6724). Blocks
+/// in getaddrinfo(3), until the deadline; then at most 64 different questions
+/// are under way at a time, and one more waits. A name that DNS cannot know,
+/// "127.1", is refused at once. Errors: no_such_host and other resolver errors,
+/// timed_out. Go: `net.LookupHost`.
 inline Result<std::vector<std::string>> lookup_host(
     std::string_view host, Deadline deadline = no_deadline) {
   const auto [answer, err] = internal::ask(host, deadline);
@@ -4026,14 +3599,12 @@ inline Result<std::vector<std::string>> lookup_addr(
   return std::vector<std::string>{answer.name};
 }
 
-/// Finds the canonical name of a host, at the end of its aliases. Blocks and
-/// fails as lookup_host; an IP address has none: no_such_host. Go:
-/// `net.LookupCNAME`.
+/// Finds the canonical name of a host, behind its aliases. Blocks and fails as
+/// lookup_host; an IP address has none: no_such_host. Go: `net.LookupCNAME`.
 inline Result<std::string> lookup_cname(std::string_view host,
                                         Deadline deadline = no_deadline) {
   const auto [answer, err] = internal::ask(host, deadline);
   if (err) return err;
-  // An address stands for itself, behind no alias.
   if (answer.name.empty()) return internal::lookup_error(no_such_host, host);
   return answer.name;
 }
@@ -4043,7 +3614,7 @@ struct Interface {
   unsigned index = 0;           ///< counts from 1
   std::string name{};           ///< "lo", "eth0"
   unsigned flags = 0;           ///< IFF_UP, IFF_LOOPBACK ... of netdevice(7)
-  std::vector<Prefix> addrs{};  ///< each with its network's prefix length
+  std::vector<Prefix> addrs{};  ///< each with the length of its prefix
 };
 
 namespace internal {
@@ -4052,18 +3623,19 @@ namespace internal {
 inline Prefix prefix_of(const ifaddrs& entry) {
   const int family = entry.ifa_addr ? entry.ifa_addr->sa_family : 0;
   if (family != AF_INET && family != AF_INET6) return {};
-  const std::size_t size =
-      family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
-  sys::Address address, mask;
-  std::memcpy(&address.storage, entry.ifa_addr, size);
-  if (entry.ifa_netmask) std::memcpy(&mask.storage, entry.ifa_netmask, size);
-  mask.any.sa_family = address.any.sa_family;
-  const IP bits = ip_from_kernel(mask);
+  const auto read = [&](const sockaddr* from) {
+    sys::Address to;
+    const bool is4 = family == AF_INET;
+    std::memcpy(&to.storage, from, is4 ? sizeof to.v4 : sizeof to.v6);
+    to.any.sa_family = entry.ifa_addr->sa_family;  // BSD's masks have none
+    return ip_from_kernel(to);
+  };
+  const IP mask = entry.ifa_netmask ? read(entry.ifa_netmask) : IP();
   int ones = 0;
-  while (ones < static_cast<int>(bits.size()) * 8 &&
-         bits.data()[ones / 8] & 0x80 >> ones % 8)
+  while (ones < static_cast<int>(mask.size()) * 8 &&
+         mask.data()[ones / 8] & 0x80 >> ones % 8)
     ++ones;
-  return Prefix(ip_from_kernel(address), ones);
+  return Prefix(read(entry.ifa_addr), ones);
 }
 
 }  // namespace internal
@@ -4077,20 +3649,234 @@ inline Result<std::vector<Interface>> interfaces() {
   const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner(list, ::freeifaddrs);
   std::vector<Interface> found;
   for (const ifaddrs* each = list; each; each = each->ifa_next) {
-    // A labelled alias, "eth0:1", is no interface of its own.
+    // A labelled alias, "eth0:1", has the index of its interface.
     const unsigned index = sys::if_nametoindex(each->ifa_name);
-    Interface* here = nullptr;
-    for (Interface& earlier : found)
-      if (earlier.index == index) here = &earlier;
-    if (!here) {
+    std::size_t at = 0;
+    while (at < found.size() && found[at].index != index) ++at;
+    if (at == found.size())
       found.push_back({index, each->ifa_name, each->ifa_flags});
-      here = &found.back();
-    }
     if (Prefix prefix = internal::prefix_of(*each); prefix.ip())
-      here->addrs.push_back(std::move(prefix));
+      found[at].addrs.push_back(std::move(prefix));
   }
   return found;
 }
+
+// ---------------------------------------------------------------------------
+// Racing
+//
+// How dial tries many addresses: one family beside the other (RFC 8305), all in
+// one thread.
+
+namespace internal {
+
+// One connect under way, and the addresses still to be tried after it.
+struct Lane {
+  std::vector<Addr> addrs{};
+  std::size_t next = 0;      // the one to try next
+  Time start = Time::min();  // not before
+  Descriptor fd{};           // of the connect under way
+  Time until{};              // give it up then
+  int repeats = 0;           // of the same address
+  Error error{};             // the first failure
+
+  bool pending() const { return bool(fd); }
+  bool spent() const { return !pending() && next == addrs.size(); }
+  bool ready() const {
+    return !pending() && !spent() && Deadline(start).passed();
+  }
+  const Addr& current() const { return addrs[next - 1]; }
+};
+
+// Dials a list of addresses, the second family beside the first, all in one
+// thread: a connect that takes its time is left alone, and poll tells.
+class Dialer {
+ public:
+  Dialer(const Network& network, const DialOptions& options, Deadline deadline)
+      : network_(network), options_(options), deadline_(deadline) {}
+
+  Result<Conn> dial(std::vector<Addr> addrs) {
+    divide(std::move(addrs));
+    do {
+      if (lanes_[0].spent()) lanes_[1].start = Time::min();
+      for (Lane& lane : lanes_)
+        while (lane.ready())
+          if (begin(lane)) return conn_;
+      if (lanes_[0].spent() && lanes_[1].spent()) return lanes_[0].error;
+    } while (!look_at_pending());
+    return conn_;
+  }
+
+ private:
+  // The family of the first address goes first; "tcp" gives the other one a
+  // lane of its own and a later start (RFC 8305).
+  void divide(std::vector<Addr> addrs) {
+    const auto delay = options_.fallback_delay;
+    const bool race = network_.name == "tcp" && delay != forever;
+    const bool first_is6 = addrs.front().ip().is6();
+    for (Addr& addr : addrs) {
+      const bool second = race && addr.ip().is6() != first_is6;
+      lanes_[second ? 1 : 0].addrs.push_back(std::move(addr));
+    }
+    lanes_[1].start = time_after(delay);
+  }
+
+  // Starts on the next address of a lane; true when it is connected.
+  bool begin(Lane& lane) {
+    const std::size_t left = lane.addrs.size() - lane.next++;
+    lane.repeats = 0;
+    if (deadline_.passed()) return fail(lane, timed_out);
+    lane.until = share_of_time(left);
+    return connect(lane);
+  }
+
+  // Each address gets an equal share of the time left, two seconds at least:
+  // one silent address must not use up the time of the good ones.
+  Time share_of_time(std::size_t addrs) const {
+    if (deadline_.never()) return deadline_.when();
+    const Time now = Deadline::Clock::now();
+    const Time::duration share =
+        (deadline_.when() - now) / static_cast<Time::rep>(addrs);
+    const Time::duration least = std::chrono::seconds(2);
+    return std::min(deadline_.when(), now + std::max(share, least));
+  }
+
+  int family_for(const Addr& remote) const {
+    if (network_.family != AF_UNSPEC) return network_.family;
+    const bool six = remote.ip().is6() || options_.local.ip().unmap().is6();
+    return six ? AF_INET6 : AF_INET;
+  }
+
+  // Opens a fresh socket - one that failed is spent - and begins to connect.
+  bool connect(Lane& lane) {
+    const Addr& local = options_.local;
+    const int family = family_for(lane.current());
+    Descriptor fd(sys::socket(family, network_.type));
+    if (!fd) return fail(lane, sys::last_error(), "socket");
+    if (options_.control)
+      if (const Error err = options_.control(fd.get()))
+        return fail(lane, err.code(), err.subject().c_str());
+    if (network_.base == "udp")
+      sys::setsockopt(fd.get(), SOL_SOCKET, SO_BROADCAST, 1);
+    sys::Address address;
+    if (local) {
+      choose_families(fd.get(), family, network_);
+      if (const auto why = to_kernel(local, family, address))
+        return fail(lane, why, "bind");
+      if (sys::bind(fd.get(), address) < 0)
+        return fail(lane, sys::last_error(), "bind");
+    }
+    if (const auto why = to_kernel(lane.current(), family, address))
+      return fail(lane, why, "connect");
+    const int error = connect_when_there_is_room(fd.get(), address);
+    lane.fd = std::move(fd);
+    if (error == EINPROGRESS || error == EINTR) return false;
+    return finish(lane, error);
+  }
+
+  // A unix listener whose queue is full says EAGAIN to who will not block, and
+  // nothing tells when there is room. So ask again, as a blocking connect(2)
+  // would wait.
+  int connect_when_there_is_room(int fd, const sys::Address& address) const {
+    for (int pause = 1;; pause = std::min(2 * pause, 10)) {
+      const int error = sys::connect(fd, address) < 0 ? errno : 0;
+      if (network_.family != AF_UNIX || !sys::would_block(error)) return error;
+      if (deadline_.passed()) return EAGAIN;  // finish tells that time is up
+      sys::pause(pause);
+    }
+  }
+
+  // A connect has ended, well or badly; true when it is connected.
+  bool finish(Lane& lane, int error) {
+    Descriptor fd = std::move(lane.fd);
+    if (network_.family == AF_UNIX && sys::would_block(error))
+      return fail(lane, timed_out);
+    if (error) return fail(lane, sys::error(error), "connect");
+    Addr local = local_of(fd.get(), network_);
+    Addr remote = lane.current();
+    // 0.0.0.0 became 127.0.0.1, a zone its number, a symbolic link its file.
+    const IP& ip = remote.ip();
+    sys::Address address;
+    if ((!ip || ip.is_unspecified() || !ip.zone().empty()) &&
+        sys::getpeername(fd.get(), address) == 0)
+      remote = from_kernel(network_, address);
+    // TCP lets two connects meet in the middle, even one with itself: who
+    // dials a free local port may be given that very port for this end.
+    if (network_.base == "tcp" && local == remote &&
+        options_.local.port() == 0) {
+      if (lane.repeats++ < 2) return connect(lane);
+      return fail(lane, sys::error(ECONNREFUSED), "connect");
+    }
+    if (network_.base == "tcp")
+      set_tcp_defaults(fd.get(), options_.keep_alive, options_.no_delay);
+    conn_ = Access::make<Conn>(std::move(fd), network_, std::move(local),
+                               std::move(remote));
+    return true;
+  }
+
+  bool fail(Lane& lane, std::error_code why, const char* call = "") {
+    if (why.category() == category()) call = "";
+    if (!lane.error)
+      lane.error = {why,
+                    {"dial", std::string(network_.name), call, "",
+                     options_.local, lane.current()}};
+    return false;
+  }
+
+  // How a connect ended of which poll has told something. Writable without an
+  // error is connected; else SO_ERROR says what went wrong.
+  static int outcome(const pollfd& told) {
+    if (told.revents == POLLOUT) return 0;
+    int error = 0;
+    if (sys::getsockopt(told.fd, SOL_SOCKET, SO_ERROR, &error, sizeof error) <
+        0)
+      return errno;
+    return error;
+  }
+
+  // Waits for the connects under way, at most until something else is due;
+  // true when one is connected.
+  bool look_at_pending() {
+    pollfd fds[2];
+    Lane* lanes[2];
+    std::size_t count = 0;
+    Time until = Time::max();
+    for (Lane& lane : lanes_) {
+      if (!lane.spent() && !lane.pending()) until = std::min(until, lane.start);
+      if (!lane.pending()) continue;
+      fds[count] = {lane.fd.get(), POLLOUT, 0};
+      lanes[count++] = &lane;
+      until = std::min(until, lane.until);
+    }
+    if (count == 0) return false;  // the second lane's turn
+    const bool failed =
+        sys::poll(fds, count, poll_time(until)) < 0 && errno != EINTR;
+    const int why = errno;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (failed) {
+        finish(*lanes[i], why);
+      } else if (fds[i].revents != 0) {
+        if (finish(*lanes[i], outcome(fds[i]))) return true;
+      } else if (Deadline(lanes[i]->until).passed()) {
+        lanes[i]->fd = Descriptor();
+        fail(*lanes[i], timed_out);
+      }
+    }
+    return false;
+  }
+
+  const Network& network_;
+  const DialOptions& options_;
+  const Deadline deadline_;
+  Lane lanes_[2]{};
+  Conn conn_{};
+};
+
+inline Result<Conn> dial_all(const Network& network, const DialOptions& options,
+                             Deadline deadline, std::vector<Addr> addrs) {
+  return Dialer(network, options, deadline).dial(std::move(addrs));
+}
+
+}  // namespace internal
 
 // ---------------------------------------------------------------------------
 // Streams
@@ -4102,10 +3888,9 @@ inline Result<std::vector<Interface>> interfaces() {
 using Source = internal::Callback<Result<std::size_t>, Buffer>;
 
 /// A Reader reads ahead from a connection, or from any other source of bytes,
-/// to find lines and frames in the stream. What a call could not use stays for
-/// the next, whatever the error was: after a timeout just call again. One
-/// thread at a time. Its calls block: beside a Poller, use try_read and a
-/// buffer of your own. Go: `bufio.Reader`, `textproto.Reader`.
+/// to find lines and frames in it. What a call could not use stays for the
+/// next, whatever the error was: after a timeout just call again. One thread at
+/// a time. Its calls block: beside a Poller, use try_read. Go: `bufio.Reader`.
 class Reader {
  public:
   /// Reads from this connection, which others should leave to it.
@@ -4115,50 +3900,42 @@ class Reader {
         }) {}
   /// Reads from a function: `[&](net::Buffer room) { return tls.read(room); }`.
   explicit Reader(Source source) : source_(std::move(source)) {}
-  /// Takes over what was read ahead; there is no copying of that. The other one
-  /// has nothing to read from then.
-  Reader(Reader&& other) : Reader(Conn()) { swap(other); }
+  /// Takes over what was read ahead, which cannot be copied. The other one has
+  /// nothing to read from then: `closed`.
+  Reader(Reader&&) = default;
   /// The same.
-  Reader& operator=(Reader other) {
-    swap(other);
-    return *this;
-  }
+  Reader& operator=(Reader&&) = default;
 
   /// The connection, if it reads from one.
   const Conn& conn() const { return conn_; }
   /// What was read ahead and not used yet.
   std::string_view buffered() const {
-    return std::string_view(ahead_).substr(used_);
+    return std::string_view(ahead_).substr(std::min(used_, ahead_.size()));
   }
 
-  /// Reads up to and including `end`, at most `limit` bytes. At the end of the
-  /// stream returns what is left with `unexpected_eof`, nothing with `eof`.
-  /// limit_exceeded when `end` is not among the next `limit` bytes; they stay.
-  /// Other errors as read. Go: `bufio.Reader.ReadString`.
+  /// Reads up to and including `end`. At the end of the stream returns what is
+  /// left with `unexpected_eof`, or nothing with `eof`. limit_exceeded when
+  /// `end` is not among the next `limit` bytes, which stay. Other errors as
+  /// read. Go: `bufio.Reader.ReadString`.
   Result<std::string> read_until(char end, std::size_t limit = 65536) {
-    if (end != sought_) looked_ = 0;
-    sought_ = end;
+    if (std::exchange(sought_, end) != end) looked_ = 0;
     for (;;) {
       const std::size_t at = buffered().substr(0, limit).find(end, looked_);
       if (at != std::string_view::npos) return take(at + 1);
-      if (buffered().size() >= limit)
-        return internal::failure("read", internal::Access::state(conn_),
-                                 limit_exceeded);
+      if (buffered().size() >= limit) return over_limit();
       looked_ = buffered().size();
-      const Error err = read_ahead();
+      const Error err = read_ahead(4096);
       if (err == eof && looked_ > 0) return {take(looked_), unexpected_eof};
       if (err) return err;
     }
   }
 
-  /// Reads a line and takes the "\n" or "\r\n" off. Errors as read_until.
-  /// Go: `textproto.Reader.ReadLine`.
+  /// Reads a line without its "\n" or "\r\n". Errors as read_until. Go:
+  /// `textproto.Reader.ReadLine`.
   Result<std::string> read_line(std::size_t limit = 65536) {
     auto [line, err] = read_until('\n', limit);
-    if (!err) {
-      line.pop_back();
-      if (!line.empty() && line.back() == '\r') line.pop_back();
-    }
+    if (!err) line.pop_back();
+    if (!err && !line.empty() && line.back() == '\r') line.pop_back();
     return {std::move(line), err};
   }
 
@@ -4175,23 +3952,15 @@ class Reader {
     return internal::fill(buffer, [this](Buffer rest) { return read(rest); });
   }
 
-  /// Reads to the end of the stream. When more than `limit` bytes come, returns
-  /// those with limit_exceeded, and the one byte that told. With other errors,
-  /// as of read, returns what came before. Go: `io.ReadAll`.
+  /// Reads to the end of the stream, as read_all(conn).
   Result<std::string> read_all(std::size_t limit) {
-    std::string all;
     for (;;) {
-      const std::size_t have = all.size();
+      const std::size_t have = buffered().size();
+      if (have > limit) return {take(limit + 1), over_limit()};
       // One byte more than the limit tells whether it is kept.
-      all.resize(have + std::min<std::size_t>(65536, limit - have) + 1);
-      const auto [n, err] = read(Buffer(&all[have], all.size() - have));
-      all.resize(have + n);
-      if (err == eof) return all;
-      if (err) return {std::move(all), err};
-      if (all.size() > limit)
-        return {std::move(all),
-                internal::failure("read", internal::Access::state(conn_),
-                                  limit_exceeded)};
+      const Error err =
+          read_ahead(std::min<std::size_t>(65536, limit - have) + 1);
+      if (err) return {take(buffered().size()), err == eof ? Error() : err};
     }
   }
 
@@ -4208,39 +3977,33 @@ class Reader {
     used_ += n;
     looked_ = 0;
     if (used_ < ahead_.size() && used_ < ahead_.size() / 2) return;
-    ahead_.erase(0, used_);
-    used_ = 0;
+    ahead_.erase(0, std::exchange(used_, 0));
     // A long line's memory is given back.
-    if (ahead_.capacity() > most_kept && ahead_.size() <= most_kept / 2)
+    if (ahead_.capacity() > 65536 && ahead_.size() <= 32768)
       ahead_.shrink_to_fit();
   }
 
   // The end may come with the last bytes. They go first.
   Result<std::size_t> ask(Buffer buffer) {
+    if (!source_) return closed;  // this Reader was moved from
     auto got = source_(buffer);
     if (got.value > 0 && got.error == eof) got.error = Error();
     return got;
   }
 
-  Error read_ahead() {
-    constexpr std::size_t step = 4096;
+  Error read_ahead(std::size_t most) {
     const std::size_t size = ahead_.size();
-    ahead_.resize(size + step);
-    const auto [n, err] = ask(Buffer(&ahead_[size], step));
+    ahead_.resize(size + most);
+    const auto [n, err] = ask({&ahead_[size], most});
     ahead_.resize(size + n);
     return err;
   }
 
-  void swap(Reader& other) {
-    std::swap(conn_, other.conn_);
-    std::swap(source_, other.source_);
-    ahead_.swap(other.ahead_);
-    std::swap(used_, other.used_);
-    std::swap(looked_, other.looked_);
-    std::swap(sought_, other.sought_);
+  Error over_limit() const {
+    return internal::failure("read", internal::Access::state(conn_),
+                             limit_exceeded);
   }
 
-  static constexpr std::size_t most_kept = 65536;
   Conn conn_{};
   Source source_;
   std::string ahead_{};
@@ -4258,62 +4021,77 @@ inline Result<std::string> read_all(const Conn& conn, std::size_t limit) {
 
 namespace internal {
 
-// Writes what `read` returns until that is eof, or `most` bytes are written. A
-// loop of 256 KiB is as fast as splice(2) and sendfile(2), and the same on
-// every system; a connection that carries little does not need so much, so the
-// buffer grows with what comes.
-constexpr std::size_t largest_copied = 256 * 1024;
-template <class Read>
-Result<std::uint64_t> pump(const Conn& to, std::uint64_t most, Read read,
-                           std::size_t first = 8 * 1024) {
-  std::vector<char> buffer(first);
-  std::uint64_t total = 0;
-  while (total < most) {
-    const auto room = std::min<std::uint64_t>(buffer.size(), most - total);
-    const auto [n, err] =
-        read(Buffer(buffer.data(), static_cast<std::size_t>(room)));
-    const auto [written, write_err] =
-        n ? netlite::write(to, buffer.data(), n) : Result<std::size_t>();
-    total += written;
-    if (write_err) return {total, write_err};
-    if (err == eof) break;
-    if (err) return {total, err};
-    if (n == buffer.size() && n < largest_copied) buffer.resize(2 * n);
-  }
-  return total;
+inline Result<std::size_t> write(const Conn& conn, const Bytes* pieces,
+                                 std::size_t count, Mode mode) {
+  const Use use(conn);
+  if (!use) return use.failure("writev");
+  std::vector<iovec> list;
+  for (std::size_t i = 0; i < count; ++i) list.push_back(to_iovec(pieces[i]));
+  if (list.empty()) list.push_back({nullptr, 0});
+  return write(use, list.data(), list.size(), mode, "writev");
 }
+
+// A container of Bytes.
+template <class C>
+using if_pieces =
+    std::enable_if_t<std::is_same_v<element<const C>, const Bytes>, int>;
 
 }  // namespace internal
 
-/// Copies from one connection to another until the first ends, which datagrams
-/// never do, or `most` bytes are copied. Blocks. Returns how many bytes were
-/// written. Errors as read and write. Go: `io.Copy`, `io.CopyN`.
-inline Result<std::uint64_t> copy(const Conn& to, const Conn& from,
-                                  std::uint64_t most = UINT64_MAX) {
-  const auto receive = [&](Buffer buffer) { return read(from, buffer); };
-  const internal::SocketState* s = internal::Access::state(from);
-  if (!s || s->is_stream()) return internal::pump(to, most, receive);
-  // A message cannot be read in two pieces: it must fit from the beginning.
-  return internal::pump(to, most, receive, internal::largest_copied);
+/// Gathers several pieces into one write, `write(conn, {head, body})`, with
+/// sendmsg(2). Go: `net.Buffers`.
+inline Result<std::size_t> write(const Conn& conn,
+                                 std::initializer_list<Bytes> pieces) {
+  return internal::write(conn, pieces.begin(), pieces.size(),
+                         internal::Mode::wait);
 }
-/// The same from a Reader, with what was read ahead in front.
-inline Result<std::uint64_t> copy(const Conn& to, Reader& from,
-                                  std::uint64_t most = UINT64_MAX) {
-  return internal::pump(to, most,
-                        [&](Buffer buffer) { return from.read(buffer); });
+/// The same for as many pieces as there are: a std::vector<Bytes>.
+template <class Pieces, internal::if_pieces<Pieces> = 0>
+Result<std::size_t> write(const Conn& conn, const Pieces& pieces) {
+  return internal::write(conn, pieces.data(), pieces.size(),
+                         internal::Mode::wait);
 }
 
-/// Writes a file, from the descriptor's position to its end, at most `most`
-/// bytes. Blocks. Returns how many bytes were written. Errors as write, and
-/// those of read(2). Go: `io.Copy`, `io.CopyN`.
+/// Copies what the Reader has read ahead and reads, to its end - datagrams have
+/// none - or `most` bytes. Blocks. Returns how many bytes were written. Errors
+/// as read and write. Go: `io.Copy`, `io.CopyN`.
+inline Result<std::uint64_t> copy(const Conn& to, Reader& from,
+                                  std::uint64_t most = UINT64_MAX) {
+  // Large pieces are as fast as splice(2) and sendfile(2), and the same on
+  // every system. The room costs no memory before something is read into it.
+  constexpr std::uint64_t size = 256 * 1024;
+  const std::unique_ptr<char[]> buffer(new char[size]);
+  std::uint64_t total = 0;
+  while (total < most) {
+    const auto room = static_cast<std::size_t>(std::min(size, most - total));
+    const auto [n, err] = from.read({buffer.get(), room});
+    const auto [written, write_err] =
+        n ? write(to, buffer.get(), n) : Result<std::size_t>();
+    total += written;
+    if (write_err) return {total, write_err};
+    if (err) return {total, err == eof ? Error() : err};
+  }
+  return total;
+}
+/// The same from a connection.
+inline Result<std::uint64_t> copy(const Conn& to, const Conn& from,
+                                  std::uint64_t most = UINT64_MAX) {
+  Reader reader(from);
+  return copy(to, reader, most);
+}
+
+/// Writes a file, from the descriptor's position to its end or `most` bytes.
+/// Blocks. Returns how many bytes were written. Errors as write and read(2).
+/// Go: `io.Copy`, `io.CopyN`.
 inline Result<std::uint64_t> send_file(const Conn& to, int descriptor,
                                        std::uint64_t most = UINT64_MAX) {
-  return internal::pump(to, most, [&](Buffer buffer) -> Result<std::size_t> {
+  Reader file([&](Buffer buffer) -> Result<std::size_t> {
     const ssize_t n = sys::read(descriptor, buffer.data(), buffer.size());
-    if (n == 0) return eof;
     if (n < 0) return Error(sys::last_error(), {"read", "file"});
+    if (n == 0) return eof;
     return static_cast<std::size_t>(n);
   });
+  return copy(to, file, most);
 }
 /// The same for the file at a path, from its beginning; also errors of open(2).
 inline Result<std::uint64_t> send_file(const Conn& to, const std::string& path,
@@ -4336,10 +4114,10 @@ struct [[nodiscard]] Packet {
 };
 
 /// Opens a datagram socket. `network` is udp, udp4, udp6 or unixgram. An empty
-/// host hears both families; of the addresses of a name, the first IPv4 one is
-/// taken, as in `resolve`. A multicast address opens its port for sharing; join
-/// the group next. A unixgram socket's file stays after close. Errors as
-/// listen. Go: `net.ListenPacket`, `net.ListenMulticastUDP`.
+/// host hears both families; of a name's addresses the first IPv4 one is taken.
+/// A multicast address opens its port for sharing; join the group next. A
+/// unixgram socket's file stays after close. Errors as listen. Go:
+/// `net.ListenPacket`, `net.ListenMulticastUDP`.
 inline Result<PacketConn> listen_packet(std::string_view network,
                                         std::string_view address,
                                         const ListenOptions& options = {}) {
@@ -4356,44 +4134,38 @@ inline Packet read_from(const PacketConn& packets, Buffer buffer, Mode mode) {
   const Outcome got =
       take(use, mode, [&] { return receive(use, buffer, from, cut); });
   if (got.why) return {0, {}, use.failure("read", got.why, "recvfrom")};
-  Packet packet{static_cast<std::size_t>(got.n),
-                use->remote ? use->remote : from_kernel(use->network, from)};
-  if (cut) packet.error = use.failure("read", truncated);
-  return packet;
+  return {static_cast<std::size_t>(got.n),
+          use->remote ? use->remote : from_kernel(use->network, from),
+          cut ? use.failure("read", truncated) : Error()};
 }
 
 inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
                                     const Addr& to, Mode mode) {
-  if (!packets) return failure("write", nullptr, closed);
   const Use use(packets);
-  const auto fail = [&](std::error_code why, const std::string& subject) {
+  if (!packets) return use.failure("write");
+  const auto fail = [&](std::error_code why, const std::string& subject = "") {
     return Error(why, {"write", std::string(use->network.name), subject, "",
                        use->local, to});
   };
-  if (!use) return fail(closed, "");
-  if (use->remote) return fail(write_to_connected, "");
-  if (!to) return fail(missing_address, "");
-  if (to.network() != use->network.base && use->family() == AF_UNIX)
-    return fail({EAFNOSUPPORT, std::system_category()}, "");
-  if (to.network() != use->network.base)
-    return fail(unexpected_address_type, "address " + to.string());
+  if (!use) return fail(closed);
+  if (use->remote) return fail(write_to_connected);
+  if (!to) return fail(missing_address);
+  const bool fits = to.network() == use->network.base;
+  if (!fits && use->family() == AF_UNIX) return fail(sys::error(EAFNOSUPPORT));
+  if (!fits) return fail(unexpected_address_type, "address " + to.string());
   sys::Address address;
-  if (const auto why = to_kernel(to, use->family(), address))
-    return fail(why, why == non_ipv4_address ? "address " + to.ip().string()
-                                             : "sendto");
+  const std::error_code unfit = to_kernel(to, use->family(), address);
+  if (unfit == non_ipv4_address)
+    return fail(unfit, "address " + to.ip().string());
+  if (unfit) return fail(unfit, "sendto");
   iovec piece = to_iovec(bytes);
-  auto [n, err] = write(use, &piece, 1, mode, "write", &address);
-  if (!err) return n;
-  if (err == would_block) return err;
+  const auto [n, err] = write(use, &piece, 1, mode, "write", &address);
+  if (!err || err == would_block) return {n, err};
   return fail(err.code(), err.subject().empty() ? "" : "sendto");
 }
 
-// An interface's index, or an error that names it.
-inline Result<unsigned> find_interface(const Use& use,
-                                       const std::string& name) {
-  if (const unsigned index = sys::if_nametoindex(name)) return index;
-  return use.failure("set", {ENODEV, std::system_category()},
-                     ("interface " + name).c_str());
+inline Error no_interface(const Use& use, const std::string& name) {
+  return use.failure("set", sys::error(ENODEV), ("interface " + name).c_str());
 }
 
 inline Error change_group(const PacketConn& packets, bool join, const IP& group,
@@ -4403,69 +4175,62 @@ inline Error change_group(const PacketConn& packets, bool join, const IP& group,
   const int family = group.unmap().is4() ? AF_INET : AF_INET6;
   if (use->network.family != AF_UNSPEC && use->network.family != family)
     return use.failure("set", no_suitable_address);
-  const std::string& name =
+  const std::string name =
       interface_name.empty() ? group.zone() : interface_name;
-  unsigned index = 0;
-  if (!name.empty()) {
-    const auto [found, err] = find_interface(use, name);
-    if (err) return err;
-    index = found;
-  }
+  const unsigned index = sys::if_nametoindex(name);
+  if (index == 0 && !name.empty()) return no_interface(use, name);
   sys::Address address;
   if (const auto why = to_kernel(Addr("udp", group, 0), family, address))
     return use.failure("set", why);
-  sys::hear_joined_only(use->fd, family);
   if (sys::change_group(use->fd, join, address, index) < 0)
     return use.failure("set", sys::last_error(), "setsockopt");
   return {};
 }
 
 // Sets an option in both its forms on a socket that serves both families.
-template <class V4, class V6>
+template <class V4>
 Error set_multicast(const PacketConn& packets, int v4, const V4& value4, int v6,
-                    const V6& value6) {
+                    int value6) {
   return control(packets, "set", "setsockopt", [&](int fd) {
     const SocketState& s = *Access::state(packets);
-    const bool both = s.network.family == AF_UNSPEC && s.family() == AF_INET6;
     int result = 0;
-    if (both || s.family() == AF_INET)
+    if (s.family() == AF_INET || s.network.family == AF_UNSPEC)
       result = sys::setsockopt(fd, IPPROTO_IP, v4, &value4, sizeof value4);
     if (s.family() != AF_INET)
-      result = sys::setsockopt(fd, IPPROTO_IPV6, v6, &value6, sizeof value6);
+      result = sys::setsockopt(fd, IPPROTO_IPV6, v6, value6);
     return result;
   });
 }
 
 }  // namespace internal
 
-/// Reads one datagram and tells who sent it (nobody: a unixgram sender without
-/// a name). Blocks until one comes. `truncated` when it was longer than the
-/// buffer: the rest is gone. An empty datagram has size 0. Errors as read.
-/// recvfrom(2). Go: `ReadFrom`.
+/// Reads one datagram, and who sent it: nobody if a unixgram sender has no
+/// name. Blocks until one comes. An empty one has size 0; of one that is longer
+/// than the buffer the rest is gone: `truncated`. Errors as read. recvfrom(2).
+/// Go: `ReadFrom`.
 inline Packet read_from(const PacketConn& packets, Buffer buffer) {
   return internal::read_from(packets, buffer, internal::Mode::wait);
 }
 
-/// Sends one datagram, whole or not at all: EMSGSIZE when it is too long
-/// (UDP over IPv4: above 65,507 bytes). A UDP peer that has gone is no error.
-/// write_to_connected on a socket that was adopted with its one peer. Blocks
-/// while the queue is full. sendto(2). Go: `WriteTo`.
+/// Sends one datagram, whole or not at all: EMSGSIZE when it is too long (UDP
+/// over IPv4: above 65,507 bytes). Blocks while the queue is full. A UDP peer
+/// that has gone is no error. write_to_connected on a socket that was adopted
+/// with its one peer. sendto(2). Go: `WriteTo`.
 inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
                                     const Addr& to) {
   return internal::write_to(packets, bytes, to, internal::Mode::wait);
 }
 
-/// Joins a multicast group, on the named interface or on one that the system
-/// chooses. ip(7), ipv6(7), RFC 3678. Errors of this and the next: ENODEV for
-/// an unknown interface, EADDRINUSE when joined already, EADDRNOTAVAIL when
-/// not joined, EINVAL, no_suitable_address for a group of the other family,
-/// ENOPROTOOPT where the system has no such option. Go:
-/// `ipv4.PacketConn.JoinGroup`.
+/// Joins a multicast group, on the named interface or one that the system
+/// chooses. ip(7), ipv6(7), RFC 3678. Errors: ENODEV for an unknown interface,
+/// EADDRINUSE when joined already, EINVAL, no_suitable_address for a group of
+/// the other family, ENOPROTOOPT. Go: `ipv4.PacketConn.JoinGroup`.
 inline Error join_group(const PacketConn& packets, const IP& group,
                         const std::string& interface_name = "") {
   return internal::change_group(packets, true, group, interface_name);
 }
-/// Leaves a multicast group again. Go: `ipv4.PacketConn.LeaveGroup`.
+/// Leaves it again. Errors as join_group; EADDRNOTAVAIL when it was not joined.
+/// Go: `ipv4.PacketConn.LeaveGroup`.
 inline Error leave_group(const PacketConn& packets, const IP& group,
                          const std::string& interface_name = "") {
   return internal::change_group(packets, false, group, interface_name);
@@ -4481,9 +4246,8 @@ inline Error set_multicast_ttl(const PacketConn& packets, int hops) {
 /// Whether this machine hears its own multicast datagrams (the default).
 /// Go: `ipv4.PacketConn.SetMulticastLoopback`.
 inline Error set_multicast_loopback(const PacketConn& packets, bool on) {
-  const int value = on ? 1 : 0;
-  return internal::set_multicast(packets, IP_MULTICAST_LOOP, value,
-                                 IPV6_MULTICAST_LOOP, value);
+  return internal::set_multicast(packets, IP_MULTICAST_LOOP, int{on},
+                                 IPV6_MULTICAST_LOOP, int{on});
 }
 /// The interface that multicast datagrams leave by. Error: ENODEV.
 /// Go: `ipv4.PacketConn.SetMulticastInterface`.
@@ -4491,13 +4255,11 @@ inline Error set_multicast_interface(const PacketConn& packets,
                                      const std::string& name) {
   const internal::Use use(packets);
   if (!use) return use.failure("set");
-  const auto [found, err] = internal::find_interface(use, name);
-  if (err) return err;
-  const int index = static_cast<int>(found);
   ip_mreqn request{};
-  request.imr_ifindex = index;
+  request.imr_ifindex = static_cast<int>(sys::if_nametoindex(name));
+  if (request.imr_ifindex == 0) return internal::no_interface(use, name);
   return internal::set_multicast(packets, IP_MULTICAST_IF, request,
-                                 IPV6_MULTICAST_IF, index);
+                                 IPV6_MULTICAST_IF, request.imr_ifindex);
 }
 
 // ---------------------------------------------------------------------------
@@ -4515,6 +4277,63 @@ struct Credentials {
 
 namespace internal {
 
+// Is there a socket's file at this path that nobody listens on? Asks three
+// times: macOS refuses in the name of a living one whose queue is full.
+inline bool is_stale(const std::string& path, const sys::Address& address,
+                     int type) {
+  sys::File file;
+  if (sys::lstat(path, file) != 0 || !file.is_socket) return false;
+  for (int tries = 0; tries < 3; ++tries) {
+    if (tries > 0) sys::pause(10);
+    const Descriptor probe(sys::socket(AF_UNIX, type));
+    if (!probe || sys::connect(probe.get(), address) == 0 ||
+        errno != ECONNREFUSED)
+      return false;
+  }
+  return true;
+}
+
+inline int bind_unix(int fd, const sys::Address& address,
+                     const std::string& path, int type,
+                     const ListenOptions& options) {
+  const bool file = !path.empty() && path[0] != '@';
+  // The file is born with the socket's own mode: at no time is it open to
+  // more than was asked. (Linux; elsewhere only chmod below.)
+  if (file && options.mode >= 0) sys::fchmod(fd, options.mode);
+  int result = sys::bind(fd, address);
+  if (result < 0 && errno == EADDRINUSE && file && options.replace_stale) {
+    const bool stale = is_stale(path, address, type);
+    if (stale) sys::unlink(path);
+    errno = EADDRINUSE;
+    if (stale) result = sys::bind(fd, address);
+  }
+  return result;
+}
+
+// Removes the file of a unix listener: only in the process that made it, and
+// only if it is still the same one. Another server may have taken over the
+// path meanwhile; more than one library has removed that server's file.
+inline void remove_file(SocketState& s) {
+  SocketFile mine;
+  {
+    const std::lock_guard<std::mutex> lock(s.guard);
+    std::swap(mine, s.file);
+  }
+  sys::File now;
+  if (mine.maker == sys::forks && !mine.path.empty() &&
+      sys::lstat(mine.path, now) == 0 && now.device == mine.device &&
+      now.inode == mine.inode)
+    sys::unlink(mine.path);
+}
+
+// Remembers which file bind made. The path is made absolute: the process may
+// change its directory before it closes the listener.
+inline SocketFile made_file(const std::string& path) {
+  sys::File made;
+  if (path.empty() || path[0] == '@' || sys::lstat(path, made) != 0) return {};
+  return {sys::absolute(path), made.device, made.inode, sys::forks};
+}
+
 // Nil for an open unix socket.
 inline Error unix_only(const Use& use, const char* op) {
   if (!use) return use.failure(op);
@@ -4522,28 +4341,41 @@ inline Error unix_only(const Use& use, const char* op) {
   return use.failure(op, unexpected_address_type);
 }
 
-// Takes the descriptors out of a message: the first is kept, the others are
-// closed. Returns how many there were.
-inline int take_descriptors(msghdr& message, int& kept) {
-  int count = 0;
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header;
-       header = CMSG_NXTHDR(&message, header)) {
-    if (!sys::carries_descriptors(*header)) continue;
-    const bool wanted = header->cmsg_type == SCM_RIGHTS;
-    const std::size_t size = header->cmsg_len - CMSG_LEN(0);
-    for (std::size_t at = 0; at + sizeof(int) <= size; at += sizeof(int)) {
-      int fd;
-      std::memcpy(&fd, CMSG_DATA(header) + at, sizeof fd);
-      sys::close_on_exec(fd);
-      count += wanted ? 1 : 0;
-      if (wanted && count == 1)
-        kept = fd;
-      else
-        sys::close(fd);
-    }
+// A message of one byte that carries descriptors. Linux sends at most 253 at a
+// time; credentials, a security label and times may stand before them.
+struct Carrier {
+  char byte = 0;
+  iovec piece{&byte, 1};
+  alignas(cmsghdr) char room[8192] = {};
+  msghdr message{};
+
+  explicit Carrier(std::size_t used = sizeof room) {
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = room;
+    message.msg_controllen = used;
   }
-  return count;
-}
+
+  // Takes out the descriptors that came, keeps the first, and returns how many
+  // there were.
+  int take(Descriptor& first) {
+    int count = 0;
+    for (cmsghdr* header = CMSG_FIRSTHDR(&message); header;
+         header = CMSG_NXTHDR(&message, header)) {
+      if (!sys::carries_descriptors(*header)) continue;
+      const std::size_t size = header->cmsg_len - CMSG_LEN(0);
+      for (std::size_t at = 0; at + sizeof(int) <= size; at += sizeof(int)) {
+        int fd;
+        std::memcpy(&fd, CMSG_DATA(header) + at, sizeof fd);
+        sys::close_on_exec(fd);
+        Descriptor one(fd);  // closed right here if it is not kept
+        if (header->cmsg_type == SCM_RIGHTS && count++ == 0)
+          std::swap(first, one);
+      }
+    }
+    return count;
+  }
+};
 
 }  // namespace internal
 
@@ -4552,15 +4384,8 @@ inline int take_descriptors(msghdr& message, int& kept) {
 [[nodiscard]] inline Error send_descriptor(const Conn& conn, int descriptor) {
   const internal::Use use(conn);
   if (const Error err = internal::unix_only(use, "write")) return err;
-  char byte = 0;
-  iovec piece{&byte, 1};
-  alignas(cmsghdr) char room[CMSG_SPACE(sizeof descriptor)] = {};
-  msghdr message{};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  message.msg_control = room;
-  message.msg_controllen = sizeof room;
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  internal::Carrier carrier(CMSG_SPACE(sizeof descriptor));
+  cmsghdr* header = CMSG_FIRSTHDR(&carrier.message);
   header->cmsg_level = SOL_SOCKET;
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof descriptor);
@@ -4568,40 +4393,28 @@ inline int take_descriptors(msghdr& message, int& kept) {
   const auto turn = internal::take_turn(use->writing);
   const auto sent =
       internal::attempt(*use, use->writing, internal::Mode::wait,
-                        [&] { return sys::sendmsg(use->fd, message); });
-  if (sent.why) return use.failure("write", sent.why, "sendmsg");
-  return {};
+                        [&] { return sys::sendmsg(use->fd, carrier.message); });
+  return sent.why ? use.failure("write", sent.why, "sendmsg") : Error();
 }
 
-/// Receives one descriptor, close-on-exec, with the byte that carries it; it
-/// is the caller's to close. Never keeps more than one: others in the same
-/// message are closed, and `truncated` says so beside the first. no_descriptor
-/// when the byte came alone: the value is -1 whenever there is none. Blocks as
-/// read. unix(7), SCM_RIGHTS.
+/// Receives one descriptor, close-on-exec and the caller's to close, with the
+/// byte that carries it. Others in the same message are closed, and `truncated`
+/// says so beside the first. no_descriptor when the byte came alone. Without
+/// one the value is -1. Blocks as read. unix(7), SCM_RIGHTS.
 inline Result<int> receive_descriptor(const Conn& conn) {
   const internal::Use use(conn);
   if (const Error err = internal::unix_only(use, "read")) return {-1, err};
-  char byte = 0;
-  iovec piece{&byte, 1};
-  // Linux sends at most 253 descriptors at a time; credentials, a security
-  // label and times may stand before them.
-  alignas(cmsghdr) char room[8192];
-  msghdr message{};
+  internal::Carrier carrier;
   const auto got = internal::take(use, internal::Mode::wait, [&] {
-    message = msghdr();
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
-    message.msg_control = room;
-    message.msg_controllen = sizeof room;
-    return sys::recvmsg(use->fd, message);
+    return sys::recvmsg(use->fd, carrier.message);
   });
   if (got.why) return {-1, use.failure("read", got.why, "recvmsg")};
-  int descriptor = -1;
-  const int count = internal::take_descriptors(message, descriptor);
+  internal::Descriptor first;
+  const int count = carrier.take(first);
   // More descriptors or more bytes; or one that our table had no room for.
-  if (count > 1 || message.msg_flags & (MSG_CTRUNC | MSG_TRUNC))
-    return {descriptor, use.failure("read", truncated)};
-  if (descriptor >= 0) return descriptor;
+  if (count > 1 || carrier.message.msg_flags & (MSG_CTRUNC | MSG_TRUNC))
+    return {first.release(), use.failure("read", truncated)};
+  if (first) return first.release();
   if (got.n == 0 && use->network.type != SOCK_DGRAM) return {-1, eof};
   return {-1, use.failure("read", no_descriptor)};
 }
@@ -4639,9 +4452,9 @@ inline Error set_unlink_on_close(const Listener& listener, bool on) {
 //
 // Settings of a socket, its descriptor, and sockets that somebody else opened.
 
-/// Sets any option: setsockopt(2). Does not block. Errors of this and all other
-/// options: `closed`, or what setsockopt(2) reports, EINVAL for a number that
-/// makes no sense, ENOPROTOOPT where the system has no such option.
+/// Sets any option: setsockopt(2). Does not block. Errors of all options:
+/// `closed` and setsockopt(2)'s, such as EINVAL for a number that makes no
+/// sense, ENOPROTOOPT where the system has no such option.
 template <class T>
 Error set_option(const Socket& socket, int level, int name, const T& value) {
   static_assert(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>,
@@ -4655,10 +4468,9 @@ Error set_option(const Socket& socket, int level, int name, const T& value) {
 template <class T>
 Result<T> get_option(const Socket& socket, int level, int name) {
   static_assert(std::is_trivially_copyable_v<T>,
-                "get_option returns the value as the kernel knows it: an int "
-                "or a struct.");
+                "get_option returns an int or a struct, as the kernel does.");
   T value{};
-  Error err = internal::control(socket, "get", "getsockopt", [&](int fd) {
+  const Error err = internal::control(socket, "get", "getsockopt", [&](int fd) {
     return sys::getsockopt(fd, level, name, &value, sizeof value);
   });
   return {value, err};
@@ -4667,13 +4479,13 @@ Result<T> get_option(const Socket& socket, int level, int name) {
 /// Sends small writes at once (the default), or lets TCP hold them back while
 /// earlier ones are under way (Nagle). TCP_NODELAY. Go: `SetNoDelay`.
 inline Error set_no_delay(const Conn& conn, bool on) {
-  return set_option(conn, IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0);
+  return set_option(conn, IPPROTO_TCP, TCP_NODELAY, int{on});
 }
 
-/// Probes a silent peer after `idle`, then every `interval`, and gives up
-/// after `count` probes (0: the system's number, 9 on Linux); durations are
-/// rounded up to seconds. 0 or less, and `forever`: no probes.
-/// tcp(7). Go: `SetKeepAliveConfig`.
+/// Probes a silent peer after `idle`, then every `interval`, and gives up after
+/// `count` probes (0: as many as the system likes). Durations are rounded up to
+/// seconds; 0 or less, and `forever`: no probes. tcp(7). Go:
+/// `SetKeepAliveConfig`.
 inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
                             std::chrono::nanoseconds interval, int count = 0) {
   const auto shortest = std::min(idle, interval);
@@ -4685,10 +4497,10 @@ inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
   });
 }
 
-/// What close does with bytes that were written but not yet sent. Negative
-/// (the default): returns at once, the system goes on sending. 0: throws them
-/// away and resets the connection. Positive: close blocks for so many seconds
-/// while they are sent. SO_LINGER, socket(7). Go: `SetLinger`.
+/// What close does with bytes that are not sent yet. Negative (the default): it
+/// returns at once, the system goes on sending. 0: throws them away and resets
+/// the connection. Positive: blocks for so many seconds while they are sent.
+/// SO_LINGER, socket(7). Go: `SetLinger`.
 inline Error set_linger(const Conn& conn, int seconds) {
   linger value{};
   value.l_onoff = seconds >= 0;
@@ -4719,29 +4531,28 @@ inline Error set_write_buffer(const Socket& socket, int bytes) {
   return internal::set_buffer(socket, SO_SNDBUF, bytes);
 }
 
-/// The descriptor, for calls that netlite does not have; it stays netlite's
-/// and is good until close. -1 when closed. It is non-blocking; and a write(2)
-/// of yours to a peer that has gone raises SIGPIPE, where netlite's does not.
-/// To wait as netlite does, see `wait`. Go: `SyscallConn`.
+/// The descriptor, for calls that netlite does not have, or -1 when closed; it
+/// stays netlite's and is good until close. It is non-blocking: see `wait`. A
+/// write(2) of yours to a peer that has gone raises SIGPIPE, netlite's do not.
+/// Go: `SyscallConn`.
 inline int native_handle(const Socket& socket) {
   const internal::Use use(socket);
   return use ? use->fd : -1;
 }
 
-/// A second descriptor of the same socket (close-on-exec, non-blocking), for
-/// the caller to close. The peer sees the end only when both are closed.
-/// dup(2). Go: `TCPConn.File`.
+/// A second descriptor of the same socket, close-on-exec and non-blocking, for
+/// the caller to close. The peer sees the end when both are closed. dup(2). Go:
+/// `TCPConn.File`.
 inline Result<int> duplicate(const Socket& socket) {
   int copy = -1;
-  Error err = internal::control(
+  const Error err = internal::control(
       socket, "file", "dup", [&](int fd) { return copy = sys::duplicate(fd); });
   return {copy, err};
 }
 
 namespace internal {
 
-// The network of a descriptor that somebody else has opened; null when there is
-// none that fits.
+// The network of a descriptor that somebody else opened, or null.
 inline const Network* network_of(int family, int type) {
   const bool ip = family == AF_INET || family == AF_INET6;
   for (const Network& each : networks)
@@ -4750,19 +4561,19 @@ inline const Network* network_of(int family, int type) {
   return nullptr;
 }
 
-// Makes a handle of it. The error's operation is Go's; which network it would
-// be is not known.
+// Makes a handle of it. The error's operation is Go's.
 template <class H>
 Result<H> adopt(int fd) {
   constexpr bool listening = std::is_same_v<H, Listener>;
   constexpr bool datagrams = std::is_same_v<H, PacketConn>;
-  const auto fail = [&](std::error_code why, const char* call) {
+  const auto fail = [](std::error_code why, const char* call) {
     return Error(why, {"file", "", call});
   };
   int type = 0, listens = 0;
-  if (sys::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, sizeof type) < 0 ||
-      sys::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, sizeof listens) <
-          0)
+  const auto ask = [&](int name, int& value) {
+    return sys::getsockopt(fd, SOL_SOCKET, name, &value, sizeof value);
+  };
+  if (ask(SO_TYPE, type) < 0 || ask(SO_ACCEPTCONN, listens) < 0)
     return fail(sys::last_error(), "getsockopt");
   sys::Address local, remote;
   if (sys::getsockname(fd, local) < 0)
@@ -4784,16 +4595,16 @@ Result<H> adopt(int fd) {
 
 }  // namespace internal
 
-/// Makes a Conn of a connected descriptor, which belongs to it from then on;
-/// with an error it stays the caller's. It becomes close-on-exec, and, for all
-/// who share it, such as a parent process, non-blocking and without delay as
-/// `set_no_delay` says. Errors: ENOTSOCK, ENOTCONN and kin,
-/// unexpected_address_type; they know no network. Go: `net.FileConn`.
+/// Makes a Conn of a connected descriptor, which is the Conn's from then on;
+/// with an error it stays the caller's. For all who share it, such as a parent
+/// process, it becomes non-blocking and without delay, as `set_no_delay` says.
+/// Errors: ENOTSOCK, ENOTCONN and kin, unexpected_address_type. Go:
+/// `net.FileConn`.
 inline Result<Conn> conn_from(int descriptor) {
   return internal::adopt<Conn>(descriptor);
 }
-/// The same for a listening descriptor; what it accepts also gets the default
-/// keep-alive. Go: `net.FileListener`.
+/// The same for a listening descriptor; what it accepts has the default
+/// keep-alive too. Go: `net.FileListener`.
 inline Result<Listener> listener_from(int descriptor) {
   return internal::adopt<Listener>(descriptor);
 }
@@ -4809,52 +4620,36 @@ inline Result<PacketConn> packet_conn_from(int descriptor) {
 // wait.
 
 /// What to wait for, or watch a socket for, and what has come: a sum of these.
+/// The numbers are poll(2)'s.
 enum Interest : unsigned {
-  /// There is something to read or accept, or an end, or an error to read.
-  readable = 1,
-  /// There is room to write, or an error.
-  writable = 2,
-  /// The connection is over in both directions; reading tells why. (That the
-  /// peer has ended its half alone is `readable`.)
-  hung_up = 4,
+  readable = POLLIN,   ///< something to read or accept, an end, an error
+  writable = POLLOUT,  ///< room to write, or an error
+  hung_up = POLLHUP,   ///< over in both directions; of one alone see readable
 };
 
-namespace internal {
-
-// A hang-up comes unasked, but no event at all would mean "stop watching".
-inline unsigned poll_events(unsigned interest) {
-  return (interest & readable ? POLLIN : 0u) |
-         (interest & writable ? POLLOUT : 0u) |
-         (interest & hung_up ? POLLHUP : 0u);
-}
-
-}  // namespace internal
-
 /// Waits until a call of your own on the descriptor is worth making:
-/// `readable`, `writable` or both, for which of them comes first. For libraries
-/// that want a descriptor and say "later", as TLS does. Takes the turn of a
-/// read or write while it waits, and obeys deadlines and close as they do. May
-/// be wrong: your call may still find nothing. Errors: `closed`, `timed_out`,
-/// EINVAL.
+/// `readable`, `writable` or both, for the first that comes. Made for libraries
+/// that say "later", as TLS does. Takes the turn of a read or write, and obeys
+/// deadlines and close as they do. Your call may still find nothing. Errors:
+/// `closed`, `timed_out`, EINVAL.
 inline Error wait(const Conn& conn, unsigned interest) {
   const internal::Use use(conn);
   if (!use) return use.failure("wait");
-  const bool in = interest & readable, out = interest & writable;
-  if (interest > (readable | writable) || (!in && !out))
-    return use.failure("wait", {EINVAL, std::system_category()});
-  std::unique_lock<std::mutex> turns[2];
-  if (in) turns[0] = internal::take_turn(use->reading);
-  if (out) turns[1] = internal::take_turn(use->writing);
-  const auto events = static_cast<short>(internal::poll_events(interest));
+  if (interest == 0 || interest & ~(readable | writable))
+    return use.failure("wait", sys::error(EINVAL));
+  auto& first = interest & readable ? use->reading : use->writing;
+  auto& last = interest & writable ? use->writing : use->reading;
+  const auto turn = internal::take_turn(first);
+  std::unique_lock<std::mutex> second;
+  if (&first != &last) second = internal::take_turn(last);
   for (;;) {
     if (use->is_closed()) return use.failure("wait");
-    if ((in && use->reading.due().passed()) ||
-        (out && use->writing.due().passed()))
+    if (first.due().passed() || last.due().passed())
       return use.failure("wait", timed_out);
-    if (out && use->writing.ended) return {};
-    const internal::Outcome waited = internal::wait(
-        *use, in ? use->reading : use->writing, events, internal::Time::max(),
-        in && out ? &use->writing : nullptr);
+    if (last.ended) return {};
+    const internal::Outcome waited =
+        internal::wait(*use, first, static_cast<short>(interest),
+                       internal::Time::max(), &last);
     if (waited.why) return use.failure("wait", waited.why, "poll");
     if (waited.n) return {};
   }
@@ -4873,212 +4668,170 @@ struct Watched {
   Socket socket{};
   unsigned interest = 0;
   std::uint64_t key = 0;
-  std::uint64_t id = 0;      // of this watching: no other has it again
-  bool write_ended = false;  // close_write was here: it counts as writable
+  std::uint64_t id = 0;  // of this watching: no other has it again
 };
+
+// What is ready, in the words of Interest. A hang-up and an error can be read;
+// but an error is not the end.
+inline unsigned readiness(unsigned interest, short polled) {
+  const auto events = static_cast<unsigned>(polled);
+  unsigned ready = events & (readable | writable | hung_up);
+  if (events & POLLERR) ready |= interest & (readable | writable);
+  if (events & POLLHUP || !ready) ready |= readable;
+  return ready;
+}
 
 // What is watched, and by what means.
 struct PollerState {
-  static constexpr std::uint64_t bell_id = UINT64_MAX;
-
-  std::mutex mutex;
+  std::mutex mutex;  // guards all of this
   std::uint32_t process = sys::forks;
   bool open = false;
-  int epoll = -1;
+  Descriptor epoll{};
   sys::Bell bell{};
+  bool rung = false;
+  bool woken = false;              // wait shall return
   std::vector<Watched> watched{};  // by descriptor
   std::uint32_t watchings = 0;     // how many there were, for ids
-  std::size_t write_ended = 0;     // how many of them
-  bool woken = false;
-  bool signalled = false;  // the bell was rung
-  bool polling = false;    // poll(2) is under way: it keeps files open
-  std::condition_variable polled;
+  std::vector<sys::Ready> told{};  // what is ready and the kernel does not say
 
-  PollerState() = default;
-  PollerState(const PollerState&) = delete;
-  PollerState& operator=(const PollerState&) = delete;
-  ~PollerState() { release(); }
+  ~PollerState() { sys::discard(bell); }
 
-  void release() {
-    if (epoll >= 0) sys::close(epoll);
-    sys::discard(bell);
-    epoll = -1;
-    bell = {};
-    open = false;
-  }
-
-  // Makes what it needs; the name of the call that failed, or null. In a forked
-  // child it begins anew: the epoll is the parent's, and so is what it watches.
-  const char* need() {
-    if (open && process == sys::forks) return nullptr;
-    release();
+  // Makes what it needs. In a forked child it begins anew: the epoll is the
+  // parent's, and so is what it watches.
+  int need() {
+    if (open && process == sys::forks) return 0;
     process = sys::forks;
+    rung = woken = false;
     watched.clear();
-    write_ended = 0;
-    woken = signalled = polling = false;
-    epoll = sys::epoll_create();
-    if (sys::has_epoll && epoll < 0) return "epoll_create";
+    told.clear();
+    sys::discard(bell);
     bell = sys::make_bell();
-    if (!bell) return "eventfd";
-    if (sys::epoll_watch(epoll, bell.heard, POLLIN, bell_id, false) < 0)
-      return "epoll_ctl";
-    open = true;
-    return nullptr;
+    if (bell) epoll = Descriptor(sys::epoll_create());
+    open = bell && (epoll || !sys::has_epoll) &&
+           sys::epoll_watch(epoll.get(), bell.heard, POLLIN, UINT64_MAX,
+                            false) == 0;
+    return open ? 0 : -1;
   }
 
   // Makes the wait under way look again.
-  void signal() {
-    if (!std::exchange(signalled, true)) sys::ring(bell);
+  void ring() {
+    if (!std::exchange(rung, true)) sys::ring(bell);
   }
 
+  // What is watched of a socket, or under an id; or null.
+  Watched* find(const SocketState& s) {
+    const auto fd = static_cast<std::size_t>(s.fd);
+    const bool ours = process == sys::forks && fd < watched.size() &&
+                      Access::state(watched[fd].socket) == &s;
+    return ours ? &watched[fd] : nullptr;
+  }
   Watched* find(std::uint64_t id) {
     const std::size_t fd = id & 0xffffffff;
     return fd < watched.size() && watched[fd].id == id ? &watched[fd] : nullptr;
   }
+
+  // What is watched of a socket changes to `wanted`, and `wanted` becomes what
+  // it was: the caller drops that when it no longer holds the mutex, since the
+  // last handle of a socket may go with it.
+  int change(const SocketState& s, Watched& wanted) {
+    const bool known = find(s);
+    if (!known && wanted.interest == 0) return 0;
+    const auto fd = static_cast<std::size_t>(s.fd);
+    if (watched.size() <= fd) watched.resize(fd + 1);
+    const std::uint64_t id = static_cast<std::uint64_t>(++watchings) << 32 | fd;
+    if (sys::epoll_watch(epoll.get(), s.fd, wanted.interest, id, known) < 0)
+      return -1;
+    std::swap(watched[fd], wanted);
+    watched[fd].id = id;
+    // Linux does not tell those who wait for room in a unix socket that
+    // close_write has ended that.
+    const bool ended = s.writing.ended && watched[fd].interest & writable;
+    if (ended) told.push_back({id, POLLOUT});
+    // Nor does a poll(2) that is under way know of any change.
+    if (ended || !sys::has_epoll) ring();
+    return 0;
+  }
+
+  // The events of what is ready and still watched.
+  std::vector<Event> collect(std::vector<sys::Ready> ready) {
+    if (std::exchange(rung, false)) sys::take_ring(bell);
+    ready.insert(ready.end(), told.begin(), told.end());
+    told.clear();
+    std::vector<Event> events;
+    for (const sys::Ready& each : ready)
+      // Another watching of the same number is another socket.
+      if (const Watched* now = find(each.id); now && each.events)
+        events.push_back(
+            {now->socket, readiness(now->interest, each.events), now->key});
+    return events;
+  }
 };
 
-// What is watched of a socket changes to `wanted`, and `wanted` becomes what it
-// was: the caller drops that when it no longer holds the mutex, since the last
-// handle of a socket may go with it.
-inline int change(PollerState& state, const SocketState& s, Watched& wanted) {
-  const auto fd = static_cast<std::size_t>(s.fd);
-  if (state.watched.size() <= fd) state.watched.resize(fd + 1);
-  Watched& now = state.watched[fd];
-  const bool known = Access::state(now.socket) == &s;
-  if (!known && wanted.interest == 0) return 0;
-  wanted.id = static_cast<std::uint64_t>(++state.watchings) << 32 | fd;
-  wanted.write_ended = s.writing.ended && wanted.interest & writable;
-  if (sys::epoll_watch(state.epoll, s.fd, poll_events(wanted.interest),
-                       wanted.id, known) < 0)
-    return -1;
-  state.write_ended += wanted.write_ended ? 1 : 0;
-  state.write_ended -= now.write_ended ? 1 : 0;
-  std::swap(now, wanted);
-  // A poll(2) under way does not know of it yet.
-  if (!sys::has_epoll || now.write_ended) state.signal();
-  return 0;
-}
-
-// Before the descriptor of a closed socket is released: a duplicate of it
-// would keep epoll telling, and a poll(2) under way keeps the file open.
-inline void forget(PollerState& state, const SocketState& s) {
-  Watched nothing;
+// Waits with epoll, or with poll where that is all there is. poll keeps files
+// open, so it counts as a call inside each of its sockets: close waits for it.
+inline std::error_code look(PollerState& state, int time,
+                            std::vector<sys::Ready>& ready) {
   std::unique_lock<std::mutex> lock(state.mutex);
-  if (state.process != sys::forks || !state.open) return;
-  change(state, s, nothing);
-  if (!sys::has_epoll) state.polled.wait(lock, [&] { return !state.polling; });
-}
-
-// After close_write: those who wait for room need wait no more.
-inline void tell_ended(PollerState& state, const SocketState& s) {
-  const std::lock_guard<std::mutex> lock(state.mutex);
-  const auto fd = static_cast<std::size_t>(s.fd);
-  if (state.process != sys::forks || fd >= state.watched.size()) return;
-  Watched& watched = state.watched[fd];
-  if (Access::state(watched.socket) != &s || watched.write_ended ||
-      !(watched.interest & writable))
-    return;
-  watched.write_ended = true;
-  ++state.write_ended;
-  state.signal();
-}
-
-// Remembers at the socket who watches it. False when it is closed already, and
-// its closer may have asked for the pollers before.
-inline bool remember(SocketState& s,
-                     const std::shared_ptr<PollerState>& poller) {
-  const std::lock_guard<std::mutex> lock(s.guard);
-  auto place = s.pollers.begin();  // ours, or that of one that has gone
-  while (place != s.pollers.end() && !place->expired() &&
-         place->lock() != poller)
-    ++place;
-  if (place == s.pollers.end())
-    s.pollers.push_back(poller);
-  else
-    *place = poller;
-  return !s.is_closed();
-}
-
-// What poll said of a watched socket in the words of Interest. An error is
-// there for whatever was waited for; it is not the end.
-inline unsigned readiness(const Watched& watched, short events) {
-  unsigned ready = 0;
-  if (events & POLLIN) ready |= readable;
-  if (events & POLLOUT) ready |= writable;
-  if (events & POLLHUP) ready |= readable | hung_up;
-  if (events & POLLERR) {
-    const unsigned asked = watched.interest & (readable | writable);
-    ready |= asked ? asked : readable;
-  }
-  return ready;
-}
-
-// Waits with epoll, or with poll where that is all there is.
-inline int wait_for_many(PollerState& state, std::vector<sys::Ready>& ready,
-                         int time) {
-  ready.clear();
-  if (sys::has_epoll) return sys::epoll_wait(state.epoll, ready, time);
-  std::vector<pollfd> fds;
-  {
-    const std::lock_guard<std::mutex> lock(state.mutex);
-    fds.push_back({state.bell.heard, POLLIN, 0});
-    ready.push_back({PollerState::bell_id, 0});
+  if (state.need() < 0) return sys::last_error();
+  std::vector<Socket> sockets;
+  std::vector<std::unique_ptr<Use>> inside;
+  std::vector<pollfd> fds{{state.bell.heard, POLLIN, 0}};
+  if (!sys::has_epoll) {
+    ready.push_back({UINT64_MAX, 0});
     for (const Watched& each : state.watched) {
-      const Use use(each.socket);
+      sockets.push_back(each.socket);
+      inside.push_back(std::make_unique<Use>(each.socket));
+      const Use& use = *inside.back();
       if (!use) continue;
-      const auto events = static_cast<short>(poll_events(each.interest));
-      fds.push_back({use->fd, events, 0});
+      fds.push_back({use->fd, static_cast<short>(each.interest), 0});
       ready.push_back({each.id, 0});
     }
-    state.polling = true;
   }
-  const int n = sys::poll(fds.data(), fds.size(), time);
-  const int error = errno;
+  lock.unlock();
+  const int n = sys::has_epoll ? sys::epoll_wait(state.epoll.get(), ready, time)
+                               : sys::poll(fds.data(), fds.size(), time);
+  const std::error_code why = n < 0 ? sys::last_error() : std::error_code();
+  for (std::size_t i = 0; !sys::has_epoll && i < fds.size(); ++i)
+    ready[i].events = fds[i].revents;
+  return why.value() == EINTR ? std::error_code() : why;
+}
+
+// After close or close_write: what is watched of the socket is told anew, or
+// nothing any more before the descriptor is released - a duplicate of it would
+// keep epoll telling.
+inline void forget(PollerState& state, const SocketState& s) {
+  Watched anew;
   const std::lock_guard<std::mutex> lock(state.mutex);
-  state.polling = false;
-  state.polled.notify_all();
-  for (std::size_t i = 0; i < fds.size(); ++i) ready[i].events = fds[i].revents;
-  errno = error;
-  return n;
+  const Watched* now = state.find(s);
+  if (now && !s.is_closed()) anew = *now;
+  state.change(s, anew);
+}
+inline void tell_ended(PollerState& state, const SocketState& s) {
+  forget(state, s);
 }
 
-// The events of what is ready and still watched; the mutex is held.
-inline std::vector<Event> collect(PollerState& state,
-                                  const std::vector<sys::Ready>& ready) {
-  std::vector<Event> events;
-  for (const sys::Ready& each : ready) {
-    if (each.events == 0) continue;
-    if (each.id == PollerState::bell_id) {
-      sys::take_ring(state.bell);
-      state.signalled = false;
-      continue;
-    }
-    // Another watching of the same number is another socket.
-    const Watched* watched = state.find(each.id);
-    if (!watched || Access::state(watched->socket)->is_closed()) continue;
-    unsigned ready_for = readiness(*watched, each.events);
-    if (watched->write_ended) ready_for |= writable;
-    events.push_back({watched->socket, ready_for, watched->key});
-  }
-  return events;
+inline void tell_pollers(const Pollers& pollers, const SocketState& s) {
+  for (const auto& each : pollers)
+    if (const auto poller = each.lock())
+      s.is_closed() ? forget(*poller, s) : tell_ended(*poller, s);
 }
 
-// Those whose write side has ended, of which the kernel says nothing.
-inline void add_write_ended(PollerState& state, std::vector<Event>& events) {
-  if (state.write_ended == 0) return;
-  for (const Watched& each : state.watched) {
-    bool told = !each.write_ended;
-    for (const Event& event : events)
-      told = told || event.socket == each.socket;
-    if (!told) events.push_back({each.socket, writable, each.key});
-  }
+// Notes at a socket who watches it, and drops those that have gone.
+inline void remember(SocketState& s,
+                     const std::shared_ptr<PollerState>& poller) {
+  std::vector<std::weak_ptr<PollerState>> pollers{poller};
+  const std::lock_guard<std::mutex> lock(s.guard);
+  for (const auto& each : s.pollers)
+    if (const auto other = each.lock(); other && other != poller)
+      pollers.push_back(each);
+  s.pollers.swap(pollers);
 }
 
 }  // namespace internal
 
 /// A Poller tells one thread which of many sockets are ready: epoll(7) on
-/// Linux, poll(2) elsewhere. It needs two descriptors, made at its first use.
-/// A forked child's Poller watches nothing. Go has none: there it hides in the
+/// Linux, poll(2) elsewhere. Its two descriptors are made at its first use. In
+/// a forked child it watches nothing. Go has none: there it hides in the
 /// runtime.
 class Poller {
  public:
@@ -5089,72 +4842,60 @@ class Poller {
 
   /// Watches a socket for a sum of `Interest`s, until `unwatch` or close;
   /// watching it again changes interest and key. The Poller has a handle of its
-  /// own: dropping yours does not close the socket. Any thread may call it; it
-  /// does not block. A key that is a pointer must outlive the events that were
-  /// returned with it: later ones of the same batch may still carry it. Errors:
-  /// `closed`, EINVAL for what is no sum of `Interest`s, EMFILE and kin, and
-  /// those of epoll_ctl(2).
+  /// own: dropping yours does not close the socket. Does not block; any thread
+  /// may call it. A key that is a pointer must outlive the batch of events that
+  /// comes next. Errors: `closed`, EINVAL, EMFILE and kin, and those of
+  /// epoll_ctl(2).
   Error watch(const Socket& socket, unsigned interest, std::uint64_t key = 0) {
     const internal::Use use(socket);
     if (!use) return use.failure("watch");
-    if (interest > (readable | writable | hung_up))
-      return use.failure("watch", {EINVAL, std::system_category()});
+    if (interest & ~(readable | writable | hung_up))
+      return use.failure("watch", sys::error(EINVAL));
+    internal::remember(*use, state_);
     internal::Watched wanted{interest ? socket : Socket(), interest, key};
-    {
-      const std::lock_guard<std::mutex> lock(state_->mutex);
-      if (const char* failed = state_->need())
-        return use.failure("watch", sys::last_error(), failed);
-      if (internal::change(*state_, *use, wanted) < 0)
-        return use.failure("watch", sys::last_error(), "epoll_ctl");
-    }
-    if (internal::remember(*use, state_)) return {};
-    internal::forget(*state_, *use);
-    return use.failure("watch");
+    const std::lock_guard<std::mutex> lock(state_->mutex);
+    // Whoever closes marks first and asks for pollers then. So either we see
+    // the mark here, or they see us, and have us forget.
+    if (use->is_closed()) return use.failure("watch");
+    if (state_->need() < 0 || state_->change(*use, wanted) < 0)
+      return use.failure("watch", sys::last_error(), "epoll");
+    return {};
   }
 
   /// Stops watching a socket. Any thread may call it. Errors as watch.
   Error unwatch(const Socket& socket) { return watch(socket, 0); }
 
   /// Waits until something that is watched is ready, and returns at least one
-  /// event; `timed_out` at the deadline; no event and no error after `wake`. As
-  /// long as a socket is ready, it is told again. An event is a hint: another
-  /// thread may have been faster. One thread at a time.
+  /// event; `timed_out` at the deadline; no event and no error after `wake`. A
+  /// socket that stays ready is told again; but what is `writable` only because
+  /// of close_write is told once. An event is a hint: another thread may have
+  /// been faster. One thread at a time.
   ///
-  /// It does not look at the sockets' own deadlines: use the next of them as
-  /// `deadline` here. Nor does it return when another thread closes what is
-  /// watched, which simply is watched no more: have that thread call `wake`.
+  /// It does not look at the sockets' deadlines: pass the next of them. Nor
+  /// does it return when another thread closes what is watched: that thread may
+  /// `wake`.
   Result<std::vector<Event>> wait(Deadline deadline = no_deadline) {
-    const auto fail = [](std::error_code why, const char* call) {
-      return Error(why, {"wait", "", call});
-    };
-    std::vector<sys::Ready> ready;
     for (;;) {
-      int time = internal::poll_time(deadline.when());
-      {
-        const std::lock_guard<std::mutex> lock(state_->mutex);
-        if (const char* failed = state_->need())
-          return fail(sys::last_error(), failed);
-        if (state_->write_ended > 0) time = 0;
-      }
-      if (internal::wait_for_many(*state_, ready, time) < 0 && errno != EINTR)
-        return fail(sys::last_error(), "epoll_wait");
+      std::vector<sys::Ready> ready;
+      const int time = internal::poll_time(deadline.when());
+      if (const auto why = internal::look(*state_, time, ready))
+        return Error(why, {"wait", "", "epoll"});
       const std::lock_guard<std::mutex> lock(state_->mutex);
-      std::vector<Event> events = internal::collect(*state_, ready);
-      internal::add_write_ended(*state_, events);
+      std::vector<Event> events = state_->collect(std::move(ready));
       const bool woken = std::exchange(state_->woken, false);
-      if (!events.empty() || woken) return events;
-      if (deadline.passed()) return fail(timed_out, "");
+      if (woken || !events.empty()) return events;
+      if (deadline.passed()) return Error(timed_out, {"wait", ""});
     }
   }
 
   /// Makes the `wait` under way, or else the next one, return. Any thread may
-  /// call it. Errors: EMFILE and kin, if it is the first use.
+  /// call it. Errors: EMFILE and kin at the first use.
   Error wake() {
     const std::lock_guard<std::mutex> lock(state_->mutex);
-    if (const char* failed = state_->need())
-      return Error(sys::last_error(), {"wake", "", failed});
+    if (state_->need() < 0)
+      return Error(sys::last_error(), {"wake", "", "epoll"});
     state_->woken = true;
-    state_->signal();
+    state_->ring();
     return {};
   }
 
@@ -5162,8 +4903,8 @@ class Poller {
   std::shared_ptr<internal::PollerState> state_;
 };
 
-/// Reads as read, but returns would_block instead of waiting - for bytes, or
-/// for another thread that is reading.
+/// Reads as read, but returns would_block instead of waiting, for bytes or for
+/// another thread that is reading.
 inline Result<std::size_t> try_read(const Conn& conn, Buffer buffer) {
   return internal::read(conn, buffer, internal::Mode::once);
 }
@@ -5172,22 +4913,17 @@ inline Result<std::size_t> try_read(const Conn& conn, Buffer buffer) {
 inline Result<std::size_t> try_write(const Conn& conn, Bytes bytes) {
   return internal::write(conn, bytes, internal::Mode::once);
 }
-/// The same for several pieces, gathered.
-inline Result<std::size_t> try_write(const Conn& conn,
-                                     std::initializer_list<Bytes> pieces) {
-  return internal::write(conn, pieces.begin(), pieces.size(),
+/// The same for several pieces, gathered: {a, b}, or a std::vector<Bytes>.
+template <class Pieces = std::initializer_list<Bytes>>
+auto try_write(const Conn& conn, const Pieces& pieces)
+    -> decltype(internal::write(conn, std::data(pieces), pieces.size(),
+                                internal::Mode::once)) {
+  return internal::write(conn, std::data(pieces), pieces.size(),
                          internal::Mode::once);
 }
-/// The same for as many pieces as there are: a std::vector<Bytes>.
-template <class Pieces, internal::if_pieces<Pieces> = 0>
-Result<std::size_t> try_write(const Conn& conn, const Pieces& pieces) {
-  return internal::write(conn, pieces.data(), pieces.size(),
-                         internal::Mode::once);
-}
-/// Accepts as accept, but returns would_block instead of waiting. When the
-/// machine is short of descriptors (`temporary()`) the client stays queued and
-/// `wait` tells of it again at once: unwatch the listener for a while, with a
-/// deadline for `wait`, lest it spin.
+/// Accepts as accept, but returns would_block instead of waiting. Where
+/// descriptors are short (`temporary()`) the client stays queued and `wait`
+/// tells of it at once: unwatch the listener for a while, lest it spin.
 inline Result<Conn> try_accept(const Listener& listener) {
   return internal::accept(listener, internal::Mode::once);
 }
@@ -5201,53 +4937,41 @@ inline Result<std::size_t> try_write_to(const PacketConn& packets, Bytes bytes,
   return internal::write_to(packets, bytes, to, internal::Mode::once);
 }
 
+namespace internal {
+struct Hash {
+  std::size_t operator()(const Socket& socket) const {
+    return std::hash<const void*>()(socket.key());
+  }
+  template <class T>
+  auto operator()(const T& value) const
+      -> decltype(std::hash<std::string>()(value.string())) {
+    return std::hash<std::string>()(value.string());
+  }
+};
+}  // namespace internal
+
 }  // namespace NETLITE_NAMESPACE
 }  // namespace netlite
 
 // ---------------------------------------------------------------------------
-// Addresses and sockets as the keys of a std::unordered_map
+// Keys of a std::unordered_map
+//
+// Equal addresses, and handles of the same socket, have equal hashes.
 
-/// Equal addresses have equal hashes.
 template <>
-struct std::hash<netlite::IP> {
-  /// The hash of its text.
-  std::size_t operator()(const netlite::IP& ip) const {
-    return std::hash<std::string>()(ip.string());
-  }
-};
-/// Equal blocks have equal hashes.
+struct std::hash<netlite::IP> : netlite::internal::Hash {};
 template <>
-struct std::hash<netlite::Prefix> {
-  /// The hash of its text.
-  std::size_t operator()(const netlite::Prefix& prefix) const {
-    return std::hash<std::string>()(prefix.string());
-  }
-};
-/// Equal addresses have equal hashes.
+struct std::hash<netlite::Prefix> : netlite::internal::Hash {};
 template <>
-struct std::hash<netlite::Addr> {
-  /// The hash of its text.
-  std::size_t operator()(const netlite::Addr& addr) const {
-    return std::hash<std::string>()(addr.string());
-  }
-};
-/// Handles of the same socket have equal hashes, whatever their kind.
+struct std::hash<netlite::Addr> : netlite::internal::Hash {};
 template <>
-struct std::hash<netlite::Socket> {
-  /// The hash of the place where the socket is kept.
-  std::size_t operator()(const netlite::Socket& socket) const {
-    return std::hash<const void*>()(netlite::internal::Access::state(socket));
-  }
-};
-/// The same.
+struct std::hash<netlite::Socket> : netlite::internal::Hash {};
 template <>
-struct std::hash<netlite::Conn> : std::hash<netlite::Socket> {};
-/// The same.
+struct std::hash<netlite::Conn> : netlite::internal::Hash {};
 template <>
-struct std::hash<netlite::Listener> : std::hash<netlite::Socket> {};
-/// The same.
+struct std::hash<netlite::Listener> : netlite::internal::Hash {};
 template <>
-struct std::hash<netlite::PacketConn> : std::hash<netlite::Socket> {};
+struct std::hash<netlite::PacketConn> : netlite::internal::Hash {};
 
 #undef NETLITE_NAMESPACE
 #undef NETLITE_VARIANT

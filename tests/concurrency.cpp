@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <set>
 #include <stdexcept>
@@ -114,7 +115,7 @@ class Server {
   ~Server() { net::close(listener); }
 
   net::Conn dial() const {
-    const net::Addr& at = net::addr(listener);
+    const net::Addr at = net::addr(listener);
     net::Conn conn = net::must(net::dial(at.network(), at.string()));
     net::set_deadline(conn, support::generous);
     return conn;
@@ -206,8 +207,8 @@ net::Conn dial_and_fill(const Server& server, FullTable& table) {
 TEST_CASE_FIXTURE(TimeLimit, "go runs a task in a thread of its own") {
   net::Group group;
   std::thread::id there;
-  CHECK_FALSE(net::go(group, [&] { there = std::this_thread::get_id(); }));
-  CHECK_FALSE(net::wait(group));
+  CHECK_FALSE(group.go([&] { there = std::this_thread::get_id(); }));
+  CHECK_FALSE(group.wait());
   CHECK(there != std::thread::id());
   CHECK(there != std::this_thread::get_id());
 }
@@ -216,11 +217,11 @@ TEST_CASE_FIXTURE(TimeLimit, "tasks run at the same time") {
   net::Group group;
   Crowd crowd;
   for (int i = 0; i < 50; ++i)
-    CHECK_FALSE(net::go(group, [&] {
+    CHECK_FALSE(group.go([&] {
       crowd.enter();
       wait_until([&] { return crowd.most() == 50; });
     }));
-  CHECK_FALSE(net::wait(group));
+  CHECK_FALSE(group.wait());
   CHECK(crowd.most() == 50);
 }
 
@@ -229,26 +230,24 @@ TEST_CASE_FIXTURE(TimeLimit, "go copies its arguments, or moves them") {
   Gate gate;
   std::string text = "as it was";
   std::string seen_copy, seen_moved, seen_ref;
-  net::go(
-      group,
+  net::must(group.go(
       [&](const std::string& copy, const char* literal) {
         gate.pass();
         seen_copy = copy + literal;
       },
-      text, "!");
-  net::go(
-      group, [&](std::unique_ptr<std::string> moved) { seen_moved = *moved; },
-      std::make_unique<std::string>("moved"));
-  net::go(
-      group,
+      text, "!"));
+  net::must(
+      group.go([&](std::unique_ptr<std::string> moved) { seen_moved = *moved; },
+               std::make_unique<std::string>("moved")));
+  net::must(group.go(
       [&, moved = std::make_unique<int>(7)](std::string& same) {
         gate.pass();
         seen_ref = same + std::to_string(*moved);
       },
-      std::ref(text));
+      std::ref(text)));
   text = "changed";
   gate.open();
-  CHECK_FALSE(net::wait(group));
+  CHECK_FALSE(group.wait());
   CHECK(seen_copy == "as it was!");
   CHECK(seen_moved == "moved");
   CHECK(seen_ref == "changed7");
@@ -264,10 +263,10 @@ TEST_CASE_FIXTURE(TimeLimit,
   called = 0;
   Counter counter;
   net::Group group;
-  net::go(group, &Counter::add, &counter, 5);
-  net::go(
-      group, +[](int n) { called += n; }, 3);
-  net::must(net::wait(group));
+  net::must(group.go(&Counter::add, &counter, 5));
+  net::must(group.go(
+      +[](int n) { called += n; }, 3));
+  net::must(group.wait());
   CHECK(counter.count == 5);
   CHECK(called == 3);
 }
@@ -282,39 +281,38 @@ TEST_CASE_FIXTURE(TimeLimit, "a limit makes go wait") {
     std::this_thread::yield();
     crowd.leave();
   };
-  for (int i = 0; i < 3; ++i) net::must(net::go(group, task));
+  for (int i = 0; i < 3; ++i) net::must(group.go(task));
   wait_until([&] { return crowd.inside() == 3; });
-  Blocked fourth([&] { return net::go(group, task); });
+  Blocked fourth([&] { return group.go(task); });
   CHECK_FALSE(fourth.done());
   gate.open();
   CHECK_FALSE(fourth.get());
-  for (int i = 0; i < 200; ++i) net::must(net::go(group, task));
-  net::must(net::wait(group));
+  for (int i = 0; i < 200; ++i) net::must(group.go(task));
+  net::must(group.wait());
   CHECK(crowd.most() == 3);
   CHECK(crowd.inside() == 0);
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "wait returns the first error, and only once") {
   net::Group group(1);  // one after the other
-  net::go(group, [] { return net::Error(); });
-  net::go(group, [] { return net::limit_exceeded; });
-  net::go(group, [] { return std::make_error_code(std::errc::io_error); });
-  CHECK(net::wait(group) == net::limit_exceeded);
-  CHECK_FALSE(net::wait(group));
-  net::go(group, [] { return std::make_error_code(std::errc::io_error); });
-  CHECK(net::wait(group) == std::errc::io_error);
+  net::must(group.go([] { return net::Error(); }));
+  net::must(group.go([] { return net::limit_exceeded; }));
+  net::must(group.go([] { return std::make_error_code(std::errc::io_error); }));
+  CHECK(group.wait() == net::limit_exceeded);
+  CHECK_FALSE(group.wait());
+  net::must(group.go([] { return std::make_error_code(std::errc::io_error); }));
+  CHECK(group.wait() == std::errc::io_error);
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "a Result that a task returns tells its error") {
   net::Group group;
-  const net::Conn none;
-  net::go(group, [&] { return net::write(none, "x"); });
-  CHECK(net::wait(group) == net::closed);
+  net::must(group.go([] { return net::write(net::Conn(), "x"); }));
+  CHECK(group.wait() == net::closed);
   char room[1];
-  net::go(group, [&] { return net::read_from(none, room); });
-  CHECK(net::wait(group) == net::closed);
-  net::go(group, [] { return net::parse_ip("::1"); });
-  CHECK_FALSE(net::wait(group));
+  net::must(group.go([&] { return net::read_from(net::PacketConn(), room); }));
+  CHECK(group.wait() == net::closed);
+  net::must(group.go([] { return net::parse_ip("::1"); }));
+  CHECK_FALSE(group.wait());
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "a task may return a reference, of any type") {
@@ -324,9 +322,9 @@ TEST_CASE_FIXTURE(TimeLimit, "a task may return a reference, of any type") {
   };
   Counter counter;
   net::Group group;
-  net::go(group, &Counter::count, &counter);
-  net::go(group, [&]() -> Counter& { return counter.count(); });
-  CHECK_FALSE(net::wait(group));
+  net::must(group.go(&Counter::count, &counter));
+  net::must(group.go([&]() -> Counter& { return counter.count(); }));
+  CHECK_FALSE(group.wait());
   CHECK(counter.counted == 2);
 }
 
@@ -343,8 +341,8 @@ TEST_CASE_FIXTURE(TimeLimit, "a report may return what it likes") {
 TEST_CASE_FIXTURE(TimeLimit,
                   "an error keeps its story on the way out of a task") {
   net::Group group;
-  net::go(group, [] { return net::dial("tcp", "no port").error; });
-  const net::Error err = net::wait(group);
+  net::must(group.go([] { return net::dial("tcp", "no port").error; }));
+  const net::Error err = group.wait();
   CHECK(err == net::missing_port);
   CHECK(err.message() == "dial tcp: address no port: missing port in address");
 }
@@ -353,22 +351,22 @@ TEST_CASE_FIXTURE(TimeLimit, "an exception ends its task, and nothing else") {
   net::Group group;
   Gate gate;
   bool other = false;
-  net::go(group, [&] {
+  net::must(group.go([&] {
     gate.pass();
     other = true;
-  });
-  net::go(group, []() -> void { throw std::runtime_error("out of tea"); });
-  Blocked waiting([&] { return net::wait(group); });
+  }));
+  net::must(group.go([]() -> void { throw std::runtime_error("out of tea"); }));
+  Blocked waiting([&] { return group.wait(); });
   gate.open();
   const net::Error err = waiting.get();
   CHECK(err == net::task_failed);
   CHECK(err.message().find("out of tea") != std::string::npos);
   CHECK(other);
 
-  net::go(group, []() -> net::Error { throw 42; });
-  CHECK(net::wait(group) == net::task_failed);
-  net::go(group, [] { net::must(net::Error(net::eof)); });
-  CHECK(net::wait(group).message().find("EOF") != std::string::npos);
+  net::must(group.go([]() -> net::Error { throw 42; }));
+  CHECK(group.wait() == net::task_failed);
+  net::must(group.go([] { net::must(net::Error(net::eof)); }));
+  CHECK(group.wait().message().find("EOF") != std::string::npos);
 }
 
 // A task that cannot be moved, only copied: and that fails, the n-th time.
@@ -392,11 +390,11 @@ TEST_CASE_FIXTURE(TimeLimit, "a task whose copy fails is not waited for") {
     const Copied task(copies);
     copies = n;
     try {
-      failed = net::go(group, task) == net::task_failed;
+      failed = group.go(task) == net::task_failed;
     } catch (const std::runtime_error&) {  // the caller's own copy
       failed = true;
     }
-    CHECK_FALSE(net::wait(group));
+    CHECK_FALSE(group.wait());
   }
 }
 
@@ -405,10 +403,10 @@ TEST_CASE_FIXTURE(TimeLimit, "a Group waits for its tasks before it goes") {
   {
     net::Group group;
     for (int i = 0; i < 20; ++i)
-      net::go(group, [&] {
+      net::must(group.go([&] {
         std::this_thread::sleep_for(1ms);
         ++ran;
-      });
+      }));
   }
   CHECK(ran == 20);
 }
@@ -416,11 +414,11 @@ TEST_CASE_FIXTURE(TimeLimit, "a Group waits for its tasks before it goes") {
 TEST_CASE_FIXTURE(TimeLimit,
                   "wait without a task returns at once, to everybody") {
   net::Group group;
-  CHECK_FALSE(net::wait(group));
+  CHECK_FALSE(group.wait());
   Gate gate;
-  net::go(group, [&] { gate.pass(); });
-  Blocked one([&] { return net::wait(group); });
-  Blocked two([&] { return net::wait(group); });
+  net::must(group.go([&] { gate.pass(); }));
+  Blocked one([&] { return group.wait(); });
+  Blocked two([&] { return group.wait(); });
   gate.open();
   CHECK_FALSE(one.get());
   CHECK_FALSE(two.get());
@@ -433,13 +431,13 @@ TEST_CASE_FIXTURE(TimeLimit, "a task may start tasks, and wait waits for all") {
     void operator()(int depth) const {
       ++nodes;
       for (int i = 0; i < 2 && depth > 1; ++i)
-        net::must(net::go(group, *this, depth - 1));
+        net::must(group.go(*this, depth - 1));
     }
   };
   net::Group group;
   std::atomic<int> nodes{0};
-  net::go(group, Tree{group, nodes}, 7);
-  CHECK_FALSE(net::wait(group));
+  net::must(group.go(Tree{group, nodes}, 7));
+  CHECK_FALSE(group.wait());
   CHECK(nodes == 127);
 }
 
@@ -450,10 +448,10 @@ TEST_CASE_FIXTURE(TimeLimit, "many threads may share a Group") {
     std::vector<Thread> threads;
     for (int i = 0; i < 8; ++i)
       threads.emplace_back([&] {
-        for (int j = 0; j < 25; ++j) net::go(group, [&] { ++ran; });
+        for (int j = 0; j < 25; ++j) net::must(group.go([&] { ++ran; }));
       });
   }
-  CHECK_FALSE(net::wait(group));
+  CHECK_FALSE(group.wait());
   CHECK(ran == 200);
 }
 
@@ -461,10 +459,10 @@ TEST_CASE_FIXTURE(TimeLimit, "what a task owns is gone when wait returns") {
   net::Group group;
   for (int i = 0; i < 3; ++i) {
     std::atomic<bool> captured{false}, passed{false};
-    net::go(
-        group, [held = slow_to_go(captured)](const std::shared_ptr<void>&) {},
-        slow_to_go(passed));
-    net::must(net::wait(group));
+    net::must(
+        group.go([held = slow_to_go(captured)](const std::shared_ptr<void>&) {},
+                 slow_to_go(passed)));
+    net::must(group.wait());
     CHECK(captured);
     CHECK(passed);
     wait_until([&] { return captured && passed; });
@@ -475,9 +473,8 @@ TEST_CASE_FIXTURE(TimeLimit, "a handle that was given to a task goes with it") {
   net::Group group;
   for (int i = 0; i < 100; ++i) {
     auto [near, far, err] = net::pipe();
-    net::go(
-        group, [](const net::Conn&) {}, std::move(near));
-    net::must(net::wait(group));
+    net::must(group.go([](const net::Conn&) {}, std::move(near)));
+    net::must(group.wait());
     char byte;
     CHECK(net::try_read(far, {&byte, 1}).error == net::eof);
   }
@@ -666,12 +663,12 @@ TEST_CASE_FIXTURE(TimeLimit,
   const net::Listener listener = net::must(net::listen("tcp", "127.0.0.1:0"));
   std::atomic<pthread_t> waiting{};
   net::Group group;
-  net::go(group, [&] {
+  net::must(group.go([&] {
     waiting = ::pthread_self();
     int signal = 0;
     ::sigwait(&stop, &signal);
     net::close(listener);
-  });
+  }));
   Blocked serving([&] { return net::serve(listener, echo_byte); });
   while (waiting == pthread_t{}) std::this_thread::yield();
   ::pthread_kill(waiting, SIGTERM);
@@ -996,6 +993,318 @@ TEST_CASE_FIXTURE(TimeLimit, "what serve was given is free when it returns") {
   }
 }
 
+TEST_CASE_FIXTURE(TimeLimit, "a task or handler may end its own thread") {
+  net::Group group;
+  net::must(group.go([] { ::pthread_exit(nullptr); }));
+  CHECK(group.wait() == net::task_failed);
+
+  std::atomic<int> count{0};
+  Server server([&](const net::Conn& conn) {
+    if (++count == 1) ::pthread_exit(nullptr);
+    echo_byte(conn);
+  });
+  CHECK(ended(server.dial()));
+  CHECK(answers(server.dial()));
+  CHECK_FALSE(server.stop());
+  REQUIRE(server.heard().size() == 1);
+  CHECK(server.heard()[0] == net::task_failed);
+}
+
+namespace {
+
+// A call in a thread that is cancelled while it sleeps there.
+void cancel_in(std::function<void()> call) {
+  struct Thread {
+    std::function<void()> call;
+    std::atomic<int> tid{0};
+  } thread{std::move(call)};
+  pthread_t id;
+  const auto run = [](void* argument) -> void* {
+    auto& self = *static_cast<Thread*>(argument);
+    self.tid = ::gettid();
+    self.call();
+    return nullptr;
+  };
+  REQUIRE(::pthread_create(&id, nullptr, run, &thread) == 0);
+  while (thread.tid == 0) std::this_thread::yield();
+  support::wait_until_asleep(thread.tid);
+  ::pthread_cancel(id);
+  void* result = nullptr;
+  ::pthread_join(id, &result);
+  CHECK(result == PTHREAD_CANCELED);
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(TimeLimit, "a thread that is cancelled leaves what it used") {
+  const Connected ends("unix", "");
+  const auto packets = net::must(net::listen_packet("udp", "127.0.0.1:0"));
+  net::Poller poller;
+  char byte;
+  const std::string much(16 << 20, 'x');
+  cancel_in([&] { (void)net::read(ends.client, {&byte, 1}); });
+  cancel_in([&] { (void)net::wait(ends.client, net::readable); });
+  cancel_in([&] { (void)net::write(ends.client, much); });
+  cancel_in([&] { (void)net::accept(ends.listener); });
+  cancel_in([&] { (void)net::read_from(packets, {&byte, 1}); });
+  cancel_in([&] { (void)poller.wait(); });
+
+  net::must(net::write(ends.server, "!"));
+  CHECK(net::must(net::read(ends.client, {&byte, 1})) == 1);
+  const net::Conn client =
+      net::must(net::dial("unix", net::addr(ends.listener).string()));
+  CHECK_FALSE(net::accept(ends.listener).error);
+  net::must(net::write_to(packets, "!", net::local_addr(packets)));
+  CHECK(net::must(net::read_from(packets, {&byte, 1})).size == 1);
+  net::must(poller.watch(ends.client, net::writable));
+  for (const net::Socket& each :
+       std::vector<net::Socket>{ends.client, ends.listener, packets})
+    CHECK_FALSE(net::close(each));
+
+  net::Group group;
+  const net::Pipe pipe = net::pipe();
+  std::atomic<int> tid{0};
+  std::atomic<pthread_t> id{};
+  net::must(group.go([&] {
+    id = ::pthread_self();
+    tid = ::gettid();
+    (void)net::read(pipe.first, {&byte, 1});
+  }));
+  while (tid == 0) std::this_thread::yield();
+  support::wait_until_asleep(tid);
+  ::pthread_cancel(id);
+  CHECK(group.wait() == net::task_failed);
+  CHECK_FALSE(net::close(pipe.first));
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a close that lingers holds up no other client") {
+  std::atomic<int> stuck{0};
+  bool stays = false;
+  const auto handler = [&](const net::Conn& conn) {
+    char byte = 0;
+    while (net::read(conn, {&byte, 1}).value == 1 && byte != '?')
+      (void)net::write(conn, {&byte, 1});
+    if (byte != '?') return;
+    // More than fits, to a peer that does not read: close waits for it.
+    net::set_linger(conn, 100);
+    net::set_write_deadline(conn, 500ms);
+    CHECK(net::write(conn, std::string(64 << 20, 'x')).error == net::timed_out);
+    stuck = ::gettid();
+    if (stays) (void)net::read(conn, {&byte, 1});
+  };
+  net::ServeOptions options;
+  options.grace = 0s;
+  SUBCASE("when its handler ends") { stays = false; }
+  SUBCASE("when the grace is over") { stays = true; }
+  Server server(handler, options);
+  const net::Conn slow = server.dial(), other = server.dial();
+  CHECK(answers(other));
+  net::must(net::write(slow, "?"));
+  wait_until([&] { return stuck != 0; });
+  support::wait_until_asleep(stuck);
+  CHECK(answers(other));
+  CHECK(answers(server.dial()));
+  net::close(server.listener);
+  CHECK(ended(other));
+  CHECK_FALSE(server.done());
+  std::string rest(1 << 20, '\0');
+  while (!net::read(slow, rest).error) continue;
+  CHECK_FALSE(server.result());
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "on_error is called by one thread at a time") {
+  const net::Listener listener = net::must(net::listen("unix", ""));
+  Crowd crowd;
+  std::atomic<int> told{0};
+  net::ServeOptions options;
+  options.on_error = [&](const net::Error&) {
+    crowd.enter();
+    std::this_thread::sleep_for(1ms);
+    crowd.leave();
+    ++told;
+  };
+  Gate gate;
+  const auto handler = [&](const net::Conn&) {
+    gate.pass();
+    return net::limit_exceeded;
+  };
+  Blocked serving([&] { return net::serve(listener, handler, options); });
+  std::vector<net::Conn> clients;
+  for (int i = 0; i < 20; ++i)
+    clients.push_back(
+        net::must(net::dial("unix", net::addr(listener).string())));
+  gate.open();
+  for (const net::Conn& client : clients) CHECK(ended(client));
+  net::close(listener);
+  CHECK_FALSE(serving.get());
+  CHECK(told == 20);
+  CHECK(crowd.most() == 1);
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "what on_error holds goes when serve returns") {
+  for (int i = 0; i < 200; ++i) {
+    const net::Listener listener = net::must(net::listen("unix", ""));
+    auto held = std::make_shared<int>();
+    net::ServeOptions options;
+    options.on_error = [held](const net::Error&) {};
+    Blocked serving([&] { return net::serve(listener, echo_byte, options); });
+    CHECK(answers(net::must(net::dial("unix", net::addr(listener).string()))));
+    net::close(listener);
+    CHECK_FALSE(serving.get());
+    options = net::ServeOptions();
+    CHECK(held.use_count() == 1);
+  }
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "nothing is kept of connections that ended") {
+  const net::Listener listener = net::must(net::listen("unix", ""));
+  net::internal::Serving serving(listener, {});
+  const net::Pipe pipe = net::must(net::pipe());
+  for (int i = 0; i < 3; ++i) {
+    const auto one = serving.begin(pipe.first);
+    const auto two = serving.begin(pipe.second);
+    CHECK(serving.running == 2);
+    serving.end(one, {});
+    const auto three = serving.begin(pipe.first);
+    serving.end(two, {});
+    serving.end(three, {});
+    CHECK(serving.running == 0);
+    CHECK(serving.served.empty());
+  }
+}
+
+namespace {
+
+// How long it takes until `on_error` has heard so much more.
+std::chrono::milliseconds time_of(const Server& server, std::size_t errors) {
+  const auto before = server.heard().size();
+  const Stopwatch watch;
+  wait_until([&] { return server.heard().size() >= before + errors; });
+  return watch.elapsed();
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a server without descriptors rests longer each time, and "
+                  "not as long after a success") {
+  Server server(echo_byte);
+  FullTable table;
+  const net::Conn first = dial_and_fill(server, table);
+  wait_until([&] { return !server.heard().empty(); });
+  // 5, 10, 20 ... 320 ms, one after the other
+  CHECK(time_of(server, 7) >= 600ms);
+  // Two are free: one for the client, one for the next to come.
+  table.free_one();
+  CHECK(answers(first));
+  const net::Conn second = dial_and_fill(server, table);
+  (void)time_of(server, 1);
+  // 75 ms; as before the success it would be three seconds at least.
+  CHECK(time_of(server, 4) < 2s);
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a handler that ends makes room at once" *
+                                 doctest::description("EMFILE")) {
+  Server server(echo_byte);
+  auto fastest = 1000ms;
+  for (int round = 0; round < 3 && fastest > 400ms; ++round) {
+    const net::Conn served = server.dial();
+    FullTable table;
+    const net::Conn waiting = dial_and_fill(server, table);
+    // The server will rest for a second now, or at least for 640 ms.
+    (void)time_of(server, 9);
+    const Stopwatch watch;
+    CHECK(answers(served));
+    CHECK(answers(waiting));
+    fastest = std::min(fastest, watch.elapsed());
+  }
+  CHECK(fastest < 400ms);
+}
+
+namespace {
+
+// A server for silent clients, in a process that may have `limit` descriptors:
+// it reports how many it serves, and how many descriptors are left when they
+// have gone.
+int serve_in_child(const net::Conn& parent, rlim_t limit) {
+  rlimit few{limit, limit};
+  ::setrlimit(RLIMIT_NOFILE, &few);
+  net::Reader orders(parent);
+  const auto report = [&](std::size_t number) {
+    net::must(net::write(parent, std::to_string(number) + "\n"));
+  };
+  const auto open = [] {
+    std::size_t count = 0;
+    for (int fd = 0; fd < 2000; ++fd) count += ::fcntl(fd, F_GETFD) != -1;
+    return count;
+  };
+  std::atomic<bool> full{false};
+  net::ServeOptions options;
+  options.on_error = [&](const net::Error&) { full = true; };
+  const auto handler = [](const net::Conn& conn) {
+    char byte;
+    (void)net::read(conn, {&byte, 1});
+  };
+  const net::Listener listener = net::must(net::listen("unix", ""));
+  const std::size_t few_open = open();
+  Blocked serving([&] { return net::serve(listener, handler, options); });
+  const long before = status("Threads");
+  net::must(net::write(parent, net::addr(listener).string() + "\n"));
+  while (!orders.read_line().error) {
+    wait_until([&] { return full.load(); });
+    std::size_t served = 0;
+    for (int quiet = 0; quiet < 50; ++quiet) {
+      const auto now = static_cast<std::size_t>(status("Threads") - before);
+      if (now != served) quiet = 0;
+      served = now;
+      std::this_thread::sleep_for(1ms);
+    }
+    report(served);
+    net::must(orders.read_line());
+    wait_until([&] { return status("Threads") == before; });
+    report(open() - few_open);
+    full = false;
+  }
+  net::close(listener);
+  return serving.get() ? 1 : 0;
+}
+
+}  // namespace
+
+// https://github.com/sockjs/sockjs-node/issues/94
+TEST_CASE_FIXTURE(TimeLimit,
+                  "nine tenths of the descriptors are there for clients") {
+  for (const std::size_t limit : {256u, 1024u}) {
+    CAPTURE(limit);
+    const auto [mine, childs, err] = net::pipe();
+    net::must(err);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::alarm(60u * support::slowness);
+      net::close(mine);
+      ::_exit(serve_in_child(childs, limit));
+    }
+    net::close(childs);
+    net::Reader reports(mine);
+    const std::string address = net::must(reports.read_line());
+    for (int round = 0; round < 2; ++round) {
+      std::vector<net::Conn> clients;
+      while (clients.size() < limit + 20)
+        clients.push_back(net::must(net::dial("unix", address)));
+      net::must(net::write(mine, "all are here\n"));
+      // Without netlite it is five less than the limit.
+      CHECK(std::stoul(net::must(reports.read_line())) >= 9 * (limit - 5) / 10);
+      clients.clear();
+      net::must(net::write(mine, "all have gone\n"));
+      CHECK(std::stoul(net::must(reports.read_line())) <= limit / 8);
+    }
+    net::close(mine);
+    int result = -1;
+    ::waitpid(child, &result, 0);
+    CHECK(result == 0);
+  }
+}
+
 // https://github.com/python/cpython/issues/81374
 // https://github.com/python/cpython/issues/75416
 // https://github.com/LibVNC/libvncserver/pull/574
@@ -1032,6 +1341,90 @@ TEST_CASE_FIXTURE(TimeLimit,
   CHECK(watch.elapsed() < support::generous);
   for (const net::Conn& conn : idle) CHECK(ended(conn));
   wait_until([&] { return status("Threads") < threads; });
+}
+
+// ---------------------------------------------------------------------------
+// Closing
+
+namespace {
+
+// A network that one can listen on, one way or the other.
+struct Place {
+  std::string network;
+  std::string address;
+
+  bool packets() const { return network == "udp" || network == "unixgram"; }
+  net::Result<net::Socket> open(const std::string& at) const {
+    if (packets()) {
+      auto [conn, err] = net::listen_packet(network, at);
+      return {conn, err};
+    }
+    auto [listener, err] = net::listen(network, at);
+    return {listener, err};
+  }
+  net::Socket open_again(const std::string& at, int& refusals) const {
+    for (;; ++refusals)
+      if (const auto [socket, err] = open(at); !err) return socket;
+  }
+  // Waits for somebody.
+  net::Error wait(const net::Socket& socket) const {
+    char byte;
+    if (packets())
+      return net::read_from(net::PacketConn(socket), {&byte, 1}).error;
+    return net::accept(net::Listener(socket)).error;
+  }
+};
+
+const std::string my_name = "@netlite-" + std::to_string(::getpid());
+const Place places[] = {{"tcp", "127.0.0.1:0"},  {"tcp", ":0"},
+                        {"udp", "127.0.0.1:0"},  {"unix", my_name},
+                        {"unixpacket", my_name}, {"unixgram", my_name}};
+
+}  // namespace
+
+// https://github.com/golang/go/issues/21856
+TEST_CASE_FIXTURE(TimeLimit, "who listens after close is not refused") {
+  const int rounds = 1000 / support::slowness;
+  for (const Place& place : places) {
+    CAPTURE(place.network);
+    CAPTURE(place.address);
+    int refusals = 0;
+    net::Socket socket = net::must(place.open(place.address));
+    const std::string address = net::local_addr(socket).string();
+    for (int i = 0; i < rounds; ++i) {
+      Blocked one([&, socket] { return place.wait(socket); });
+      std::optional<Blocked<std::function<net::Error()>>> two;
+      if (i % 8 == 0) two.emplace([&, socket] { return place.wait(socket); });
+      net::must(net::close(socket));
+      socket = place.open_again(address, refusals);
+      CHECK(one.get() == net::closed);
+      if (two) CHECK(two->get() == net::closed);
+    }
+    CHECK(refusals == 0);
+  }
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "nor while a Poller waits, or is asked to") {
+  net::Poller poller;
+  std::atomic<bool> over{false};
+  const Thread waiting([&] {
+    while (!over) (void)poller.wait();
+  });
+  for (const Place& place : places) {
+    CAPTURE(place.network);
+    int refusals = 0;
+    net::Socket socket = net::must(place.open(place.address));
+    const std::string address = net::local_addr(socket).string();
+    for (int i = 0; i < 1000 / support::slowness; ++i) {
+      net::must(poller.watch(socket, net::readable));
+      if (i % 3 == 0) net::must(poller.wake());
+      net::must(net::close(socket));
+      socket = place.open_again(address, refusals);
+    }
+    CHECK(refusals == 0);
+  }
+  over = true;
+  net::must(poller.wake());
 }
 
 // ---------------------------------------------------------------------------
@@ -1107,12 +1500,12 @@ struct Shared {
   net::Pipe pipe = net::pipe();
   net::PacketConn udp = net::must(net::listen_packet("udp", "127.0.0.1:0"));
   net::PacketConn gram = net::must(net::listen_packet("unixgram", ""));
-  net::Poller poller = net::must(net::make_poller());
+  net::Poller poller{};
   std::vector<net::Conn> conns{tcp.client,  tcp.server, unix.client,
                                unix.server, pipe.first, pipe.second};
   std::vector<net::Listener> listeners{tcp.listener, unix.listener};
-  std::vector<net::Conn> packets{udp, gram};
-  std::vector<net::Handle> all{};
+  std::vector<net::PacketConn> packets{udp, gram};
+  std::vector<net::Socket> all{};
   std::atomic<bool> over{false};
   std::mutex mutex{};
   std::set<std::string> wrong{};
@@ -1124,7 +1517,7 @@ struct Shared {
   }
   void close_all() {
     over = true;
-    for (const net::Handle& each : all) net::close(each);
+    for (const net::Socket& each : all) net::close(each);
   }
   // Nobody may ever see a descriptor that is not his.
   void note(const net::Error& err) {
@@ -1157,7 +1550,7 @@ class Meddler {
 
   void pass() {
     char room[4096];
-    const net::Handle some = pick(shared_.all);
+    const net::Socket some = pick(shared_.all);
     switch (random(12)) {
       case 0: return shared_.note(net::set_deadline(some, deadline()));
       case 1: return shared_.note(net::set_read_deadline(some, deadline()));
@@ -1166,9 +1559,8 @@ class Meddler {
       case 4: return note(net::try_write(conn(), {room, random(4096)}));
       case 5: return note(net::try_accept(listener()));
       case 6:
-        return shared_.note(
-            net::watch(shared_.poller, some, unsigned(random(8))));
-      case 7: return shared_.note(net::wake(shared_.poller));
+        return shared_.note(shared_.poller.watch(some, unsigned(random(8))));
+      case 7: return shared_.note(shared_.poller.wake());
       case 8: return note(net::get_option<int>(some, SOL_SOCKET, SO_TYPE));
       case 9: return send_packet();
       case 10: return duplicate(some);
@@ -1178,7 +1570,7 @@ class Meddler {
     if (random(20) == 0) shared_.note(net::close_write(conn()));
   }
 
-  void poll() { note(net::wait(shared_.poller, 1ms)); }
+  void poll() { note(shared_.poller.wait(1ms)); }
 
  private:
   std::size_t random(std::size_t below) { return random_() % below; }
@@ -1188,7 +1580,7 @@ class Meddler {
   }
   net::Conn conn() { return pick(shared_.conns); }
   net::Listener listener() { return pick(shared_.listeners); }
-  net::Conn packets() { return pick(shared_.packets); }
+  net::PacketConn packets() { return pick(shared_.packets); }
   net::Deadline deadline() {
     const std::size_t which = random(4);
     if (which == 0) return net::no_deadline;
@@ -1199,7 +1591,7 @@ class Meddler {
     shared_.note(result.error);
   }
   void dial() {
-    const net::Addr& to = net::addr(listener());
+    const net::Addr to = net::addr(listener());
     net::DialOptions options;
     options.timeout = 50ms;
     const auto [conn, err] = net::dial(to.network(), to.string(), options);
@@ -1209,7 +1601,7 @@ class Meddler {
   void send_packet() {
     note(net::write_to(shared_.udp, "packet", net::local_addr(shared_.udp)));
   }
-  void duplicate(const net::Handle& some) {
+  void duplicate(const net::Socket& some) {
     const auto [fd, err] = net::duplicate(some);
     shared_.note(err);
     if (!err) ::close(fd);
@@ -1250,7 +1642,7 @@ TEST_CASE_FIXTURE(TimeLimit,
       shared.close_all();
     }
     wrong.merge(shared.wrong);
-    for (const net::Handle& each : shared.all)
+    for (const net::Socket& each : shared.all)
       CHECK(net::native_handle(each) == -1);
   }
   CHECK(stranger.touched() == 0);

@@ -29,8 +29,8 @@ C bounded(net::Result<C> result) {
   return conn;
 }
 
-int option(const net::Handle& handle, int level, int name) {
-  return net::must(net::get_option<int>(handle, level, name));
+int option(const net::Socket& socket, int level, int name) {
+  return net::must(net::get_option<int>(socket, level, name));
 }
 
 // Makes a descriptor of some kind. Blocking, and not close-on-exec.
@@ -69,8 +69,8 @@ int one_of_a_pair(int type) {
   return ends[0];
 }
 
-int copy_of(const net::Handle& handle) {
-  const int fd = net::must(net::duplicate(handle));
+int copy_of(const net::Socket& socket) {
+  const int fd = net::must(net::duplicate(socket));
   REQUIRE(::fcntl(fd, F_SETFD, 0) == 0);
   REQUIRE(::fcntl(fd, F_SETFL, 0) == 0);
   return fd;
@@ -113,7 +113,7 @@ const std::vector<Kind>& strangers() {
   return kinds;
 }
 
-// The adopted descriptor belongs to the handle, and is as netlite wants it.
+// The adopted descriptor belongs to the socket, and is as netlite wants it.
 template <class H>
 H check_adopted(int fd, const net::Result<H>& result) {
   CHECK_FALSE(result.error);
@@ -293,7 +293,7 @@ TEST_CASE("what is of another kind is refused, and stays the caller's") {
     refuse(packets(), to_listener);
   }
   CHECK(net::conn_from(-1).error.message() ==
-        "conn_from: getsockopt: bad file descriptor");
+        "file: getsockopt: bad file descriptor");
   CHECK(support::descriptors() == before);
 }
 
@@ -303,19 +303,19 @@ TEST_CASE("what is of another kind is refused, and stays the caller's") {
 TEST_CASE("native_handle is the descriptor, until close") {
   const support::Directory dir;
   const Connected tcp;
-  std::vector<net::Handle> handles = {
+  std::vector<net::Socket> sockets = {
       tcp.listener,
       tcp.client,
       tcp.server,
       net::must(net::listen("unix", dir.path + "/s")),
       net::must(net::listen_packet("udp", "127.0.0.1:0")),
       net::must(net::listen_packet("unixgram", ""))};
-  for (const net::Handle& handle : handles) {
-    const int fd = net::native_handle(handle);
+  for (const net::Socket& socket : sockets) {
+    const int fd = net::native_handle(socket);
     CHECK(::fcntl(fd, F_GETFD) != -1);
-    CHECK(net::native_handle(handle) == fd);
-    net::close(handle);
-    CHECK(net::native_handle(handle) == -1);
+    CHECK(net::native_handle(socket) == fd);
+    net::close(socket);
+    CHECK(net::native_handle(socket) == -1);
     CHECK(::fcntl(fd, F_GETFD) == -1);
   }
   CHECK(net::native_handle(net::PacketConn()) == -1);
@@ -380,18 +380,18 @@ TEST_CASE("buffer sizes are the kernel's: doubled, and bounded" *
   const Connected tcp;
   const auto packets = net::must(net::listen_packet("udp", "127.0.0.1:0"));
   const auto unix_packets = net::must(net::listen_packet("unixgram", ""));
-  for (const net::Handle& handle : std::vector<net::Handle>{
+  for (const net::Socket& socket : std::vector<net::Socket>{
            tcp.listener, tcp.client, packets, unix_packets}) {
-    CHECK_FALSE(net::set_read_buffer(handle, 8192));
-    CHECK(option(handle, SOL_SOCKET, SO_RCVBUF) == 16384);
-    CHECK_FALSE(net::set_write_buffer(handle, 8192));
-    CHECK(option(handle, SOL_SOCKET, SO_SNDBUF) == 16384);
+    CHECK_FALSE(net::set_read_buffer(socket, 8192));
+    CHECK(option(socket, SOL_SOCKET, SO_RCVBUF) == 16384);
+    CHECK_FALSE(net::set_write_buffer(socket, 8192));
+    CHECK(option(socket, SOL_SOCKET, SO_SNDBUF) == 16384);
     // Less than the least, more than the most.
-    CHECK_FALSE(net::set_read_buffer(handle, 1));
-    CHECK(option(handle, SOL_SOCKET, SO_RCVBUF) > 1);
-    CHECK_FALSE(net::set_read_buffer(handle, INT_MAX));
-    CHECK(option(handle, SOL_SOCKET, SO_RCVBUF) > 16384);
-    CHECK_FALSE(net::set_write_buffer(handle, INT_MAX));
+    CHECK_FALSE(net::set_read_buffer(socket, 1));
+    CHECK(option(socket, SOL_SOCKET, SO_RCVBUF) > 1);
+    CHECK_FALSE(net::set_read_buffer(socket, INT_MAX));
+    CHECK(option(socket, SOL_SOCKET, SO_RCVBUF) > 16384);
+    CHECK_FALSE(net::set_write_buffer(socket, INT_MAX));
   }
 }
 
@@ -465,10 +465,10 @@ TEST_CASE("a hook sees the descriptor before bind") {
     const auto open = [&](const net::ListenOptions& options) {
       if (!packets) {
         const auto [listener, err] = net::listen(network, address, options);
-        return std::pair<net::Handle, net::Error>(listener, err);
+        return std::pair<net::Socket, net::Error>(listener, err);
       }
       const auto [conn, err] = net::listen_packet(network, address, options);
-      return std::pair<net::Handle, net::Error>(conn, err);
+      return std::pair<net::Socket, net::Error>(conn, err);
     };
     net::ListenOptions options;
     int seen = -1;

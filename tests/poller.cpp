@@ -31,23 +31,21 @@ using support::Stopwatch;
 using support::Thread;
 using support::TimeLimit;
 
-net::Poller make_poller() { return net::must(net::make_poller()); }
-
 // The events that come, at the latest after a generous time.
-std::vector<net::Event> events(const net::Poller& poller) {
-  return net::must(net::wait(poller, support::generous));
+std::vector<net::Event> events(net::Poller& poller) {
+  return net::must(poller.wait(support::generous));
 }
 
 // The one event that comes.
-net::Event event(const net::Poller& poller) {
+net::Event event(net::Poller& poller) {
   const std::vector<net::Event> all = events(poller);
   REQUIRE(all.size() == 1);
   return all[0];
 }
 
 // True when nothing is ready.
-bool quiet(const net::Poller& poller) {
-  return net::wait(poller, 10ms).error == net::timed_out;
+bool quiet(net::Poller& poller) {
+  return poller.wait(10ms).error == net::timed_out;
 }
 
 char read_byte(const net::Conn& conn) {
@@ -101,14 +99,14 @@ std::string threads() {
 
 // Handles that are watched for reading, each with its index as the key.
 struct Idlers {
-  net::Poller poller = make_poller();
+  net::Poller poller{};
   std::vector<net::Pipe> pipes{};
 
   explicit Idlers(std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
       pipes.push_back(net::pipe());
       net::must(pipes.back().error);
-      net::must(net::watch(poller, pipes.back().first, readable, i));
+      net::must(poller.watch(pipes.back().first, readable, i));
     }
   }
 };
@@ -128,14 +126,14 @@ std::int64_t thread_time() {
 TEST_CASE_FIXTURE(TimeLimit,
                   "a connection is told again as long as it is ready") {
   const Connected ends;
-  const net::Poller poller = make_poller();
-  net::must(net::watch(poller, ends.server, readable, 7));
+  net::Poller poller;
+  net::must(poller.watch(ends.server, readable, 7));
   CHECK(quiet(poller));
   net::must(net::write(ends.client, "ab"));
   for (const char expected : {'a', 'b'}) {
     for (int i = 0; i < 3; ++i) {
       const net::Event told = event(poller);
-      CHECK(told.handle == ends.server);
+      CHECK(told.socket == ends.server);
       CHECK(told.ready == readable);
       CHECK(told.key == 7);
     }
@@ -146,8 +144,8 @@ TEST_CASE_FIXTURE(TimeLimit,
 
 TEST_CASE_FIXTURE(TimeLimit, "a connection is writable while there is room") {
   const Connected ends;
-  const net::Poller poller = make_poller();
-  net::must(net::watch(poller, ends.client, writable));
+  net::Poller poller;
+  net::must(poller.watch(ends.client, writable));
   CHECK(event(poller).ready == writable);
   const std::size_t size = fill(ends.client);
   CHECK(quiet(poller));
@@ -160,14 +158,14 @@ TEST_CASE_FIXTURE(TimeLimit, "a listener is readable when somebody waits") {
   for (const char* network : {"tcp", "unix"}) {
     const std::string address = network[0] == 't' ? "127.0.0.1:0" : "";
     const net::Listener listener = net::must(net::listen(network, address));
-    const net::Poller poller = make_poller();
-    net::must(net::watch(poller, listener, readable));
+    net::Poller poller;
+    net::must(poller.watch(listener, readable));
     CHECK(net::try_accept(listener).error == net::would_block);
     CHECK(quiet(poller));
     const net::Conn client =
         net::must(net::dial(network, net::addr(listener).string()));
     const net::Event told = event(poller);
-    CHECK(told.handle == listener);
+    CHECK(told.socket == listener);
     CHECK(told.ready == readable);
     const net::Conn server = net::must(net::try_accept(listener));
     CHECK(net::remote_addr(server) == net::local_addr(client));
@@ -179,9 +177,9 @@ TEST_CASE_FIXTURE(TimeLimit,
                   "a packet connection is readable for each datagram") {
   const net::PacketConn packets =
       net::must(net::listen_packet("udp", "127.0.0.1:0"));
-  const net::Addr& here = net::local_addr(packets);
-  const net::Poller poller = make_poller();
-  net::must(net::watch(poller, packets, readable));
+  const net::Addr here = net::local_addr(packets);
+  net::Poller poller;
+  net::must(poller.watch(packets, readable));
   char room[4];
   CHECK(net::try_read_from(packets, room).error == net::would_block);
   CHECK(quiet(poller));
@@ -202,50 +200,50 @@ TEST_CASE_FIXTURE(TimeLimit,
 
 TEST_CASE_FIXTURE(TimeLimit, "only what was asked for is told") {
   const Connected ends;
-  const net::Poller poller = make_poller();
+  net::Poller poller;
   net::must(net::write(ends.client, "!"));
-  net::must(net::watch(poller, ends.server, writable));
+  net::must(poller.watch(ends.server, writable));
   CHECK(event(poller).ready == writable);
-  net::must(net::watch(poller, ends.server, readable));
+  net::must(poller.watch(ends.server, readable));
   CHECK(event(poller).ready == readable);
-  net::must(net::watch(poller, ends.server, readable | writable));
+  net::must(poller.watch(ends.server, readable | writable));
   CHECK(event(poller).ready == (readable | writable));
 }
 
 TEST_CASE_FIXTURE(TimeLimit,
                   "an unknown interest is refused, changing nothing") {
   const Connected ends;
-  const net::Poller poller = make_poller();
+  net::Poller poller;
   net::must(net::write(ends.client, "!"));
   const auto refused = std::errc::invalid_argument;
-  CHECK(net::watch(poller, ends.server, 8) == refused);
-  net::must(net::watch(poller, ends.server, readable));
-  CHECK(net::watch(poller, ends.server, 8) == refused);
-  CHECK(net::watch(poller, ends.server, readable | 8) == refused);
+  CHECK(poller.watch(ends.server, 8) == refused);
+  net::must(poller.watch(ends.server, readable));
+  CHECK(poller.watch(ends.server, 8) == refused);
+  CHECK(poller.watch(ends.server, readable | 8) == refused);
   CHECK(event(poller).ready == readable);
-  net::must(net::watch(poller, ends.server, writable));
+  net::must(poller.watch(ends.server, writable));
   CHECK(event(poller).ready == writable);
-  net::must(net::unwatch(poller, ends.server));
+  net::must(poller.unwatch(ends.server));
   CHECK(quiet(poller));
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "watching again changes interest and key") {
   const Connected ends;
-  const net::Poller poller = make_poller();
+  net::Poller poller;
   net::must(net::write(ends.client, "!"));
-  net::must(net::watch(poller, ends.server, readable, 1));
-  net::must(net::watch(poller, ends.server, writable, UINT64_MAX));
+  net::must(poller.watch(ends.server, readable, 1));
+  net::must(poller.watch(ends.server, writable, UINT64_MAX));
   const net::Event told = event(poller);  // one, not two
   CHECK(told.ready == writable);
   CHECK(told.key == UINT64_MAX);
-  net::must(net::watch(poller, ends.server, readable));
+  net::must(poller.watch(ends.server, readable));
   CHECK(event(poller).key == 0);
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "the end of the peer's stream is readable") {
   const Connected ends;
-  const net::Poller poller = make_poller();
-  net::must(net::watch(poller, ends.server, readable));
+  net::Poller poller;
+  net::must(poller.watch(ends.server, readable));
   net::must(net::write(ends.client, "!"));
   net::close(ends.client);
   CHECK((event(poller).ready & readable) != 0);
@@ -266,9 +264,9 @@ TEST_CASE_FIXTURE(TimeLimit,
       CAPTURE(tcp);
       CAPTURE(interest);
       const Connected ends(tcp ? "tcp" : "unix", tcp ? "127.0.0.1:0" : "");
-      const net::Poller poller = make_poller();
+      net::Poller poller;
       fill(ends.server);  // so that it is not writable
-      net::must(net::watch(poller, ends.server, interest));
+      net::must(poller.watch(ends.server, interest));
       CHECK(quiet(poller));
       reset(ends.client);  // for a unix socket, what it has not read does it
       CHECK((event(poller).ready & hung_up) != 0);
@@ -282,27 +280,27 @@ TEST_CASE_FIXTURE(TimeLimit,
 TEST_CASE_FIXTURE(TimeLimit,
                   "who asks for hung_up alone hears of nothing else") {
   const Connected ends("unix", "");
-  const net::Poller poller = make_poller();
-  net::must(net::watch(poller, ends.server, hung_up, 5));
+  net::Poller poller;
+  net::must(poller.watch(ends.server, hung_up, 5));
   net::must(net::write(ends.client, "!"));
   CHECK(quiet(poller));
   net::close(ends.client);
   CHECK((event(poller).ready & hung_up) != 0);
-  net::must(net::watch(poller, ends.server, hung_up, 6));
+  net::must(poller.watch(ends.server, hung_up, 6));
   CHECK(event(poller).key == 6);
-  net::must(net::unwatch(poller, ends.server));
+  net::must(poller.unwatch(ends.server));
   CHECK(quiet(poller));
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "all of many are told, though not all at once") {
   REQUIRE(room_for(2000));
-  const Idlers many(600);
+  Idlers many(600);
   for (const net::Pipe& pipe : many.pipes)
     net::must(net::write(pipe.second, "!"));
   std::set<std::uint64_t> told;
   while (told.size() < many.pipes.size())
     for (const net::Event& each : events(many.poller)) {
-      CHECK(each.handle ==
+      CHECK(each.socket ==
             many.pipes[static_cast<std::size_t>(each.key)].first);
       CHECK(read_byte(many.pipes[static_cast<std::size_t>(each.key)].first) ==
             '!');
@@ -313,13 +311,13 @@ TEST_CASE_FIXTURE(TimeLimit, "all of many are told, though not all at once") {
 
 TEST_CASE_FIXTURE(TimeLimit, "two pollers may watch one connection") {
   const Connected ends;
-  const net::Poller one = make_poller(), two = make_poller();
-  net::must(net::watch(one, ends.server, readable, 1));
-  net::must(net::watch(two, ends.server, readable | writable, 2));
+  net::Poller one, two;
+  net::must(one.watch(ends.server, readable, 1));
+  net::must(two.watch(ends.server, readable | writable, 2));
   net::must(net::write(ends.client, "!"));
   CHECK(event(one).key == 1);
   CHECK(event(two).key == 2);
-  net::must(net::unwatch(one, ends.server));
+  net::must(one.unwatch(ends.server));
   CHECK(quiet(one));
   CHECK(event(two).ready == (readable | writable));
   net::close(ends.server);
@@ -331,64 +329,63 @@ TEST_CASE_FIXTURE(TimeLimit, "two pollers may watch one connection") {
 
 TEST_CASE_FIXTURE(TimeLimit, "unwatch ends it") {
   const Connected ends;
-  const net::Poller poller = make_poller();
+  net::Poller poller;
   net::must(net::write(ends.client, "!"));
-  net::must(net::watch(poller, ends.server, readable));
-  net::must(net::unwatch(poller, ends.server));
+  net::must(poller.watch(ends.server, readable));
+  net::must(poller.unwatch(ends.server));
   CHECK(quiet(poller));
-  CHECK_FALSE(net::unwatch(poller, ends.server));  // again: nothing to do
-  CHECK_FALSE(net::unwatch(poller, ends.client));
-  net::must(net::watch(poller, ends.server, readable));
+  CHECK_FALSE(poller.unwatch(ends.server));  // again: nothing to do
+  CHECK_FALSE(poller.unwatch(ends.client));
+  net::must(poller.watch(ends.server, readable));
   CHECK(event(poller).ready == readable);
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "close ends it") {
   const Connected ends;
-  const net::Poller poller = make_poller();
-  net::must(net::watch(poller, ends.server, readable | writable));
+  net::Poller poller;
+  net::must(poller.watch(ends.server, readable | writable));
   net::close(ends.server);
   CHECK(quiet(poller));
-  CHECK(net::watch(poller, ends.server, readable) == net::closed);
-  CHECK(net::unwatch(poller, ends.server) == net::closed);
+  CHECK(poller.watch(ends.server, readable) == net::closed);
+  CHECK(poller.unwatch(ends.server) == net::closed);
 }
 
 TEST_CASE_FIXTURE(TimeLimit,
                   "close by another thread ends it, and the peer sees it") {
   const Connected ends;
-  const net::Poller poller = make_poller();
-  net::must(net::watch(poller, ends.server, readable));
-  Blocked waiting([&] { return net::wait(poller); });
+  net::Poller poller;
+  net::must(poller.watch(ends.server, readable));
+  Blocked waiting([&] { return poller.wait(); });
   net::close(ends.server);
   net::set_deadline(ends.client, support::generous);
   char byte;
   CHECK(net::read(ends.client, {&byte, 1}).error == net::eof);
   CHECK_FALSE(waiting.done());  // there is nothing to tell
-  net::must(net::wake(poller));
+  net::must(poller.wake());
   CHECK(net::must(waiting.get()).empty());
 }
 
 TEST_CASE_FIXTURE(TimeLimit,
                   "a poller keeps what it watches open, until it goes") {
   Connected ends;
-  net::Poller poller = make_poller();
-  net::must(net::watch(poller, ends.server, readable));
-  ends.server = net::Conn();  // not the last handle
   char byte;
-  CHECK(net::try_read(ends.client, {&byte, 1}).error == net::would_block);
-  net::must(net::write(ends.client, "!"));
   {
+    net::Poller poller;
+    net::must(poller.watch(ends.server, readable));
+    ends.server = net::Conn();  // not the last handle
+    CHECK(net::try_read(ends.client, {&byte, 1}).error == net::would_block);
+    net::must(net::write(ends.client, "!"));
     const net::Event told = event(poller);
-    CHECK(read_byte(net::Conn(told.handle)) == '!');
+    CHECK(read_byte(net::Conn(told.socket)) == '!');
   }
-  poller = net::Poller();
   CHECK(net::read(ends.client, {&byte, 1}).error == net::eof);
 }
 
 TEST_CASE_FIXTURE(TimeLimit,
                   "a new connection with an old number is not confused") {
   const Connected old;
-  const net::Poller poller = make_poller();
-  net::must(net::watch(poller, old.server, readable, 1));
+  net::Poller poller;
+  net::must(poller.watch(old.server, readable, 1));
   const int number = net::native_handle(old.server);
   net::close(old.server);
 
@@ -396,30 +393,30 @@ TEST_CASE_FIXTURE(TimeLimit,
   REQUIRE(net::native_handle(fresh.first) == number);
   net::must(net::write(fresh.second, "!"));
   CHECK(quiet(poller));  // nobody watches this one
-  CHECK(net::unwatch(poller, old.server) == net::closed);
-  net::must(net::watch(poller, fresh.first, readable, 2));
-  CHECK(net::unwatch(poller, old.server) == net::closed);
+  CHECK(poller.unwatch(old.server) == net::closed);
+  net::must(poller.watch(fresh.first, readable, 2));
+  CHECK(poller.unwatch(old.server) == net::closed);
   const net::Event told = event(poller);
-  CHECK(told.handle == fresh.first);
+  CHECK(told.socket == fresh.first);
   CHECK(told.key == 2);
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "a duplicate that outlives close is not told of") {
   const Connected old;
-  const net::Poller poller = make_poller();
-  net::must(net::watch(poller, old.server, readable, 1));
+  net::Poller poller;
+  net::must(poller.watch(old.server, readable, 1));
   const int number = net::native_handle(old.server);
   const int copy = net::must(net::duplicate(old.server));
   net::close(old.server);
   net::must(net::write(old.client, "!"));  // somebody might read the copy
 
   const auto before = support::cpu_time();
-  CHECK(net::wait(poller, 300ms).error == net::timed_out);
+  CHECK(poller.wait(300ms).error == net::timed_out);
   CHECK(support::cpu_time() - before < 100ms);
 
   const net::Pipe fresh = net::pipe();
   REQUIRE(net::native_handle(fresh.first) == number);
-  net::must(net::watch(poller, fresh.first, readable, 2));
+  net::must(poller.watch(fresh.first, readable, 2));
   CHECK(quiet(poller));
   net::must(net::write(fresh.second, "?"));
   CHECK(event(poller).key == 2);
@@ -429,17 +426,17 @@ TEST_CASE_FIXTURE(TimeLimit, "a duplicate that outlives close is not told of") {
 TEST_CASE_FIXTURE(TimeLimit,
                   "events belong to their connection, come what may") {
   // Numbers are used again and again, while another thread waits.
-  const net::Poller poller = make_poller();
+  net::Poller poller;
   std::atomic<bool> over{false};
   std::atomic<int> told{0};
   int wrong = 0;
   {
     const Thread waiting([&] {
       while (!over)
-        for (const net::Event& each : net::wait(poller).value) {
+        for (const net::Event& each : poller.wait().value) {
           std::uint64_t key = 0;
           const auto [n, err] =
-              net::try_read(net::Conn(each.handle), {&key, sizeof key});
+              net::try_read(net::Conn(each.socket), {&key, sizeof key});
           if (!err && (n != sizeof key || key != each.key)) ++wrong;
           if (!err) ++told;
         }
@@ -447,13 +444,13 @@ TEST_CASE_FIXTURE(TimeLimit,
     for (std::uint64_t key = 1; key <= 2000; ++key) {
       const net::Pipe pipe = net::pipe();
       (void)net::write(pipe.second, {&key, sizeof key});
-      net::watch(poller, pipe.first, readable, key);
+      poller.watch(pipe.first, readable, key);
       if (key % 4 == 0)
         while (told < static_cast<int>(key / 4)) std::this_thread::yield();
       net::close(pipe.first);
     }
     over = true;
-    net::wake(poller);
+    poller.wake();
   }
   CHECK(wrong == 0);
   CHECK(told >= 500);
@@ -463,10 +460,10 @@ TEST_CASE_FIXTURE(TimeLimit,
 // Waking and waiting
 
 TEST_CASE_FIXTURE(TimeLimit, "wake ends the wait under way") {
-  const net::Poller poller = make_poller();
-  Blocked waiting([&] { return net::wait(poller); });
+  net::Poller poller;
+  Blocked waiting([&] { return poller.wait(); });
   CHECK_FALSE(waiting.done());
-  net::must(net::wake(poller));
+  net::must(poller.wake());
   const auto [none, err] = waiting.get();
   CHECK(none.empty());
   CHECK_FALSE(err);
@@ -474,8 +471,8 @@ TEST_CASE_FIXTURE(TimeLimit, "wake ends the wait under way") {
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "wake before wait is kept for it, once") {
-  const net::Poller poller = make_poller();
-  for (int i = 0; i < 3; ++i) net::must(net::wake(poller));
+  net::Poller poller;
+  for (int i = 0; i < 3; ++i) net::must(poller.wake());
   CHECK(events(poller).empty());
   CHECK(quiet(poller));
 }
@@ -483,17 +480,17 @@ TEST_CASE_FIXTURE(TimeLimit, "wake before wait is kept for it, once") {
 TEST_CASE_FIXTURE(TimeLimit,
                   "a wait that has events to tell takes the wake along") {
   const Connected ends;
-  const net::Poller poller = make_poller();
-  net::must(net::watch(poller, ends.server, readable));
+  net::Poller poller;
+  net::must(poller.watch(ends.server, readable));
   for (int i = 0; i < 2; ++i) {
     net::must(net::write(ends.client, "!"));
-    net::must(net::wake(poller));
-    CHECK(event(poller).handle == ends.server);
+    net::must(poller.wake());
+    CHECK(event(poller).socket == ends.server);
     CHECK(read_byte(ends.server) == '!');
     // Now there is nothing left, and the next wake wakes again.
-    Blocked waiting([&] { return net::wait(poller, support::generous); });
+    Blocked waiting([&] { return poller.wait(support::generous); });
     const Stopwatch watch;
-    net::must(net::wake(poller));
+    net::must(poller.wake());
     const auto [none, err] = waiting.get();
     CHECK(none.empty());
     CHECK_FALSE(err);
@@ -502,7 +499,7 @@ TEST_CASE_FIXTURE(TimeLimit,
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "no wake is lost, from however many threads") {
-  const net::Poller poller = make_poller();
+  net::Poller poller;
   constexpr int count = 8, rounds = 500;
   // Each thread wakes for the next round only when the last was answered.
   std::atomic<int> answered[count] = {}, asked[count] = {};
@@ -511,13 +508,13 @@ TEST_CASE_FIXTURE(TimeLimit, "no wake is lost, from however many threads") {
     threads.emplace_back([&, i] {
       for (int round = 1; round <= rounds; ++round) {
         asked[i] = round;
-        net::wake(poller);
+        poller.wake();
         while (answered[i] < round) std::this_thread::yield();
       }
     });
   int done = 0;
   while (done < count) {
-    net::must(net::wait(poller, support::generous));
+    net::must(poller.wait(support::generous));
     done = 0;
     for (int i = 0; i < count; ++i) {
       answered[i] = asked[i].load();
@@ -528,12 +525,12 @@ TEST_CASE_FIXTURE(TimeLimit, "no wake is lost, from however many threads") {
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "wait keeps its deadline, and is never early") {
-  const net::Poller poller = make_poller();
+  net::Poller poller;
   const Connected ends;
-  net::must(net::watch(poller, ends.server, readable));
+  net::must(poller.watch(ends.server, readable));
   for (const auto time : {1ms, 20ms, 50ms}) {
     const Stopwatch watch;
-    const auto [none, err] = net::wait(poller, time);
+    const auto [none, err] = poller.wait(time);
     CHECK(watch.elapsed() >= time - 1ms);
     CHECK(err == net::timed_out);
     CHECK(err.message() == "wait: i/o timeout");
@@ -542,60 +539,73 @@ TEST_CASE_FIXTURE(TimeLimit, "wait keeps its deadline, and is never early") {
   // Not even when signals interrupt it.
   const support::Pester pester;
   const Stopwatch watch;
-  CHECK(net::wait(poller, 100ms).error == net::timed_out);
+  CHECK(poller.wait(100ms).error == net::timed_out);
   CHECK(watch.elapsed() >= 99ms);
   CHECK(pester.count() > 0);
 }
 
 TEST_CASE_FIXTURE(TimeLimit,
                   "a deadline that has passed makes wait look once") {
-  const net::Poller poller = make_poller();
+  net::Poller poller;
   const Connected ends;
-  net::must(net::watch(poller, ends.server, readable));
-  CHECK(net::wait(poller, 0ms).error == net::timed_out);
-  CHECK(net::wait(poller, -1h).error == net::timed_out);
-  CHECK(net::wait(poller, std::chrono::nanoseconds::min()).error ==
-        net::timed_out);
+  net::must(poller.watch(ends.server, readable));
+  CHECK(poller.wait(0ms).error == net::timed_out);
+  CHECK(poller.wait(-1h).error == net::timed_out);
+  CHECK(poller.wait(std::chrono::nanoseconds::min()).error == net::timed_out);
   net::must(net::write(ends.client, "!"));
   CHECK(event(poller).ready == readable);  // it has arrived
-  CHECK(net::must(net::wait(poller, 0ms)).size() == 1);
+  CHECK(net::must(poller.wait(0ms)).size() == 1);
 }
 
 TEST_CASE_FIXTURE(TimeLimit,
                   "a wait sees what other threads watch and unwatch") {
   const Connected ends;
-  const net::Poller poller = make_poller();
+  net::Poller poller;
   net::must(net::write(ends.client, "!"));
   {
-    Blocked waiting([&] { return net::wait(poller); });
-    net::must(net::watch(poller, ends.server, readable, 9));
+    Blocked waiting([&] { return poller.wait(); });
+    net::must(poller.watch(ends.server, readable, 9));
     const std::vector<net::Event> told = net::must(waiting.get());
     REQUIRE(told.size() == 1);
     CHECK(told[0].key == 9);
   }
   CHECK(read_byte(ends.server) == '!');
-  Blocked waiting([&] { return net::wait(poller); });
-  net::must(net::unwatch(poller, ends.server));
+  Blocked waiting([&] { return poller.wait(); });
+  net::must(poller.unwatch(ends.server));
   net::must(net::write(ends.client, "?"));
-  net::must(net::wake(poller));
+  net::must(poller.wake());
   CHECK(net::must(waiting.get()).empty());
 }
 
-TEST_CASE_FIXTURE(TimeLimit, "a poller that is none says closed") {
-  const Connected ends;
-  net::Poller empty;
-  CHECK(net::watch(empty, ends.server, readable) == net::closed);
-  CHECK(net::unwatch(empty, ends.server) == net::closed);
-  CHECK(net::wait(empty).error == net::closed);
-  CHECK(net::wake(empty) == net::closed);
+TEST_CASE_FIXTURE(TimeLimit, "what is no socket any more is not watched") {
+  net::Poller poller;
+  CHECK(poller.watch(net::Conn(), readable) == net::closed);
+  CHECK(poller.unwatch(net::Conn()) == net::closed);
+  CHECK(quiet(poller));
+}
 
-  net::Poller poller = make_poller();
-  CHECK(net::watch(poller, net::Conn(), readable) == net::closed);
-  const net::Poller same = poller;
-  empty = std::move(poller);
-  CHECK(net::wake(poller) == net::closed);
-  net::must(net::wake(empty));
-  CHECK(events(same).empty());  // copies are one poller
+TEST_CASE_FIXTURE(TimeLimit, "a poller takes what it needs at its first use") {
+  // All there are, for a bell of its own is one of them.
+  const auto count = [] {
+    std::size_t open = 0;
+    for (int fd = 0; fd < 4096; ++fd) open += ::fcntl(fd, F_GETFD) != -1;
+    return open;
+  };
+  const Connected ends;
+  const auto before = count();
+  for (const std::string first : {"watch", "wake", "wait"}) {
+    CAPTURE(first);
+    net::Poller poller;
+    CHECK(count() == before);
+    if (first == "watch") net::must(poller.watch(ends.server, readable));
+    if (first == "wake") net::must(poller.wake());
+    if (first == "wait") CHECK(quiet(poller));
+    CHECK(count() == before + 2);
+    net::must(poller.wake());
+    CHECK(events(poller).empty());
+    CHECK(count() == before + 2);
+  }
+  CHECK(count() == before);
 }
 
 // ---------------------------------------------------------------------------
@@ -677,7 +687,7 @@ TEST_CASE_FIXTURE(TimeLimit, "a try_ call on no connection says closed") {
   CHECK(net::try_read(net::Conn(), room).error == net::closed);
   CHECK(net::try_write(net::Conn(), "!").error == net::closed);
   CHECK(net::try_accept(net::Listener()).error == net::closed);
-  CHECK(net::try_read_from(net::Conn(), room).error == net::closed);
+  CHECK(net::try_read_from(net::PacketConn(), room).error == net::closed);
 }
 
 // ---------------------------------------------------------------------------
@@ -689,9 +699,9 @@ namespace {
 // each connection by itself.
 class EchoServer {
  public:
-  EchoServer(const net::Poller& poller, std::uint64_t key)
+  EchoServer(net::Poller& poller, std::uint64_t key)
       : poller_(poller), key_(key) {
-    net::must(net::watch(poller_, listener_, readable, key_));
+    net::must(poller_.watch(listener_, readable, key_));
   }
   std::string address() const { return net::addr(listener_).string(); }
   std::size_t most_kept() const { return most_kept_; }
@@ -717,7 +727,7 @@ class EchoServer {
       auto [conn, err] = net::try_accept(listener_);
       if (err == net::would_block) return;
       net::must(err);
-      net::must(net::watch(poller_, conn, readable, ++key_of_client_));
+      net::must(poller_.watch(conn, readable, ++key_of_client_));
       clients_[key_of_client_].conn = conn;
     }
   }
@@ -731,12 +741,12 @@ class EchoServer {
     const unsigned interest =
         (client.ended ? 0u : readable) | (client.kept.empty() ? 0u : writable);
     if (interest != 0)
-      return net::must(net::watch(poller_, client.conn, interest, key));
+      return net::must(poller_.watch(client.conn, interest, key));
     net::close(client.conn);
     clients_.erase(key);
   }
 
-  net::Poller poller_;
+  net::Poller& poller_;
   std::uint64_t key_;
   std::uint64_t key_of_client_ = std::uint64_t{1} << 32;
   net::Listener listener_ = net::must(net::listen("tcp", "127.0.0.1:0"));
@@ -775,7 +785,7 @@ struct EchoClient {
 TEST_CASE_FIXTURE(TimeLimit,
                   "one thread serves 200 clients, one of them slow") {
   const std::string before = threads();
-  const net::Poller poller = make_poller();
+  net::Poller poller;
   constexpr std::size_t count = 200, slow = 17;
   EchoServer server(poller, count);
   std::vector<EchoClient> clients;
@@ -785,7 +795,7 @@ TEST_CASE_FIXTURE(TimeLimit,
     while (bytes.size() < size) bytes += std::to_string(bytes.size() * (i + 1));
     clients.push_back({net::must(net::dial("tcp", server.address())),
                        std::move(bytes), i != slow});
-    net::must(net::watch(poller, clients[i].conn, clients[i].interest(), i));
+    net::must(poller.watch(clients[i].conn, clients[i].interest(), i));
   }
   for (std::size_t done = 0; done < count;) {
     for (const net::Event& each : events(poller)) {
@@ -795,15 +805,15 @@ TEST_CASE_FIXTURE(TimeLimit,
         ++done;
         net::close(client.conn);
       } else {
-        net::must(net::watch(poller, client.conn, client.interest(), each.key));
+        net::must(poller.watch(client.conn, client.interest(), each.key));
       }
     }
     // The others do not wait for the slow one, which sends all, and reads last.
     if (done == count - 1 && !clients[slow].reads &&
         clients[slow].sent == clients[slow].bytes.size()) {
       clients[slow].reads = true;
-      net::must(net::watch(poller, clients[slow].conn, clients[slow].interest(),
-                           slow));
+      net::must(
+          poller.watch(clients[slow].conn, clients[slow].interest(), slow));
     }
   }
   for (const EchoClient& client : clients) CHECK(client.got == client.bytes);
@@ -815,13 +825,13 @@ TEST_CASE_FIXTURE(TimeLimit, "10,000 idle connections cost nothing per event") {
   std::size_t count = 10000;
   while (!room_for(2 * count + 200)) count /= 2;
   MESSAGE(count << " idle connections");
-  const Idlers many(count), few(10);
-  const auto cost = [](const Idlers& idlers) {
+  Idlers many(count), few(10);
+  const auto cost = [](Idlers& idlers) {
     const net::Pipe& busy = idlers.pipes.front();
     const auto start = thread_time();
     for (int i = 0; i < 100; ++i) {
       net::must(net::write(busy.second, "!"));
-      CHECK(event(idlers.poller).handle == busy.first);
+      CHECK(event(idlers.poller).socket == busy.first);
       CHECK(read_byte(busy.first) == '!');
     }
     return thread_time() - start;
@@ -838,11 +848,11 @@ TEST_CASE_FIXTURE(TimeLimit, "10,000 idle connections cost nothing per event") {
 
 TEST_CASE_FIXTURE(TimeLimit, "a wait sleeps, however much was watched before") {
   REQUIRE(room_for(3000));
-  const Idlers many(1000);
+  Idlers many(1000);
   for (std::uint64_t key = 0; key < 5; ++key)
     for (const net::Pipe& pipe : many.pipes)
-      net::must(net::watch(many.poller, pipe.first, readable, key));
+      net::must(many.poller.watch(pipe.first, readable, key));
   const auto before = support::cpu_time();
-  CHECK(net::wait(many.poller, 500ms).error == net::timed_out);
+  CHECK(many.poller.wait(500ms).error == net::timed_out);
   CHECK(support::cpu_time() - before < 100ms);
 }
