@@ -55,8 +55,6 @@ namespace inject {
 constexpr int cut = 1 << 20;
 // For the resolver: EAI_SYSTEM, and errno does not say why.
 constexpr int unsaid = 1 << 21;
-// For the resolver: what it lists begins with no IP address.
-constexpr int foreign = 1 << 22;
 // As `times`: from there on the call always fails.
 constexpr int always = 1 << 30;
 
@@ -416,29 +414,21 @@ extern "C" int getaddrinfo(const char* a, const char* b, const addrinfo* c,
                            addrinfo** found) {
   INJECT_NEXT(getaddrinfo, "getaddrinfo");
   const inject::Call call("getaddrinfo");
-  if (call.error != 0 && call.error != inject::foreign)
-    return inject::resolver_says(call.error);
-  *found = nullptr;
-  addrinfo** d = found;
-  if (call.error == inject::foreign) {
-    addrinfo any{};
-    any.ai_socktype = SOCK_STREAM;
-    if (const int error = next("127.0.0.9", nullptr, &any, d)) return error;
-    (*d)->ai_family = (*d)->ai_addr->sa_family = AF_UNIX;
-    d = &(*d)->ai_next;
-  }
+  if (call.error != 0) return inject::resolver_says(call.error);
   const auto& services = inject::State::get().services;
   const auto service = services.find(b ? b : "");
   if (service != services.end()) b = service->second.c_str();
   const auto& hosts = inject::State::get().hosts;
   const auto host = hosts.find(a ? a : "");
-  if (host == hosts.end()) return next(a, b, c, d);
+  if (host == hosts.end()) return next(a, b, c, found);
+  *found = nullptr;
   int none = 0;
   for (const std::string& ip : host->second) {
-    const int error = next(ip.c_str(), b, c, d);
+    addrinfo** last = found;
+    while (*last) last = &(*last)->ai_next;
+    const int error = next(ip.c_str(), b, c, last);
     if (error == EAI_ADDRFAMILY) none = EAI_NODATA;  // not of this family
     if (error && !none) return error;
-    while (*d) d = &(*d)->ai_next;
   }
   return *found ? 0 : none;
 }
