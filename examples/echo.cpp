@@ -1,8 +1,8 @@
 // echo - sends everything back to where it came from (RFC 862).
 // SPDX-License-Identifier: MIT
 //
-//   echo tcp localhost:7000 &
-//   nc localhost 7000
+//   echo tcp 127.0.0.1:7000 &
+//   nc 127.0.0.1 7000
 
 #include <iostream>
 #include <string_view>

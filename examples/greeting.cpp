@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: MIT
 //
 //   greeting &
-//   nc localhost 9988
+//   nc 127.0.0.1 9988
 //   Hello Server! Greetings.
 
 #include <cstdio>
@@ -33,7 +33,7 @@ void process_client(net::Conn client) {
 }
 
 int main(int argc, char** argv) {
-  const char* address = argc > 1 ? argv[1] : "localhost:9988";
+  const char* address = argc > 1 ? argv[1] : "127.0.0.1:9988";
   if (argc > 2 || address[0] == '-') {
     std::fputs("usage: greeting [HOST:PORT]\n", stderr);
     return 2;
@@ -61,7 +61,7 @@ int main(int argc, char** argv) {
       continue;
     }
     std::puts("client connected");
-    if (const net::Error go_err = net::go(clients, process_client, client))
+    if (const net::Error go_err = clients.go(process_client, client))
       std::fprintf(stderr, "greeting: %s\n", go_err.message().c_str());
   }
 }

@@ -1,8 +1,8 @@
 // proxy - hands each connection on to another place, as it comes.
 // SPDX-License-Identifier: MIT
 //
-//   proxy tcp localhost:8080 tcp localhost:80 &
-//   proxy tcp localhost:8081 unix /run/service.sock &
+//   proxy tcp 127.0.0.1:8080 tcp 127.0.0.1:80 &
+//   proxy tcp 127.0.0.1:8081 unix /run/service.sock &
 
 #include <chrono>
 #include <iostream>
@@ -53,9 +53,9 @@ int main(int argc, char** argv) {
     auto [server, dial_err] = net::dial_timeout(argv[3], argv[4], 10s);
     if (dial_err) return dial_err;
     net::Group requests;
-    if (auto go_err = net::go(requests, relay, server, client)) return go_err;
+    if (auto go_err = requests.go(relay, server, client)) return go_err;
     const net::Error answers = relay(client, server);
-    const net::Error rest = net::wait(requests);
+    const net::Error rest = requests.wait();
     return answers ? answers : rest;
   };
   net::ServeOptions serving;

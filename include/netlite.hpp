@@ -2528,16 +2528,16 @@ class Group {
   template <class F>
   Error begin(F task) {
     state_->begin();
-    const auto start = [&]() -> Error {  // moving the task may throw
-      const int error = internal::start(
+    int error = 0;
+    const auto start = [&] {  // moving the task may throw
+      error = internal::start(
           std::move(task),
           [state = state_](const Error& err) { state->end(err); });
-      if (error == 0) return {};
-      return {sys::error(error), {"go", "", "pthread_create"}};
     };
     const Error err = internal::run(start);
-    if (err) state_->end({});
-    return err;
+    if (err || error) state_->end({});
+    if (!error) return err;
+    return {sys::error(error), {"go", "", "pthread_create"}};
   }
 
   std::shared_ptr<internal::GroupState> state_;
@@ -2801,7 +2801,11 @@ inline constexpr ErrnoText errno_texts[] = {
     {EISCONN, "transport endpoint is already connected"},
     {ENOTCONN, "transport endpoint is not connected"},
     {ETIMEDOUT, "connection timed out"}, {ECONNREFUSED, "connection refused"},
-    {EHOSTUNREACH, "no route to host"}};
+    {EHOSTUNREACH, "no route to host"}, {EFAULT, "bad address"},
+    {ENETRESET, "network dropped connection on reset"},
+    {ESHUTDOWN, "cannot send after transport endpoint shutdown"},
+    {EHOSTDOWN, "host is down"}, {EALREADY, "operation already in progress"},
+    {EINPROGRESS, "operation now in progress"}};
 // clang-format on
 
 inline std::string text_of(Errc condition) {
@@ -2941,8 +2945,8 @@ inline int change_group([[maybe_unused]] int fd, [[maybe_unused]] bool join,
   request.gr_interface = interface_index;
   std::memcpy(&request.gr_group, &group.storage, sizeof group.storage);
   const int level = group.family() == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
-  return setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
-                    &request, sizeof request);
+  return sys::setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
+                         &request, sizeof request);
 #else
   return refuse(ENOPROTOOPT);
 #endif
@@ -3068,7 +3072,7 @@ inline std::error_code ip_to_kernel(const Addr& addr, int family,
   if (!ip.zone().empty()) out.v6.sin6_scope_id = sys::if_nametoindex(ip.zone());
   // An unknown zone must not become any zone.
   if (!ip.zone().empty() && out.v6.sin6_scope_id == 0 &&
-      (ip.is_link_local_unicast() || ip.is_link_local_multicast()))
+      (ip.is_link_local_unicast() || ip.is_multicast()))
     return sys::error(EINVAL);
   out.set_size(sizeof out.v6);
   return {};
@@ -3529,8 +3533,7 @@ class Prefix : public internal::Value<Prefix> {
   }
   /// Is this address, of the same family, in the block?
   bool contains(const IP& ip) const {
-    return ip && ip.size() == ip_.size() &&
-           Prefix(ip, bits_).masked() == masked();
+    return ip && Prefix(ip, bits_).masked() == masked();
   }
   /// The block as text, "192.168.0.0/16"; "" for no block.
   std::string string() const {
@@ -3557,8 +3560,8 @@ inline Result<Prefix> parse_prefix(std::string_view text) {
   return prefix;
 }
 
-/// Resolves an address to the one that `listen` would take: of several, the
-/// first IPv4 address. Blocks while the resolver looks up a name. Errors: the
+/// Resolves an address to the one that `listen` would take, of several the
+/// first IPv4 one. Blocks while the resolver looks up a name. Errors: the
 /// resolver's, those of a bad address, timed_out. Go: `net.ResolveTCPAddr`.
 inline Result<Addr> resolve(std::string_view network, std::string_view address,
                             Deadline deadline = no_deadline) {
@@ -3571,10 +3574,10 @@ inline Result<Addr> resolve(std::string_view network, std::string_view address,
 }
 
 /// Finds all addresses of a host, in the order to try them (RFC 6724). Blocks
-/// in getaddrinfo(3), until the deadline; a name that DNS cannot know, "127.1",
-/// is refused at once. With a deadline at most 64 different questions are under
-/// way; one more waits for its place. Errors: no_such_host and what else the
-/// resolver reports, timed_out. Go: `net.LookupHost`.
+/// in getaddrinfo(3), until the deadline; then at most 64 different questions
+/// are under way at a time, and one more waits. A name that DNS cannot know,
+/// "127.1", is refused at once. Errors: no_such_host and other resolver errors,
+/// timed_out. Go: `net.LookupHost`.
 inline Result<std::vector<std::string>> lookup_host(
     std::string_view host, Deadline deadline = no_deadline) {
   const auto [answer, err] = internal::ask(host, deadline);
@@ -3596,9 +3599,8 @@ inline Result<std::vector<std::string>> lookup_addr(
   return std::vector<std::string>{answer.name};
 }
 
-/// Finds the canonical name of a host, at the end of its aliases. Blocks and
-/// fails as lookup_host; an IP address has none: no_such_host. Go:
-/// `net.LookupCNAME`.
+/// Finds the canonical name of a host, behind its aliases. Blocks and fails as
+/// lookup_host; an IP address has none: no_such_host. Go: `net.LookupCNAME`.
 inline Result<std::string> lookup_cname(std::string_view host,
                                         Deadline deadline = no_deadline) {
   const auto [answer, err] = internal::ask(host, deadline);
@@ -3609,11 +3611,10 @@ inline Result<std::string> lookup_cname(std::string_view host,
 
 /// A network interface of this machine. Go: `net.Interface`.
 struct Interface {
-  unsigned index = 0;  ///< counts from 1
-  std::string name{};  ///< "lo", "eth0"
-  unsigned flags = 0;  ///< IFF_UP, IFF_LOOPBACK ... of netdevice(7)
-  std::vector<Prefix>
-      addrs{};  ///< each with the length of its network's prefix
+  unsigned index = 0;           ///< counts from 1
+  std::string name{};           ///< "lo", "eth0"
+  unsigned flags = 0;           ///< IFF_UP, IFF_LOOPBACK ... of netdevice(7)
+  std::vector<Prefix> addrs{};  ///< each with the length of its prefix
 };
 
 namespace internal {
@@ -3883,14 +3884,13 @@ inline Result<Conn> dial_all(const Network& network, const DialOptions& options,
 // Finding lines and frames in a stream, reading it to its end, copying it.
 
 /// A source of bytes: reads into the buffer and returns how many, as `read`
-/// does, `eof` at the end.
+/// does, `eof` at the end, and again each time.
 using Source = internal::Callback<Result<std::size_t>, Buffer>;
 
 /// A Reader reads ahead from a connection, or from any other source of bytes,
-/// to find lines and frames in the stream. What a call could not use stays for
-/// the next, whatever the error was: after a timeout just call again. One
-/// thread at a time. Its calls block: beside a Poller, use try_read and a
-/// buffer of your own. Go: `bufio.Reader`, `textproto.Reader`.
+/// to find lines and frames in it. What a call could not use stays for the
+/// next, whatever the error was: after a timeout just call again. One thread at
+/// a time. Its calls block: beside a Poller, use try_read. Go: `bufio.Reader`.
 class Reader {
  public:
   /// Reads from this connection, which others should leave to it.
@@ -3900,31 +3900,28 @@ class Reader {
         }) {}
   /// Reads from a function: `[&](net::Buffer room) { return tls.read(room); }`.
   explicit Reader(Source source) : source_(std::move(source)) {}
-  /// Takes over what was read ahead; there is no copying of that. The other one
-  /// has nothing to read from then.
-  Reader(Reader&& other) : Reader(Conn()) { swap(other); }
+  /// Takes over what was read ahead, which cannot be copied. The other one has
+  /// nothing to read from then: `closed`.
+  Reader(Reader&&) = default;
   /// The same.
-  Reader& operator=(Reader other) {
-    swap(other);
-    return *this;
-  }
+  Reader& operator=(Reader&&) = default;
 
   /// The connection, if it reads from one.
   const Conn& conn() const { return conn_; }
   /// What was read ahead and not used yet.
   std::string_view buffered() const {
-    return std::string_view(ahead_).substr(used_);
+    return std::string_view(ahead_).substr(std::min(used_, ahead_.size()));
   }
 
-  /// Reads up to and including `end`, at most `limit` bytes. At the end of the
-  /// stream returns what is left with `unexpected_eof`, nothing with `eof`.
-  /// limit_exceeded when `end` is not among the next `limit` bytes; they stay.
-  /// Other errors as read. Go: `bufio.Reader.ReadString`.
+  /// Reads up to and including `end`. At the end of the stream returns what is
+  /// left with `unexpected_eof`, or nothing with `eof`. limit_exceeded when
+  /// `end` is not among the next `limit` bytes, which stay. Other errors as
+  /// read. Go: `bufio.Reader.ReadString`.
   Result<std::string> read_until(char end, std::size_t limit = 65536) {
     if (std::exchange(sought_, end) != end) looked_ = 0;
     for (;;) {
-      const std::size_t at = buffered().find(end, looked_);
-      if (at < limit) return take(at + 1);
+      const std::size_t at = buffered().substr(0, limit).find(end, looked_);
+      if (at != std::string_view::npos) return take(at + 1);
       if (buffered().size() >= limit) return over_limit();
       looked_ = buffered().size();
       const Error err = read_ahead(4096);
@@ -3933,8 +3930,8 @@ class Reader {
     }
   }
 
-  /// Reads a line and takes the "\n" or "\r\n" off. Errors as read_until.
-  /// Go: `textproto.Reader.ReadLine`.
+  /// Reads a line without its "\n" or "\r\n". Errors as read_until. Go:
+  /// `textproto.Reader.ReadLine`.
   Result<std::string> read_line(std::size_t limit = 65536) {
     auto [line, err] = read_until('\n', limit);
     if (!err) line.pop_back();
@@ -3944,7 +3941,7 @@ class Reader {
 
   /// Reads what was read ahead, or else from the connection. As read(conn).
   Result<std::size_t> read(Buffer buffer) {
-    if (buffered().empty()) return source_(buffer);
+    if (buffered().empty()) return ask(buffer);
     const std::size_t n = buffered().copy(buffer.data(), buffer.size());
     step_over(n);
     return n;
@@ -3955,9 +3952,7 @@ class Reader {
     return internal::fill(buffer, [this](Buffer rest) { return read(rest); });
   }
 
-  /// Reads to the end of the stream. When more than `limit` bytes come, returns
-  /// those with limit_exceeded, and the one byte that told. With other errors,
-  /// as of read, returns what came before. Go: `io.ReadAll`.
+  /// Reads to the end of the stream, as read_all(conn).
   Result<std::string> read_all(std::size_t limit) {
     for (;;) {
       const std::size_t have = buffered().size();
@@ -3988,10 +3983,18 @@ class Reader {
       ahead_.shrink_to_fit();
   }
 
+  // The end may come with the last bytes. They go first.
+  Result<std::size_t> ask(Buffer buffer) {
+    if (!source_) return closed;  // this Reader was moved from
+    auto got = source_(buffer);
+    if (got.value > 0 && got.error == eof) got.error = Error();
+    return got;
+  }
+
   Error read_ahead(std::size_t most) {
     const std::size_t size = ahead_.size();
     ahead_.resize(size + most);
-    const auto [n, err] = source_(Buffer(&ahead_[size], most));
+    const auto [n, err] = ask({&ahead_[size], most});
     ahead_.resize(size + n);
     return err;
   }
@@ -3999,15 +4002,6 @@ class Reader {
   Error over_limit() const {
     return internal::failure("read", internal::Access::state(conn_),
                              limit_exceeded);
-  }
-
-  void swap(Reader& other) {
-    const auto all = [](Reader& of) {
-      return std::tie(of.conn_, of.source_, of.ahead_, of.used_, of.looked_,
-                      of.sought_);
-    };
-    auto mine = all(*this), theirs = all(other);
-    mine.swap(theirs);
   }
 
   Conn conn_{};
@@ -4058,29 +4052,24 @@ Result<std::size_t> write(const Conn& conn, const Pieces& pieces) {
                          internal::Mode::wait);
 }
 
-/// Copies what a Reader reads, what it has read ahead in front, until that
-/// ends, which datagrams never do, or `most` bytes are copied. Blocks. Returns
-/// how many bytes were written. Errors as read and write. Go: `io.Copy`,
-/// `io.CopyN`.
+/// Copies what the Reader has read ahead and reads, to its end - datagrams have
+/// none - or `most` bytes. Blocks. Returns how many bytes were written. Errors
+/// as read and write. Go: `io.Copy`, `io.CopyN`.
 inline Result<std::uint64_t> copy(const Conn& to, Reader& from,
                                   std::uint64_t most = UINT64_MAX) {
-  // 256 KiB at a time are as fast as splice(2) and sendfile(2), and the same on
-  // every system. The buffer grows with what comes: most streams carry little.
-  // (A message cannot be read in two pieces.)
-  const internal::SocketState* s = internal::Access::state(from.conn());
-  const std::size_t largest = 256 * 1024;
-  std::vector<char> buffer(!s || s->is_stream() ? 8 * 1024 : largest);
+  // Large pieces are as fast as splice(2) and sendfile(2), and the same on
+  // every system. The room costs no memory before something is read into it.
+  constexpr std::uint64_t size = 256 * 1024;
+  const std::unique_ptr<char[]> buffer(new char[size]);
   std::uint64_t total = 0;
   while (total < most) {
-    const auto room = std::min<std::uint64_t>(buffer.size(), most - total);
-    const auto [n, err] =
-        from.read({buffer.data(), static_cast<std::size_t>(room)});
+    const auto room = static_cast<std::size_t>(std::min(size, most - total));
+    const auto [n, err] = from.read({buffer.get(), room});
     const auto [written, write_err] =
-        n ? write(to, buffer.data(), n) : Result<std::size_t>();
+        n ? write(to, buffer.get(), n) : Result<std::size_t>();
     total += written;
     if (write_err) return {total, write_err};
     if (err) return {total, err == eof ? Error() : err};
-    if (n == buffer.size() && n < largest) buffer.resize(2 * n);
   }
   return total;
 }
@@ -4091,9 +4080,9 @@ inline Result<std::uint64_t> copy(const Conn& to, const Conn& from,
   return copy(to, reader, most);
 }
 
-/// Writes a file, from the descriptor's position to its end, at most `most`
-/// bytes. Blocks. Returns how many bytes were written. Errors as write, and
-/// those of read(2). Go: `io.Copy`, `io.CopyN`.
+/// Writes a file, from the descriptor's position to its end or `most` bytes.
+/// Blocks. Returns how many bytes were written. Errors as write and read(2).
+/// Go: `io.Copy`, `io.CopyN`.
 inline Result<std::uint64_t> send_file(const Conn& to, int descriptor,
                                        std::uint64_t most = UINT64_MAX) {
   Reader file([&](Buffer buffer) -> Result<std::size_t> {
@@ -4125,10 +4114,10 @@ struct [[nodiscard]] Packet {
 };
 
 /// Opens a datagram socket. `network` is udp, udp4, udp6 or unixgram. An empty
-/// host hears both families; of the addresses of a name, the first IPv4 one is
-/// taken, as in `resolve`. A multicast address opens its port for sharing; join
-/// the group next. A unixgram socket's file stays after close. Errors as
-/// listen. Go: `net.ListenPacket`, `net.ListenMulticastUDP`.
+/// host hears both families; of a name's addresses the first IPv4 one is taken.
+/// A multicast address opens its port for sharing; join the group next. A
+/// unixgram socket's file stays after close. Errors as listen. Go:
+/// `net.ListenPacket`, `net.ListenMulticastUDP`.
 inline Result<PacketConn> listen_packet(std::string_view network,
                                         std::string_view address,
                                         const ListenOptions& options = {}) {
@@ -4215,34 +4204,33 @@ Error set_multicast(const PacketConn& packets, int v4, const V4& value4, int v6,
 
 }  // namespace internal
 
-/// Reads one datagram and tells who sent it (nobody: a unixgram sender without
-/// a name). Blocks until one comes. `truncated` when it was longer than the
-/// buffer: the rest is gone. An empty datagram has size 0. Errors as read.
-/// recvfrom(2). Go: `ReadFrom`.
+/// Reads one datagram, and who sent it: nobody if a unixgram sender has no
+/// name. Blocks until one comes. An empty one has size 0; of one that is longer
+/// than the buffer the rest is gone: `truncated`. Errors as read. recvfrom(2).
+/// Go: `ReadFrom`.
 inline Packet read_from(const PacketConn& packets, Buffer buffer) {
   return internal::read_from(packets, buffer, internal::Mode::wait);
 }
 
-/// Sends one datagram, whole or not at all: EMSGSIZE when it is too long
-/// (UDP over IPv4: above 65,507 bytes). A UDP peer that has gone is no error.
-/// write_to_connected on a socket that was adopted with its one peer. Blocks
-/// while the queue is full. sendto(2). Go: `WriteTo`.
+/// Sends one datagram, whole or not at all: EMSGSIZE when it is too long (UDP
+/// over IPv4: above 65,507 bytes). Blocks while the queue is full. A UDP peer
+/// that has gone is no error. write_to_connected on a socket that was adopted
+/// with its one peer. sendto(2). Go: `WriteTo`.
 inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
                                     const Addr& to) {
   return internal::write_to(packets, bytes, to, internal::Mode::wait);
 }
 
-/// Joins a multicast group, on the named interface or on one that the system
+/// Joins a multicast group, on the named interface or one that the system
 /// chooses. ip(7), ipv6(7), RFC 3678. Errors: ENODEV for an unknown interface,
 /// EADDRINUSE when joined already, EINVAL, no_suitable_address for a group of
-/// the other family, ENOPROTOOPT where the system has no such option. Go:
-/// `ipv4.PacketConn.JoinGroup`.
+/// the other family, ENOPROTOOPT. Go: `ipv4.PacketConn.JoinGroup`.
 inline Error join_group(const PacketConn& packets, const IP& group,
                         const std::string& interface_name = "") {
   return internal::change_group(packets, true, group, interface_name);
 }
-/// Leaves a multicast group again. Errors as join_group; EADDRNOTAVAIL when it
-/// was not joined. Go: `ipv4.PacketConn.LeaveGroup`.
+/// Leaves it again. Errors as join_group; EADDRNOTAVAIL when it was not joined.
+/// Go: `ipv4.PacketConn.LeaveGroup`.
 inline Error leave_group(const PacketConn& packets, const IP& group,
                          const std::string& interface_name = "") {
   return internal::change_group(packets, false, group, interface_name);
@@ -4409,11 +4397,10 @@ struct Carrier {
   return sent.why ? use.failure("write", sent.why, "sendmsg") : Error();
 }
 
-/// Receives one descriptor, close-on-exec, with the byte that carries it; it
-/// is the caller's to close. Never keeps more than one: others in the same
-/// message are closed, and `truncated` says so beside the first. no_descriptor
-/// when the byte came alone: the value is -1 whenever there is none. Blocks as
-/// read. unix(7), SCM_RIGHTS.
+/// Receives one descriptor, close-on-exec and the caller's to close, with the
+/// byte that carries it. Others in the same message are closed, and `truncated`
+/// says so beside the first. no_descriptor when the byte came alone. Without
+/// one the value is -1. Blocks as read. unix(7), SCM_RIGHTS.
 inline Result<int> receive_descriptor(const Conn& conn) {
   const internal::Use use(conn);
   if (const Error err = internal::unix_only(use, "read")) return {-1, err};
@@ -4465,9 +4452,9 @@ inline Error set_unlink_on_close(const Listener& listener, bool on) {
 //
 // Settings of a socket, its descriptor, and sockets that somebody else opened.
 
-/// Sets any option: setsockopt(2). Does not block. Errors of this and all other
-/// options: `closed`, or what setsockopt(2) reports, EINVAL for a number that
-/// makes no sense, ENOPROTOOPT where the system has no such option.
+/// Sets any option: setsockopt(2). Does not block. Errors of all options:
+/// `closed` and setsockopt(2)'s, such as EINVAL for a number that makes no
+/// sense, ENOPROTOOPT where the system has no such option.
 template <class T>
 Error set_option(const Socket& socket, int level, int name, const T& value) {
   static_assert(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>,
@@ -4495,13 +4482,14 @@ inline Error set_no_delay(const Conn& conn, bool on) {
   return set_option(conn, IPPROTO_TCP, TCP_NODELAY, int{on});
 }
 
-/// Probes a silent peer after `idle`, then every `interval`, and gives up
-/// after `count` probes (0: the system's number, 9 on Linux); durations are
-/// rounded up to seconds, and one of 0 or less turns the probes off.
-/// tcp(7). Go: `SetKeepAliveConfig`.
+/// Probes a silent peer after `idle`, then every `interval`, and gives up after
+/// `count` probes (0: as many as the system likes). Durations are rounded up to
+/// seconds; 0 or less, and `forever`: no probes. tcp(7). Go:
+/// `SetKeepAliveConfig`.
 inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
                             std::chrono::nanoseconds interval, int count = 0) {
-  if (idle.count() <= 0 || interval.count() <= 0)
+  const auto shortest = std::min(idle, interval);
+  if (shortest.count() <= 0 || std::max(idle, interval) == forever)
     return set_option(conn, SOL_SOCKET, SO_KEEPALIVE, 0);
   return internal::control(conn, "set", "setsockopt", [&](int fd) {
     return sys::set_keep_alive(fd, internal::whole_seconds(idle),
@@ -4509,10 +4497,10 @@ inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
   });
 }
 
-/// What close does with bytes that were written but not yet sent. Negative
-/// (the default): returns at once, the system goes on sending. 0: throws them
-/// away and resets the connection. Positive: close blocks for so many seconds
-/// while they are sent. SO_LINGER, socket(7). Go: `SetLinger`.
+/// What close does with bytes that are not sent yet. Negative (the default): it
+/// returns at once, the system goes on sending. 0: throws them away and resets
+/// the connection. Positive: blocks for so many seconds while they are sent.
+/// SO_LINGER, socket(7). Go: `SetLinger`.
 inline Error set_linger(const Conn& conn, int seconds) {
   linger value{};
   value.l_onoff = seconds >= 0;
@@ -4543,18 +4531,18 @@ inline Error set_write_buffer(const Socket& socket, int bytes) {
   return internal::set_buffer(socket, SO_SNDBUF, bytes);
 }
 
-/// The descriptor, for calls that netlite does not have; it stays netlite's
-/// and is good until close. -1 when closed. It is non-blocking; and a write(2)
-/// of yours to a peer that has gone raises SIGPIPE, where netlite's does not.
-/// To wait as netlite does, see `wait`. Go: `SyscallConn`.
+/// The descriptor, for calls that netlite does not have, or -1 when closed; it
+/// stays netlite's and is good until close. It is non-blocking: see `wait`. A
+/// write(2) of yours to a peer that has gone raises SIGPIPE, netlite's do not.
+/// Go: `SyscallConn`.
 inline int native_handle(const Socket& socket) {
   const internal::Use use(socket);
   return use ? use->fd : -1;
 }
 
-/// A second descriptor of the same socket (close-on-exec, non-blocking), for
-/// the caller to close. The peer sees the end only when both are closed.
-/// dup(2). Go: `TCPConn.File`.
+/// A second descriptor of the same socket, close-on-exec and non-blocking, for
+/// the caller to close. The peer sees the end when both are closed. dup(2). Go:
+/// `TCPConn.File`.
 inline Result<int> duplicate(const Socket& socket) {
   int copy = -1;
   const Error err = internal::control(
@@ -4564,8 +4552,7 @@ inline Result<int> duplicate(const Socket& socket) {
 
 namespace internal {
 
-// The network of a descriptor that somebody else has opened; null when there is
-// none that fits.
+// The network of a descriptor that somebody else opened, or null.
 inline const Network* network_of(int family, int type) {
   const bool ip = family == AF_INET || family == AF_INET6;
   for (const Network& each : networks)
@@ -4574,8 +4561,7 @@ inline const Network* network_of(int family, int type) {
   return nullptr;
 }
 
-// Makes a handle of it. The error's operation is Go's; which network it would
-// be is not known.
+// Makes a handle of it. The error's operation is Go's.
 template <class H>
 Result<H> adopt(int fd) {
   constexpr bool listening = std::is_same_v<H, Listener>;
@@ -4609,16 +4595,16 @@ Result<H> adopt(int fd) {
 
 }  // namespace internal
 
-/// Makes a Conn of a connected descriptor, which belongs to it from then on;
-/// with an error it stays the caller's. It becomes close-on-exec, and, for all
-/// who share it, such as a parent process, non-blocking and without delay as
-/// `set_no_delay` says. Errors: ENOTSOCK, ENOTCONN and kin,
-/// unexpected_address_type; they know no network. Go: `net.FileConn`.
+/// Makes a Conn of a connected descriptor, which is the Conn's from then on;
+/// with an error it stays the caller's. For all who share it, such as a parent
+/// process, it becomes non-blocking and without delay, as `set_no_delay` says.
+/// Errors: ENOTSOCK, ENOTCONN and kin, unexpected_address_type. Go:
+/// `net.FileConn`.
 inline Result<Conn> conn_from(int descriptor) {
   return internal::adopt<Conn>(descriptor);
 }
-/// The same for a listening descriptor; what it accepts also gets the default
-/// keep-alive. Go: `net.FileListener`.
+/// The same for a listening descriptor; what it accepts has the default
+/// keep-alive too. Go: `net.FileListener`.
 inline Result<Listener> listener_from(int descriptor) {
   return internal::adopt<Listener>(descriptor);
 }
@@ -4633,35 +4619,29 @@ inline Result<PacketConn> packet_conn_from(int descriptor) {
 // One thread, many sockets: it asks who is ready, and makes calls that do not
 // wait.
 
-/// What to wait for, or watch a socket for, and what has come: a sum of these,
-/// which have poll(2)'s numbers.
+/// What to wait for, or watch a socket for, and what has come: a sum of these.
+/// The numbers are poll(2)'s.
 enum Interest : unsigned {
-  /// There is something to read or accept, or an end, or an error to read.
-  readable = POLLIN,
-  /// There is room to write, or an error.
-  writable = POLLOUT,
-  /// The connection is over in both directions; reading tells why. (That the
-  /// peer has ended its half alone is `readable`.)
-  hung_up = POLLHUP,
+  readable = POLLIN,   ///< something to read or accept, an end, an error
+  writable = POLLOUT,  ///< room to write, or an error
+  hung_up = POLLHUP,   ///< over in both directions; of one alone see readable
 };
 
 /// Waits until a call of your own on the descriptor is worth making:
-/// `readable`, `writable` or both, for which of them comes first. For libraries
-/// that want a descriptor and say "later", as TLS does. Takes the turn of a
-/// read or write while it waits, and obeys deadlines and close as they do. May
-/// be wrong: your call may still find nothing. Errors: `closed`, `timed_out`,
-/// EINVAL.
+/// `readable`, `writable` or both, for the first that comes. Made for libraries
+/// that say "later", as TLS does. Takes the turn of a read or write, and obeys
+/// deadlines and close as they do. Your call may still find nothing. Errors:
+/// `closed`, `timed_out`, EINVAL.
 inline Error wait(const Conn& conn, unsigned interest) {
   const internal::Use use(conn);
   if (!use) return use.failure("wait");
-  const bool in = interest & readable, out = interest & writable;
   if (interest == 0 || interest & ~(readable | writable))
     return use.failure("wait", sys::error(EINVAL));
-  std::unique_lock<std::mutex> turns[2];
-  if (in) turns[0] = internal::take_turn(use->reading);
-  if (out) turns[1] = internal::take_turn(use->writing);
-  internal::Direction& first = in ? use->reading : use->writing;
-  internal::Direction& last = out ? use->writing : use->reading;
+  auto& first = interest & readable ? use->reading : use->writing;
+  auto& last = interest & writable ? use->writing : use->reading;
+  const auto turn = internal::take_turn(first);
+  std::unique_lock<std::mutex> second;
+  if (&first != &last) second = internal::take_turn(last);
   for (;;) {
     if (use->is_closed()) return use.failure("wait");
     if (first.due().passed() || last.due().passed())
@@ -4691,21 +4671,18 @@ struct Watched {
   std::uint64_t id = 0;  // of this watching: no other has it again
 };
 
-// What is ready, in the words of Interest. An error is there for whatever was
-// asked for; it is not the end.
+// What is ready, in the words of Interest. A hang-up and an error can be read;
+// but an error is not the end.
 inline unsigned readiness(unsigned interest, short polled) {
   const auto events = static_cast<unsigned>(polled);
   unsigned ready = events & (readable | writable | hung_up);
-  if (events & POLLHUP) ready |= readable;
-  const unsigned asked = interest & (readable | writable);
-  if (events & (POLLERR | POLLNVAL)) ready |= asked ? asked : readable;
+  if (events & POLLERR) ready |= interest & (readable | writable);
+  if (events & POLLHUP || !ready) ready |= readable;
   return ready;
 }
 
 // What is watched, and by what means.
 struct PollerState {
-  static constexpr std::uint64_t bell_id = UINT64_MAX;
-
   std::mutex mutex;  // guards all of this
   std::uint32_t process = sys::forks;
   bool open = false;
@@ -4715,30 +4692,25 @@ struct PollerState {
   bool woken = false;              // wait shall return
   std::vector<Watched> watched{};  // by descriptor
   std::uint32_t watchings = 0;     // how many there were, for ids
-  std::vector<sys::Ready> told{};  // what else is ready
+  std::vector<sys::Ready> told{};  // what is ready and the kernel does not say
 
-  PollerState() = default;
-  PollerState(const PollerState&) = delete;
-  PollerState& operator=(const PollerState&) = delete;
   ~PollerState() { sys::discard(bell); }
 
-  // Makes what it needs; the name of the call that failed, or null. In a forked
-  // child it begins anew: the epoll is the parent's, and so is what it watches.
-  const char* need() {
-    if (open && process == sys::forks) return nullptr;
+  // Makes what it needs. In a forked child it begins anew: the epoll is the
+  // parent's, and so is what it watches.
+  int need() {
+    if (open && process == sys::forks) return 0;
     process = sys::forks;
-    open = rung = woken = false;
+    rung = woken = false;
     watched.clear();
     told.clear();
-    epoll = Descriptor(sys::epoll_create());
-    if (sys::has_epoll && !epoll) return "epoll_create";
     sys::discard(bell);
     bell = sys::make_bell();
-    if (!bell) return "eventfd";
-    if (sys::epoll_watch(epoll.get(), bell.heard, POLLIN, bell_id, false) < 0)
-      return "epoll_ctl";
-    open = true;
-    return nullptr;
+    if (bell) epoll = Descriptor(sys::epoll_create());
+    open = bell && (epoll || !sys::has_epoll) &&
+           sys::epoll_watch(epoll.get(), bell.heard, POLLIN, UINT64_MAX,
+                            false) == 0;
+    return open ? 0 : -1;
   }
 
   // Makes the wait under way look again.
@@ -4766,81 +4738,76 @@ struct PollerState {
     if (!known && wanted.interest == 0) return 0;
     const auto fd = static_cast<std::size_t>(s.fd);
     if (watched.size() <= fd) watched.resize(fd + 1);
-    wanted.id = static_cast<std::uint64_t>(++watchings) << 32 | fd;
-    if (sys::epoll_watch(epoll.get(), s.fd, wanted.interest, wanted.id, known) <
-        0)
+    const std::uint64_t id = static_cast<std::uint64_t>(++watchings) << 32 | fd;
+    if (sys::epoll_watch(epoll.get(), s.fd, wanted.interest, id, known) < 0)
       return -1;
     std::swap(watched[fd], wanted);
-    if (s.writing.ended) end(watched[fd]);
-    if (!sys::has_epoll) ring();  // a poll(2) under way does not know of it
+    watched[fd].id = id;
+    // Linux does not tell those who wait for room in a unix socket that
+    // close_write has ended that.
+    const bool ended = s.writing.ended && watched[fd].interest & writable;
+    if (ended) told.push_back({id, POLLOUT});
+    // Nor does a poll(2) that is under way know of any change.
+    if (ended || !sys::has_epoll) ring();
     return 0;
-  }
-
-  // After close_write nobody need wait for room, and Linux does not tell those
-  // who wait for it in a unix socket.
-  void end(const Watched& now) {
-    if (!(now.interest & writable)) return;
-    told.push_back({now.id, POLLOUT});
-    ring();
   }
 
   // The events of what is ready and still watched.
   std::vector<Event> collect(std::vector<sys::Ready> ready) {
+    if (std::exchange(rung, false)) sys::take_ring(bell);
     ready.insert(ready.end(), told.begin(), told.end());
     told.clear();
     std::vector<Event> events;
-    for (const sys::Ready& each : ready) {
-      if (each.id == bell_id && std::exchange(rung, false))
-        sys::take_ring(bell);
+    for (const sys::Ready& each : ready)
       // Another watching of the same number is another socket.
-      const Watched* now = find(each.id);
-      if (now && each.events && !Access::state(now->socket)->is_closed())
+      if (const Watched* now = find(each.id); now && each.events)
         events.push_back(
             {now->socket, readiness(now->interest, each.events), now->key});
-    }
     return events;
   }
 };
 
 // Waits with epoll, or with poll where that is all there is. poll keeps files
 // open, so it counts as a call inside each of its sockets: close waits for it.
-inline std::error_code wait_for_many(PollerState& state, int time,
-                                     std::vector<sys::Ready>& ready) {
+inline std::error_code look(PollerState& state, int time,
+                            std::vector<sys::Ready>& ready) {
+  std::unique_lock<std::mutex> lock(state.mutex);
+  if (state.need() < 0) return sys::last_error();
   std::vector<Socket> sockets;
   std::vector<std::unique_ptr<Use>> inside;
-  std::vector<pollfd> fds;
-  const auto add = [&](int fd, unsigned events, std::uint64_t id) {
-    fds.push_back({fd, static_cast<short>(events), 0});
-    ready.push_back({id, 0});
-  };
+  std::vector<pollfd> fds{{state.bell.heard, POLLIN, 0}};
   if (!sys::has_epoll) {
-    const std::lock_guard<std::mutex> lock(state.mutex);
-    add(state.bell.heard, POLLIN, PollerState::bell_id);
+    ready.push_back({UINT64_MAX, 0});
     for (const Watched& each : state.watched) {
       sockets.push_back(each.socket);
       inside.push_back(std::make_unique<Use>(each.socket));
-      if (const Use& use = *inside.back()) add(use->fd, each.interest, each.id);
+      const Use& use = *inside.back();
+      if (!use) continue;
+      fds.push_back({use->fd, static_cast<short>(each.interest), 0});
+      ready.push_back({each.id, 0});
     }
   }
+  lock.unlock();
   const int n = sys::has_epoll ? sys::epoll_wait(state.epoll.get(), ready, time)
                                : sys::poll(fds.data(), fds.size(), time);
   const std::error_code why = n < 0 ? sys::last_error() : std::error_code();
-  for (std::size_t i = 0; i < fds.size(); ++i) ready[i].events = fds[i].revents;
-  return why;
+  for (std::size_t i = 0; !sys::has_epoll && i < fds.size(); ++i)
+    ready[i].events = fds[i].revents;
+  return why.value() == EINTR ? std::error_code() : why;
 }
 
-// Before the descriptor of a closed socket is released: a duplicate of it would
+// After close or close_write: what is watched of the socket is told anew, or
+// nothing any more before the descriptor is released - a duplicate of it would
 // keep epoll telling.
 inline void forget(PollerState& state, const SocketState& s) {
-  Watched nothing;
+  Watched anew;
   const std::lock_guard<std::mutex> lock(state.mutex);
-  state.change(s, nothing);
+  const Watched* now = state.find(s);
+  if (now && !s.is_closed()) anew = *now;
+  state.change(s, anew);
 }
-
-// After close_write.
 inline void tell_ended(PollerState& state, const SocketState& s) {
-  const std::lock_guard<std::mutex> lock(state.mutex);
-  if (const Watched* now = state.find(s)) state.end(*now);
+  forget(state, s);
 }
 
 inline void tell_pollers(const Pollers& pollers, const SocketState& s) {
@@ -4863,8 +4830,8 @@ inline void remember(SocketState& s,
 }  // namespace internal
 
 /// A Poller tells one thread which of many sockets are ready: epoll(7) on
-/// Linux, poll(2) elsewhere. It needs two descriptors, made at its first use.
-/// A forked child's Poller watches nothing. Go has none: there it hides in the
+/// Linux, poll(2) elsewhere. Its two descriptors are made at its first use. In
+/// a forked child it watches nothing. Go has none: there it hides in the
 /// runtime.
 class Poller {
  public:
@@ -4875,11 +4842,10 @@ class Poller {
 
   /// Watches a socket for a sum of `Interest`s, until `unwatch` or close;
   /// watching it again changes interest and key. The Poller has a handle of its
-  /// own: dropping yours does not close the socket. Any thread may call it; it
-  /// does not block. A key that is a pointer must outlive the events that were
-  /// returned with it: later ones of the same batch may still carry it. Errors:
-  /// `closed`, EINVAL for what is no sum of `Interest`s, EMFILE and kin, and
-  /// those of epoll_ctl(2).
+  /// own: dropping yours does not close the socket. Does not block; any thread
+  /// may call it. A key that is a pointer must outlive the batch of events that
+  /// comes next. Errors: `closed`, EINVAL, EMFILE and kin, and those of
+  /// epoll_ctl(2).
   Error watch(const Socket& socket, unsigned interest, std::uint64_t key = 0) {
     const internal::Use use(socket);
     if (!use) return use.failure("watch");
@@ -4891,10 +4857,8 @@ class Poller {
     // Whoever closes marks first and asks for pollers then. So either we see
     // the mark here, or they see us, and have us forget.
     if (use->is_closed()) return use.failure("watch");
-    if (const char* failed = state_->need())
-      return use.failure("watch", sys::last_error(), failed);
-    if (state_->change(*use, wanted) < 0)
-      return use.failure("watch", sys::last_error(), "epoll_ctl");
+    if (state_->need() < 0 || state_->change(*use, wanted) < 0)
+      return use.failure("watch", sys::last_error(), "epoll");
     return {};
   }
 
@@ -4902,41 +4866,34 @@ class Poller {
   Error unwatch(const Socket& socket) { return watch(socket, 0); }
 
   /// Waits until something that is watched is ready, and returns at least one
-  /// event; `timed_out` at the deadline; no event and no error after `wake`. As
-  /// long as a socket is ready, it is told again; but only once that it is
-  /// `writable` because of close_write. An event is a hint: another thread may
-  /// have been faster. One thread at a time.
+  /// event; `timed_out` at the deadline; no event and no error after `wake`. A
+  /// socket that stays ready is told again; but what is `writable` only because
+  /// of close_write is told once. An event is a hint: another thread may have
+  /// been faster. One thread at a time.
   ///
-  /// It does not look at the sockets' own deadlines: use the next of them as
-  /// `deadline` here. Nor does it return when another thread closes what is
-  /// watched, which simply is watched no more: have that thread call `wake`.
+  /// It does not look at the sockets' deadlines: pass the next of them. Nor
+  /// does it return when another thread closes what is watched: that thread may
+  /// `wake`.
   Result<std::vector<Event>> wait(Deadline deadline = no_deadline) {
-    const auto fail = [](std::error_code why, const char* call) {
-      return Error(why, {"wait", "", call});
-    };
     for (;;) {
-      std::unique_lock<std::mutex> lock(state_->mutex);
-      if (const char* failed = state_->need())
-        return fail(sys::last_error(), failed);
-      lock.unlock();
       std::vector<sys::Ready> ready;
       const int time = internal::poll_time(deadline.when());
-      const auto why = internal::wait_for_many(*state_, time, ready);
-      if (why && why.value() != EINTR) return fail(why, "epoll_wait");
-      lock.lock();
+      if (const auto why = internal::look(*state_, time, ready))
+        return Error(why, {"wait", "", "epoll"});
+      const std::lock_guard<std::mutex> lock(state_->mutex);
       std::vector<Event> events = state_->collect(std::move(ready));
       const bool woken = std::exchange(state_->woken, false);
       if (woken || !events.empty()) return events;
-      if (deadline.passed()) return fail(timed_out, "");
+      if (deadline.passed()) return Error(timed_out, {"wait", ""});
     }
   }
 
   /// Makes the `wait` under way, or else the next one, return. Any thread may
-  /// call it. Errors: EMFILE and kin, if it is the first use.
+  /// call it. Errors: EMFILE and kin at the first use.
   Error wake() {
     const std::lock_guard<std::mutex> lock(state_->mutex);
-    if (const char* failed = state_->need())
-      return Error(sys::last_error(), {"wake", "", failed});
+    if (state_->need() < 0)
+      return Error(sys::last_error(), {"wake", "", "epoll"});
     state_->woken = true;
     state_->ring();
     return {};
@@ -4946,8 +4903,8 @@ class Poller {
   std::shared_ptr<internal::PollerState> state_;
 };
 
-/// Reads as read, but returns would_block instead of waiting - for bytes, or
-/// for another thread that is reading.
+/// Reads as read, but returns would_block instead of waiting, for bytes or for
+/// another thread that is reading.
 inline Result<std::size_t> try_read(const Conn& conn, Buffer buffer) {
   return internal::read(conn, buffer, internal::Mode::once);
 }
@@ -4956,22 +4913,17 @@ inline Result<std::size_t> try_read(const Conn& conn, Buffer buffer) {
 inline Result<std::size_t> try_write(const Conn& conn, Bytes bytes) {
   return internal::write(conn, bytes, internal::Mode::once);
 }
-/// The same for several pieces, gathered.
-inline Result<std::size_t> try_write(const Conn& conn,
-                                     std::initializer_list<Bytes> pieces) {
-  return internal::write(conn, pieces.begin(), pieces.size(),
+/// The same for several pieces, gathered: {a, b}, or a std::vector<Bytes>.
+template <class Pieces = std::initializer_list<Bytes>>
+auto try_write(const Conn& conn, const Pieces& pieces)
+    -> decltype(internal::write(conn, std::data(pieces), pieces.size(),
+                                internal::Mode::once)) {
+  return internal::write(conn, std::data(pieces), pieces.size(),
                          internal::Mode::once);
 }
-/// The same for as many pieces as there are: a std::vector<Bytes>.
-template <class Pieces, internal::if_pieces<Pieces> = 0>
-Result<std::size_t> try_write(const Conn& conn, const Pieces& pieces) {
-  return internal::write(conn, pieces.data(), pieces.size(),
-                         internal::Mode::once);
-}
-/// Accepts as accept, but returns would_block instead of waiting. When the
-/// machine is short of descriptors (`temporary()`) the client stays queued and
-/// `wait` tells of it again at once: unwatch the listener for a while, with a
-/// deadline for `wait`, lest it spin.
+/// Accepts as accept, but returns would_block instead of waiting. Where
+/// descriptors are short (`temporary()`) the client stays queued and `wait`
+/// tells of it at once: unwatch the listener for a while, lest it spin.
 inline Result<Conn> try_accept(const Listener& listener) {
   return internal::accept(listener, internal::Mode::once);
 }

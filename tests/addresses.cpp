@@ -5,12 +5,18 @@
 
 #include "netlite.hpp"
 
+#include <fcntl.h>
 #include <net/if.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <limits>
+#include <map>
 #include <sstream>
+#include <unordered_map>
 
 #include "support.hpp"
 
@@ -82,6 +88,19 @@ TEST_CASE("an IPv6 address never prints its tail as an IPv4 address") {
   for (const std::string text : {"::102:304", "::ff:1", "::1", "::"})
     CHECK(net::must(net::parse_ip(text)).string() == text);
   CHECK(net::must(net::parse_ip("::1.2.3.4")).string() == "::102:304");
+}
+
+TEST_CASE("zeros in front of a group mean nothing, except in IPv4") {
+  CHECK(ip("00001::").string() == "1::");
+  CHECK(ip("0:00000:0000000000::0001").string() == "::1");
+  CHECK(ip("::ffff:0000000001") == ip("::ffff:1"));
+  for (const std::string octal :
+       {"01.2.3.4", "1.2.3.04", "::ffff:01.2.3.4", "::1.2.3.00"}) {
+    CAPTURE(octal);
+    CHECK(net::parse_ip(octal).error == net::invalid_ip);
+  }
+  CHECK(net::parse_ip("12345::").error == net::invalid_ip);
+  CHECK(net::parse_ip("000012345::").error == net::invalid_ip);
 }
 
 TEST_CASE("the zone is part of an IP") {
@@ -160,6 +179,76 @@ TEST_CASE("an address prints as its network writes it") {
   CHECK(out.str() == "[::1]:80");
 }
 
+TEST_CASE("addresses are values: equal, ordered, printed") {
+  const auto prefix = [](const char* text) {
+    return net::must(net::parse_prefix(text));
+  };
+  // Each less than the next, and equal to itself alone.
+  const auto check = [](const auto& values) {
+    for (std::size_t i = 0; i < values.size(); ++i)
+      for (std::size_t j = 0; j < values.size(); ++j) {
+        CAPTURE(i);
+        CAPTURE(j);
+        CHECK((values[i] == values[j]) == (i == j));
+        CHECK((values[i] != values[j]) == (i != j));
+        CHECK((values[i] < values[j]) == (i < j));
+      }
+    for (const auto& value : values) {
+      std::ostringstream out;
+      out << value;
+      CHECK(out.str() == value.string());
+    }
+  };
+  check(std::vector<net::IP>{{},
+                             ip("1.2.3.4"),
+                             ip("1.2.3.200"),
+                             ip("2.0.0.0"),
+                             ip("::1"),
+                             ip("::ffff:1.2.3.4"),
+                             ip("fe80::1"),
+                             ip("fe80::1%eth0"),
+                             ip("fe80::1%lo")});
+  check(std::vector<net::Prefix>{{},
+                                 prefix("10.0.0.0/8"),
+                                 prefix("10.0.0.0/9"),
+                                 prefix("10.0.0.1/8"),
+                                 prefix("::/0")});
+  check(std::vector<net::Addr>{{},
+                               {"tcp", net::IP(), 80},
+                               {"tcp", ip("1.2.3.4"), 80},
+                               {"tcp", ip("1.2.3.4"), 443},
+                               {"tcp", ip("::1"), 80},
+                               {"udp", ip("1.2.3.4"), 80},
+                               {"unix", ""},
+                               {"unix", "@a"},
+                               {"unix", "a"},
+                               {"unixgram", ""}});
+}
+
+TEST_CASE("addresses are the keys of maps, sorted or hashed") {
+  const auto check = [](const auto& one, const auto& same, const auto& other) {
+    using T = std::decay_t<decltype(one)>;
+    CHECK(std::hash<T>()(one) == std::hash<T>()(same));
+    std::map<T, int> sorted{{one, 1}, {other, 2}};
+    std::unordered_map<T, int> hashed{{one, 1}, {other, 2}};
+    CHECK(sorted.size() == 2);
+    CHECK(hashed.size() == 2);
+    CHECK(sorted.at(same) == 1);
+    CHECK(hashed.at(same) == 1);
+    CHECK(hashed.at(other) == 2);
+    CHECK(hashed.count(T()) == 0);
+  };
+  check(ip("2001:db8::1"), ip("2001:db8:0::1"), ip("2001:db8::2"));
+  check(net::Prefix(ip("10.0.0.1"), 8),
+        net::must(net::parse_prefix("10.0.0.1/8")),
+        net::Prefix(ip("10.0.0.2"), 8));
+  check(net::Addr("tcp", ip("::1"), 80),
+        net::must(net::resolve("tcp", "[::1]:80")),
+        net::Addr("udp", ip("::1"), 80));
+  check(net::Addr("unix", "/tmp/s"), net::must(net::resolve("unix", "/tmp/s")),
+        net::Addr("unixgram", "/tmp/s"));
+}
+
 TEST_CASE("an address names its network without the family") {
   CHECK(net::Addr("tcp4", ip("127.0.0.1"), 80).network() == "tcp");
   CHECK(net::Addr("udp6", ip("::1"), 80).network() == "udp");
@@ -195,8 +284,8 @@ TEST_CASE("the world has one interface, with all its addresses" IN_WORLD) {
   for (const net::Prefix& prefix : all[0].addrs)
     addrs.push_back(prefix.ip().string() + "/" + std::to_string(prefix.bits()));
   std::sort(addrs.begin(), addrs.end());
-  CHECK(addrs ==
-        std::vector<std::string>{"127.0.0.1/8", "::1/128", "fe80::1%lo/64"});
+  CHECK(addrs == std::vector<std::string>{"127.0.0.1/8", "127.0.0.9/8",
+                                          "::1/128", "fe80::1%lo/64"});
 }
 
 // ---------------------------------------------------------------------------
@@ -321,6 +410,37 @@ TEST_CASE("a link-local address without a known zone is EINVAL" IN_WORLD) {
   CHECK(net::dial("tcp", "[fe80::1%99999999]:" + port).error);
 }
 
+// A datagram to "any zone" leaves by an interface that nobody named.
+TEST_CASE("nothing is sent to a zone that is not there, to no group either") {
+  const auto [packets, err] = net::listen_packet("udp6", "[::1]:0");
+  if (err) return;  // no IPv6 here
+  for (const std::string group :
+       {"fe80::1%no-such-if", "ff01::1%no-such-if", "ff02::1%no-such-if",
+        "ff05::1%no-such-if", "ff08::1%no-such-if", "ff0e::1%no-such-if"}) {
+    CAPTURE(group);
+    const net::Addr to("udp", ip(group.c_str()), 9);
+    CHECK(net::write_to(packets, "x", to).error == std::errc::invalid_argument);
+    CHECK(net::try_write_to(packets, "x", to).error ==
+          std::errc::invalid_argument);
+    CHECK(net::dial("udp", to.string()).error == std::errc::invalid_argument);
+    CHECK(net::dial("udp6", to.string()).error == std::errc::invalid_argument);
+    CHECK(net::join_group(packets, to.ip()) == std::errc::no_such_device);
+    CHECK(net::leave_group(packets, to.ip()) == std::errc::no_such_device);
+  }
+}
+
+TEST_CASE("an empty zone is an error in an address, and none in a host") {
+  for (const char* text : {"::1%", "fe80::1%", "1.2.3.4%", "%"})
+    CHECK(net::parse_ip(text).error == net::invalid_ip);
+  using Names = std::vector<std::string>;
+  CHECK(net::must(net::lookup_host("fe80::1%", past)) == Names{"fe80::1"});
+  CHECK(net::must(net::lookup_host("::1%", past)) == Names{"::1"});
+  CHECK(net::must(net::resolve("tcp", "[::1%]:80")).string() == "[::1]:80");
+  CHECK(net::must(net::lookup_host("::1%%", past)) == Names{"::1%%"});
+  for (const char* host : {"1.2.3.4%", "%", "host%"})
+    CHECK(net::lookup_host(host, past).error == net::no_such_host);
+}
+
 TEST_CASE("::1 is on every link: its zone is dropped" IN_WORLD) {
   const net::Listener listener = net::must(net::listen("tcp", "[::1%lo]:0"));
   CHECK(net::addr(listener).string() == "[::1]:" + port_of(listener));
@@ -336,6 +456,114 @@ TEST_CASE("datagrams carry the zone of their sender" IN_WORLD) {
   CHECK(n == 5);
   CHECK(from == net::local_addr(one));
   CHECK(from.ip().zone() == "lo");
+}
+
+// ---------------------------------------------------------------------------
+// Unix names
+
+namespace {
+
+// The working directory is a fresh one for as long as it lives.
+class Inside {
+ public:
+  Inside() : before_(::open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    REQUIRE(::chdir(directory_.path.c_str()) == 0);
+  }
+  ~Inside() {
+    CHECK(::fchdir(before_) == 0);
+    ::close(before_);
+  }
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+
+ private:
+  support::Directory directory_{};
+  int before_;
+};
+
+// A socket bound to a file with that very name, as other programs may do.
+int bound_to_file(int type, const std::string& name) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  REQUIRE(name.copy(address.sun_path, sizeof address.sun_path - 1) ==
+          name.size());
+  const int fd = ::socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+  REQUIRE(::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) ==
+          0);
+  return fd;
+}
+
+const std::string cli = "@cli-" + std::to_string(::getpid());
+
+}  // namespace
+
+TEST_CASE("an answer to the file @name does not go to the abstract @name") {
+  const Inside directory;
+  const auto server = net::must(net::listen_packet("unixgram", "server"));
+  const auto stranger = net::must(net::listen_packet("unixgram", cli));
+  const auto client =
+      net::must(net::packet_conn_from(bound_to_file(SOCK_DGRAM, cli)));
+  CHECK(net::local_addr(client).string() == "./" + cli);
+  net::must(net::write_to(client, "question", net::local_addr(server)));
+
+  char buffer[16];
+  const auto [n, from, err] = net::read_from(server, buffer);
+  REQUIRE_FALSE(err);
+  CHECK(from.string() == "./" + cli);
+  CHECK_FALSE(from.unnamed());
+  net::must(net::write_to(server, "answer", from));
+  CHECK(net::must(net::resolve("unixgram", from.string())) == from);
+  CHECK(net::read_from(client, buffer).size == 6);
+  CHECK(net::try_read_from(stranger, buffer).error == net::would_block);
+}
+
+TEST_CASE("a connection from the file @name, and to it, tells the file") {
+  for (const int type : {SOCK_STREAM, SOCK_SEQPACKET}) {
+    const char* network = type == SOCK_STREAM ? "unix" : "unixpacket";
+    INFO(network);
+    const Inside directory;
+    const int listening = bound_to_file(type, "@srv");
+    REQUIRE(::listen(listening, 5) == 0);
+    const auto listener = net::must(net::listener_from(listening));
+    CHECK(net::addr(listener).string() == "./@srv");
+
+    net::DialOptions options;
+    options.local = net::Addr(network, "./" + cli);
+    const auto client =
+        net::must(net::dial(network, net::addr(listener).string(), options));
+    const auto server = net::must(net::accept(listener));
+    CHECK(net::remote_addr(client) == net::addr(listener));
+    CHECK(net::remote_addr(server) == net::local_addr(client));
+    CHECK(net::remote_addr(server).string() == "./" + cli);
+    // The file is the listener's, under any name.
+    net::must(net::set_unlink_on_close(listener, true));
+    net::must(net::close(listener));
+    CHECK(::access("@srv", F_OK) != 0);
+  }
+}
+
+TEST_CASE("unnamed is who has no name, not who is called @") {
+  CHECK(net::Addr("unix", "").unnamed());
+  CHECK(net::Addr("unix", "").path() == "");
+  CHECK(net::Addr("unix", "").string() == "@");
+  CHECK_FALSE(net::Addr("unix", "@").unnamed());
+  CHECK(net::Addr("unix", "@").path() == "@");
+  CHECK(net::Addr("unix", "@") != net::Addr("unix", ""));
+  CHECK_FALSE(net::Addr().unnamed());
+  CHECK_FALSE(net::Addr("tcp", net::IP(), 80).unnamed());
+  CHECK_FALSE(net::Addr("pipe", "pipe").unnamed());
+
+  // The abstract name without a letter: one like any other.
+  const auto [listener, err] = net::listen("unix", "@");
+  if (err == std::errc::address_in_use) return;  // somebody else tests as well
+  REQUIRE_FALSE(err);
+  CHECK(net::addr(listener) == net::Addr("unix", "@"));
+  const auto client = net::must(net::dial("unix", "@"));
+  const auto server = net::must(net::accept(listener));
+  CHECK(net::remote_addr(client) == net::addr(listener));
+  CHECK(net::local_addr(server) == net::addr(listener));
+  CHECK(net::remote_addr(server).unnamed());
+  CHECK(net::local_addr(client).unnamed());
 }
 
 // ---------------------------------------------------------------------------

@@ -1178,6 +1178,23 @@ TEST_CASE_FIXTURE(TimeLimit, "what on_error holds goes when serve returns") {
   }
 }
 
+TEST_CASE_FIXTURE(TimeLimit, "nothing is kept of connections that ended") {
+  const net::Listener listener = net::must(net::listen("unix", ""));
+  net::internal::Serving serving(listener, {});
+  const net::Pipe pipe = net::must(net::pipe());
+  for (int i = 0; i < 3; ++i) {
+    const auto one = serving.begin(pipe.first);
+    const auto two = serving.begin(pipe.second);
+    CHECK(serving.running == 2);
+    serving.end(one, {});
+    const auto three = serving.begin(pipe.first);
+    serving.end(two, {});
+    serving.end(three, {});
+    CHECK(serving.running == 0);
+    CHECK(serving.served.empty());
+  }
+}
+
 namespace {
 
 // How long it takes until `on_error` has heard so much more.

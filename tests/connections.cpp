@@ -24,6 +24,8 @@
 #include <mutex>
 #include <random>
 #include <set>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "support.hpp"
 
@@ -260,6 +262,23 @@ TEST_CASE("eight threads write to one connection and no message is torn" *
     for (char letter = 'a'; letter < 'i'; ++letter)
       CHECK(count[letter] == messages);
   }
+}
+
+TEST_CASE("a descriptor waits for its turn behind another thread's write") {
+  Connected c("unix", "");
+  const std::string sent = noise(plenty);
+  Blocked writer([&] { return net::write(c.client, sent); });
+  REQUIRE_FALSE(writer.done());
+  Blocked sender([&] { return net::send_descriptor(c.client, 0); });
+  REQUIRE_FALSE(sender.done());
+  // Its byte comes behind the last one of the write, not between them.
+  std::string got(sent.size(), '\0');
+  net::must(net::read_full(c.server, got));
+  CHECK((got == sent));
+  const int received = net::must(net::receive_descriptor(c.server));
+  CHECK(::close(received) == 0);
+  CHECK(net::must(writer.get()) == sent.size());
+  CHECK_FALSE(sender.get());
 }
 
 TEST_CASE("eight threads read one connection: no byte is lost or doubled" *
@@ -680,6 +699,79 @@ TEST_CASE("what is written ends where its array or its size says") {
         "RIFFpointerlabelRIFF!");
 }
 
+// A length in front of a frame, the first bytes of a PNG: no C strings.
+TEST_CASE("an array that cannot change is written whole, but for one NUL") {
+  const auto size = [](const auto& array) { return net::Bytes(array).size(); };
+  CHECK(size("text") == 4);
+  CHECK(size("") == 0);
+  CHECK(size("a\0b") == 3);
+  CHECK(size("end\0") == 4);  // one NUL was written, and one is the literal's
+  const char frame[4] = {0, 0, 0, 5}, zeros[4] = {},
+             tag[4] = {'R', 'I', 'F', 'F'};
+  static constexpr char one[1] = {'1'};
+  CHECK(size(frame) == 4);
+  CHECK(size(zeros) == 3);
+  CHECK(size(tag) == 4);
+  CHECK(size(one) == 1);
+  const unsigned char bytes[4] = {0, 0, 5, 0};
+  const std::byte raw[2] = {};
+  CHECK(size(bytes) == 4);
+  CHECK(size(raw) == 2);
+
+  for (const Kind& kind : kinds) {
+    INFO(kind.network);
+    Connected c(kind.network, kind.address);
+    const auto arrives = [&](const net::Result<std::size_t>& written) {
+      CHECK(net::must(written) == 4);
+      CHECK(text(c.server) == std::string("\0\0\0\5", 4));
+    };
+    arrives(net::write(c.client, frame));
+    arrives(net::write(c.client, {frame, ""}));
+    arrives(net::write(c.client, std::vector<net::Bytes>{frame, ""}));
+    arrives(net::try_write(c.client, frame));
+    arrives(net::try_write(c.client, {"", frame}));
+    arrives(net::try_write(c.client, std::vector<net::Bytes>{frame}));
+  }
+}
+
+// A view of room, as std::span is.
+struct View {
+  char* begin;
+  char* data() const { return begin; }
+  std::size_t size() const { return 1; }
+};
+
+TEST_CASE("room to read into is what stays, and what can change") {
+  const auto check = [](auto room, bool temporary) {
+    using T = decltype(room);
+    CHECK(std::is_convertible_v<T&, net::Buffer>);
+    CHECK(std::is_convertible_v<T&&, net::Buffer> == temporary);
+    CHECK(std::is_convertible_v<const T&, net::Buffer> == temporary);
+    CHECK(std::is_convertible_v<const T&&, net::Buffer> == temporary);
+  };
+  check(std::string(), false);
+  check(std::vector<char>(), false);
+  check(std::vector<std::byte>(), false);
+  check(std::array<unsigned char, 4>(), false);
+  check(View{}, true);
+  CHECK_FALSE(std::is_convertible_v<const char(&)[4], net::Buffer>);
+  CHECK_FALSE(std::is_convertible_v<std::string_view, net::Buffer>);
+  CHECK_FALSE(std::is_convertible_v<std::vector<int>&, net::Buffer>);
+
+  // The size is the room, and a container without one has none.
+  Connected c;
+  net::must(net::write(c.server, "data"));
+  wait_for(c.client, POLLIN);
+  std::vector<char> nothing;
+  std::string none;
+  CHECK(net::must(net::read(c.client, nothing)) == 0);
+  CHECK(net::must(net::read_full(c.client, none)) == 0);
+  CHECK(none.empty());
+  char letter = '-';
+  CHECK(net::must(net::read(c.client, View{&letter})) == 1);
+  CHECK(letter == 'd');
+}
+
 TEST_CASE("read_full tells a stream that ends before from one that ends in") {
   Connected c;
   net::must(net::write(c.server, "four+"));
@@ -921,6 +1013,33 @@ TEST_CASE("of ten threads that close, one succeeds" *
   }
 }
 
+// What a temporary handle tells must not go with it.
+TEST_CASE("addresses outlive the handle that told them") {
+  const auto listener = net::must(net::listen("tcp", "127.0.0.1:0"));
+  const auto client = net::must(net::dial("tcp", net::addr(listener).string()));
+  const net::Addr& theirs = net::remote_addr(net::must(net::accept(listener)));
+  CHECK(theirs == net::local_addr(client));
+  const auto open = [] { return net::must(net::listen("tcp", "127.0.0.1:0")); };
+  const net::Addr& ours = net::local_addr(open());
+  const net::IP& ip = net::addr(open()).ip();
+  const std::string name = "@netlite-test-" + std::to_string(::getpid());
+  const std::string& path =
+      net::addr(net::must(net::listen("unix", name))).path();
+  const std::string& zone =
+      net::must(net::parse_ip("fe80::1%a-long-zone")).zone();
+  const net::IP& first = net::must(net::parse_prefix("10.0.0.1/8")).ip();
+  CHECK(ours.port() != 0);
+  CHECK(ip.is_loopback());
+  CHECK(path == name);
+  CHECK(zone == "a-long-zone");
+  CHECK(first.string() == "10.0.0.1");
+
+  using Listener = const net::Listener&;
+  CHECK(std::is_same_v<decltype(net::addr(Listener(listener))), net::Addr>);
+  CHECK(std::is_same_v<decltype(net::local_addr(client)), net::Addr>);
+  CHECK(std::is_same_v<decltype(net::remote_addr(client)), net::Addr>);
+}
+
 TEST_CASE("addresses stay valid after close" *
           doctest::description("behaviour 27")) {
   for (const Kind& kind : kinds) {
@@ -1071,6 +1190,23 @@ TEST_CASE("handles may be the keys of a map, open or closed") {
   CHECK(all.count(net::Conn()) == 0);
 }
 
+TEST_CASE("handles may be the keys of a hash table, whatever their kind") {
+  const Connected c("tcp");
+  const auto packets = net::must(net::listen_packet("udp", "127.0.0.1:0"));
+  std::unordered_map<net::Conn, int> conns{{c.client, 1}, {c.server, 2}};
+  std::unordered_set<net::Listener> listeners{c.listener, net::Listener()};
+  std::unordered_set<net::PacketConn> packet_conns{packets};
+  std::unordered_set<net::Socket> all{c.client, c.listener, packets, c.client};
+  const net::Conn copy = c.server;
+  net::close(copy);
+  CHECK(conns.at(copy) == 2);
+  CHECK(listeners.size() == 2);
+  CHECK(packet_conns.count(packets) == 1);
+  CHECK(all.size() == 3);
+  CHECK(std::hash<net::Conn>()(c.client) ==
+        std::hash<net::Socket>()(net::Socket(c.client)));
+}
+
 TEST_CASE("close on one copy closes the socket for all of them") {
   Connected c;
   net::Conn copy = c.client;
@@ -1174,6 +1310,59 @@ TEST_CASE("a handle of nothing gives closed in every call") {
   const net::Conn moved = std::move(c.client);
   check(c.client);  // NOLINT(bugprone-use-after-move)
   CHECK(net::Conn() == net::Conn());
+}
+
+template <class To, class From>
+void never_becomes() {
+  CHECK_FALSE(std::is_convertible_v<From, To>);
+  CHECK_FALSE(std::is_constructible_v<To, From>);
+  CHECK_FALSE(std::is_constructible_v<To, const From&>);
+  CHECK_FALSE(std::is_assignable_v<To&, From>);
+}
+
+TEST_CASE("a socket of one kind does not become one of another by accident") {
+  never_becomes<net::Conn, net::Listener>();
+  never_becomes<net::Conn, net::PacketConn>();
+  never_becomes<net::Listener, net::Conn>();
+  never_becomes<net::Listener, net::PacketConn>();
+  never_becomes<net::PacketConn, net::Conn>();
+  never_becomes<net::PacketConn, net::Listener>();
+  CHECK_FALSE(std::is_convertible_v<net::Socket, net::Conn>);
+  CHECK_FALSE(std::is_convertible_v<net::Socket, net::Listener>);
+  CHECK_FALSE(std::is_convertible_v<net::Socket, net::PacketConn>);
+
+  // An Event's socket is asked for what it is.
+  Connected c;
+  const net::PacketConn packets =
+      net::must(net::listen_packet("udp", "127.0.0.1:0"));
+  const net::Socket sockets[] = {c.client, c.listener, packets, {}};
+  for (const net::Socket& socket : sockets) {
+    CHECK(bool(net::Conn(socket)) == (socket == c.client));
+    CHECK(bool(net::Listener(socket)) == (socket == c.listener));
+    CHECK(bool(net::PacketConn(socket)) == (socket == packets));
+  }
+  CHECK(net::Conn(sockets[0]) == c.client);
+  CHECK(read_error(net::Conn(sockets[1])) == net::closed);
+}
+
+TEST_CASE("a read that has failed fails again, and does not wait") {
+  for (const Kind& kind : kinds) {
+    INFO(kind.network);
+    Connected c(kind.network, kind.address);
+    // Nothing can be read from a listener, and nothing ever comes.
+    REQUIRE(::dup2(net::native_handle(c.listener),
+                   net::native_handle(c.client)) >= 0);
+    net::must(net::set_read_deadline(c.client, generous));
+    char buffer[8];
+    const net::Error err = read_error(c.client);
+    CHECK(err.code().category() == std::system_category());
+    for (int i = 0; i < 2; ++i) {
+      CHECK(read_error(c.client) == err);
+      CHECK(net::try_read(c.client, buffer).error == err);
+      CHECK(net::read_full(c.client, buffer).error == err);
+      CHECK(net::Reader(c.client).read_line().error == err);
+    }
+  }
 }
 
 TEST_CASE("conn_from refuses what is not a connection, and leaves it alone") {
@@ -1649,6 +1838,25 @@ TEST_CASE("an empty unixpacket message reads as eof, and life goes on" *
   CHECK(net::write(c.server, "x").error == std::errc::broken_pipe);
 }
 
+TEST_CASE("an empty datagram is a message, no end") {
+  for (const Kind& kind : {Kind{"udp", "127.0.0.1:0"}, Kind{"unixgram", ""}}) {
+    INFO(kind.network);
+    const auto server =
+        net::must(net::listen_packet(kind.network, kind.address));
+    net::DialOptions options;
+    options.local = net::must(net::resolve(kind.network, kind.address));
+    const auto client = net::must(
+        net::dial(kind.network, net::local_addr(server).string(), options));
+    net::must(net::write_to(server, "", net::local_addr(client)));
+    net::must(net::write_to(server, "next", net::local_addr(client)));
+    char buffer[8];
+    const auto [n, err] = net::read(client, buffer);
+    CHECK(n == 0);
+    CHECK_FALSE(err);
+    CHECK(text(client) == "next");
+  }
+}
+
 TEST_CASE("a unixpacket message that is too long is refused, not split") {
   Connected c("unixpacket", "");
   const auto [n, err] = net::write(c.client, std::string(8 << 20, 'x'));
@@ -1817,16 +2025,26 @@ TEST_CASE("keep-alive and no-delay can be had otherwise" *
       CHECK(option(conn, IPPROTO_TCP, TCP_KEEPINTVL) == 2);
     }
   }
-  SUBCASE("off") {
-    net::ListenOptions listen;
-    net::DialOptions dial;
-    listen.keep_alive = dial.keep_alive = -1s;
-    const auto listener = net::must(net::listen("tcp", "127.0.0.1:0", listen));
-    const std::string address = net::addr(listener).string();
-    const auto client = net::must(net::dial("tcp", address, dial));
-    const auto server = net::must(net::accept(listener));
-    CHECK(option(client, SOL_SOCKET, SO_KEEPALIVE) == 0);
-    CHECK(option(server, SOL_SOCKET, SO_KEEPALIVE) == 0);
+  SUBCASE("off, with nothing to wait for or for ever") {
+    for (const std::chrono::nanoseconds never :
+         {-1ns, 0ns, net::forever, std::chrono::nanoseconds::min()}) {
+      net::ListenOptions listen;
+      net::DialOptions dial;
+      listen.keep_alive = dial.keep_alive = never;
+      const auto listener =
+          net::must(net::listen("tcp", "127.0.0.1:0", listen));
+      const std::string address = net::addr(listener).string();
+      const auto client = net::must(net::dial("tcp", address, dial));
+      const auto server = net::must(net::accept(listener));
+      CHECK(option(client, SOL_SOCKET, SO_KEEPALIVE) == 0);
+      CHECK(option(server, SOL_SOCKET, SO_KEEPALIVE) == 0);
+
+      const Connected c;
+      net::must(net::set_keep_alive(c.client, never, 1s));
+      net::must(net::set_keep_alive(c.server, 1s, never));
+      CHECK(option(c.client, SOL_SOCKET, SO_KEEPALIVE) == 0);
+      CHECK(option(c.server, SOL_SOCKET, SO_KEEPALIVE) == 0);
+    }
   }
   SUBCASE("on a connection that lives") {
     Connected c;
@@ -1838,9 +2056,9 @@ TEST_CASE("keep-alive and no-delay can be had otherwise" *
     CHECK(option(c.client, IPPROTO_TCP, TCP_KEEPCNT) == 3);
     net::must(net::set_keep_alive(c.client, 0s, 1s));
     CHECK(option(c.client, SOL_SOCKET, SO_KEEPALIVE) == 0);
-    net::must(net::set_keep_alive(c.client, std::chrono::nanoseconds::max(),
-                                  std::chrono::nanoseconds::max()));
+    net::must(net::set_keep_alive(c.client, 9000h, 9000h));
     CHECK(option(c.client, SOL_SOCKET, SO_KEEPALIVE) == 1);
+    CHECK(option(c.client, IPPROTO_TCP, TCP_KEEPIDLE) == 32767);
   }
 }
 
@@ -1920,6 +2138,8 @@ TEST_CASE("dial_timeout keeps its time, and one that has passed is at once" *
   CHECK(net::dial_timeout("tcp", address, std::chrono::hours::min()).error ==
         net::timed_out);
 
+  CHECK(net::dial_timeout("tcp", address, 0s).error == net::timed_out);
+
   // The earlier of time-out and deadline counts.
   net::DialOptions both;
   both.timeout = 1h;
@@ -1928,6 +2148,32 @@ TEST_CASE("dial_timeout keeps its time, and one that has passed is at once" *
   both.timeout = 20ms;
   both.deadline = 1h;
   CHECK(net::dial("tcp", address, both).error == net::timed_out);
+}
+
+TEST_CASE("the durations of dial count from now, and forever never comes") {
+  const auto listener = net::must(net::listen("tcp", "127.0.0.1:0"));
+  const std::string address = net::addr(listener).string();
+  const auto dialled = [&](const net::DialOptions& options) {
+    return net::dial("tcp", address, options).error;
+  };
+  net::DialOptions options;
+  CHECK(options.timeout == net::forever);
+  CHECK(options.deadline.never());
+  CHECK(options.fallback_delay == 300ms);
+  CHECK(options.keep_alive == 15s);
+  CHECK(net::ListenOptions().keep_alive == 15s);
+  CHECK_FALSE(dialled(options));
+  for (const auto passed : {0s, -1s}) {
+    options.timeout = passed;
+    CHECK(dialled(options) == net::timed_out);
+    CHECK(net::dial_timeout("tcp", address, passed).error == net::timed_out);
+    options.timeout = net::forever;
+    options.deadline = passed;
+    CHECK(dialled(options) == net::timed_out);
+    options.deadline = net::forever;
+    CHECK_FALSE(dialled(options));
+  }
+  CHECK_FALSE(net::dial_timeout("tcp", address, net::forever).error);
 }
 
 // https://github.com/golang/go/issues/81620
@@ -1940,7 +2186,8 @@ TEST_CASE("an empty host is this machine: IPv4 for tcp, IPv6 for tcp6" *
   CHECK_FALSE(net::dial("tcp", "0.0.0.0" + port4).error);
   if (!has_ipv6()) return;
   CHECK_FALSE(net::dial("tcp", "[::]" + port4).error);  // falls back
-  const auto six = net::must(net::listen("tcp6", "[::1]:0"));
+  const support::OneFamily tcp6("tcp6", "[::1]:0");
+  const net::Listener& six = tcp6.listener;
   const auto port6 = ":" + std::to_string(net::addr(six).port());
   CHECK(net::dial("tcp", port6).error == std::errc::connection_refused);
   CHECK(net::remote_addr(net::must(net::dial("tcp6", port6))) ==

@@ -35,6 +35,12 @@ static thread_local int allocations = 0;
   std::free(memory);
 }
 
+// What the C library calls an errno differs from system to system.
+extern "C" char* strerror(int) noexcept {
+  static char words[] = "Words of this system's own";
+  return words;
+}
+
 namespace {
 
 using support::Connected;
@@ -253,6 +259,70 @@ TEST_CASE("which errors are a time-out, and which pass" *
   }
 }
 
+TEST_CASE("what sockets fail with is told in Go's words on every system") {
+  const struct {
+    int error;
+    const char* words;
+  } table[] = {
+      {EPERM, "operation not permitted"},
+      {ENOENT, "no such file or directory"},
+      {EINTR, "interrupted system call"},
+      {EIO, "input/output error"},
+      {EBADF, "bad file descriptor"},
+      {EAGAIN, "resource temporarily unavailable"},
+      {ENOMEM, "cannot allocate memory"},
+      {EACCES, "permission denied"},
+      {EFAULT, "bad address"},
+      {EEXIST, "file exists"},
+      {ENODEV, "no such device"},
+      {ENOTDIR, "not a directory"},
+      {EISDIR, "is a directory"},
+      {EINVAL, "invalid argument"},
+      {ENFILE, "too many open files in system"},
+      {EMFILE, "too many open files"},
+      {ENOSPC, "no space left on device"},
+      {EROFS, "read-only file system"},
+      {EPIPE, "broken pipe"},
+      {ENAMETOOLONG, "file name too long"},
+      {ELOOP, "too many levels of symbolic links"},
+      {EPROTO, "protocol error"},
+      {ENOTSOCK, "socket operation on non-socket"},
+      {EDESTADDRREQ, "destination address required"},
+      {EMSGSIZE, "message too long"},
+      {EPROTOTYPE, "protocol wrong type for socket"},
+      {ENOPROTOOPT, "protocol not available"},
+      {EPROTONOSUPPORT, "protocol not supported"},
+      {EOPNOTSUPP, "operation not supported"},
+      {EAFNOSUPPORT, "address family not supported by protocol"},
+      {EADDRINUSE, "address already in use"},
+      {EADDRNOTAVAIL, "cannot assign requested address"},
+      {ENETDOWN, "network is down"},
+      {ENETUNREACH, "network is unreachable"},
+      {ENETRESET, "network dropped connection on reset"},
+      {ECONNABORTED, "software caused connection abort"},
+      {ECONNRESET, "connection reset by peer"},
+      {ENOBUFS, "no buffer space available"},
+      {EISCONN, "transport endpoint is already connected"},
+      {ENOTCONN, "transport endpoint is not connected"},
+      {ESHUTDOWN, "cannot send after transport endpoint shutdown"},
+      {ETIMEDOUT, "connection timed out"},
+      {ECONNREFUSED, "connection refused"},
+      {EHOSTDOWN, "host is down"},
+      {EHOSTUNREACH, "no route to host"},
+      {EALREADY, "operation already in progress"},
+      {EINPROGRESS, "operation now in progress"},
+  };
+  for (const auto& each : table) {
+    CHECK(of_errno(each.error).message() == each.words);
+    CHECK(net::Error(std::errc(each.error)).message() == each.words);
+  }
+  // What sockets do not know is told as the system tells it, as part of a
+  // sentence.
+  std::string others = of_errno(ECHILD).code().message();
+  others[0] = static_cast<char>(others[0] - 'A' + 'a');
+  CHECK(of_errno(ECHILD).message() == others);
+}
+
 TEST_CASE("every condition has a text of its own in our category") {
   std::set<std::string> texts;
   for (int code = net::eof; code <= net::write_to_connected; ++code) {
@@ -316,6 +386,78 @@ TEST_CASE("must gives the value, or throws a Failure that has the error") {
 TEST_CASE("must gives away a value that cannot be copied") {
   net::Result<std::unique_ptr<int>> result{std::make_unique<int>(7), {}};
   CHECK(*net::must(std::move(result)) == 7);
+}
+
+template <class T>
+T value_of(const net::Result<T>& result) {
+  CHECK_FALSE(result.error);
+  return result.value;
+}
+
+// An Errc is an int, too.
+TEST_CASE("a function that returns a Result says what it means") {
+  const auto check = [](auto zero) {
+    using T = decltype(zero);
+    const auto nothing = []() -> net::Result<T> { return {}; };
+    CHECK(value_of(nothing()) == T());
+    const auto error = [](auto cause) {
+      const auto plain = [&]() -> net::Result<T> { return cause; };
+      const auto braced = [&]() -> net::Result<T> { return {cause}; };
+      const auto beside = [&]() -> net::Result<T> { return {T(), cause}; };
+      for (const net::Result<T>& got : {plain(), braced(), beside()}) {
+        CHECK(got.error == cause);
+        CHECK(got.value == T());
+      }
+    };
+    error(net::closed);
+    error(net::no_such_host);
+    error(std::errc::invalid_argument);
+    error(std::error_code(net::eof));
+    error(net::Error(net::truncated));
+  };
+  check(std::size_t{});
+  check(int{});
+  check(char{});
+  check(bool{});
+  check(double{});
+  check(std::string{});
+  check(std::vector<std::string>{});
+
+  const auto count = []() -> net::Result<std::size_t> { return 3; };
+  CHECK(value_of(count()) == 3);
+  const auto word = []() -> net::Result<std::string> { return "word"; };
+  CHECK(value_of(word()) == "word");
+  const auto both = []() -> net::Result<std::size_t> {
+    return {3, net::timed_out};
+  };
+  CHECK(both().value == 3);
+  CHECK(both().error == net::timed_out);
+}
+
+// What a temporary tells must not go with it.
+TEST_CASE("what an error tells outlives the error") {
+  const auto dialled = [] {
+    return net::dial("tcp", support::Refusing().address).error;
+  };
+  const std::string& op = dialled().op();
+  const std::string& network = dialled().network();
+  const std::string& subject = dialled().subject();
+  const net::Addr& local = net::close(net::Conn()).local();
+  const net::IP& ip = dialled().remote().ip();
+  CHECK(op == "dial");
+  CHECK(network == "tcp");
+  CHECK(subject == "connect");
+  CHECK_FALSE(local);
+  CHECK(ip.string() == "127.0.0.1");
+
+  // Whatever the test above makes of it: none of them is a view.
+  using net::Error;
+  CHECK(std::is_same_v<decltype(std::declval<Error>().op()), std::string>);
+  CHECK(std::is_same_v<decltype(std::declval<Error>().network()), std::string>);
+  CHECK(std::is_same_v<decltype(std::declval<Error>().subject()), std::string>);
+  CHECK(std::is_same_v<decltype(std::declval<Error>().message()), std::string>);
+  CHECK(std::is_same_v<decltype(std::declval<Error>().local()), net::Addr>);
+  CHECK(std::is_same_v<decltype(std::declval<Error>().remote()), net::Addr>);
 }
 
 TEST_CASE("errors and addresses are printed with <<") {

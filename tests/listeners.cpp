@@ -467,10 +467,11 @@ TEST_CASE("tcp4 and tcp6 serve one family, 0.0.0.0 on tcp serves both" *
   CHECK(where(four) == "0.0.0.0:" + port(four));
   CHECK_FALSE(net::dial("tcp", "127.0.0.1:" + port(four)).error);
   if (!has_ipv6()) return;
-  CHECK(net::dial("tcp", "[::1]:" + port(four)).error ==
+  const support::OneFamily tcp4("tcp4", ":0"), tcp6("tcp6", ":0");
+  CHECK(net::dial("tcp", "[::1]:" + port(tcp4.listener)).error ==
         std::errc::connection_refused);
 
-  const auto six = open_on("tcp6", ":0");
+  const net::Listener& six = tcp6.listener;
   CHECK(where(six) == "[::]:" + port(six));
   CHECK(net::must(net::get_option<int>(six, IPPROTO_IPV6, IPV6_V6ONLY)) == 1);
   CHECK_FALSE(net::dial("tcp", "[::1]:" + port(six)).error);

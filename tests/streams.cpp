@@ -8,14 +8,43 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <fstream>
+#include <new>
 #include <numeric>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "support.hpp"
+
+// How many bytes are allocated now, and how many this thread wanted at most at
+// once. Each piece of memory begins with its size.
+static std::atomic<std::size_t> allocated{0};
+static thread_local std::size_t largest = 0;
+constexpr std::size_t head = alignof(std::max_align_t);
+
+[[gnu::noinline]] void* operator new(std::size_t size) {
+  auto* memory = static_cast<char*>(std::malloc(head + size));
+  if (!memory) throw std::bad_alloc();
+  std::memcpy(memory, &size, sizeof size);
+  allocated += size;
+  largest = std::max(largest, size);
+  return memory + head;
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
+  if (!memory) return;
+  std::size_t size;
+  char* const start = static_cast<char*>(memory) - head;
+  std::memcpy(&size, start, sizeof size);
+  allocated -= size;
+  std::free(start);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
+  operator delete(memory);
+}
 
 namespace {
 
@@ -128,6 +157,37 @@ std::string write_file(const Directory& directory, const std::string& content) {
   const std::string path = directory.path + "/file";
   std::ofstream(path, std::ios::binary) << content;
   return path;
+}
+
+// A source that never ends, and fills whatever room there is with this text,
+// over and over; after `stop` bytes it only says that time is up.
+net::Source endless(std::string text, std::size_t stop = SIZE_MAX) {
+  return [text = std::move(text), stop,
+          at = std::size_t{0}](net::Buffer room) mutable {
+    const std::size_t n = std::min(room.size(), stop - at);
+    for (std::size_t i = 0; i < n; ++i)
+      room.data()[i] = text[at++ % text.size()];
+    return n ? net::Result<std::size_t>(n) : net::timed_out;
+  };
+}
+
+// The CPU time that this thread needs for it, at best: other threads and
+// programs, however busy, cost it nothing.
+template <class F>
+std::chrono::nanoseconds cost(F f) {
+  const auto now = [] {
+    timespec time{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return std::chrono::seconds(time.tv_sec) +
+           std::chrono::nanoseconds(time.tv_nsec);
+  };
+  auto best = std::chrono::nanoseconds::max();
+  for (int i = 0; i < 3; ++i) {
+    const auto start = now();
+    f();
+    best = std::min<std::chrono::nanoseconds>(best, now() - start);
+  }
+  return best;
 }
 
 // A descriptor of a test's own.
@@ -482,6 +542,177 @@ TEST_CASE_FIXTURE(TimeLimit, "a Reader tells of a message that was cut") {
   CHECK(net::must(reader.read_line()) == kept + "b");
 }
 
+TEST_CASE_FIXTURE(TimeLimit, "a Reader reads from whatever gives bytes") {
+  net::Reader reader(endless("one\r\ntwo\n"));
+  CHECK_FALSE(reader.conn());
+  CHECK(net::must(reader.read_line()) == "one");
+  CHECK(net::must(reader.read_until('w')) == "tw");
+  char two[2];
+  CHECK(net::must(reader.read_full(two)) == 2);
+  CHECK(std::string(two, 2) == "o\n");
+  const auto [all, err] = reader.read_all(9);
+  CHECK(all == "one\r\ntwo\no");
+  CHECK(err == net::limit_exceeded);
+  CHECK(err.message() == "read: limit exceeded");
+
+  // The function is the Reader's, and goes with it.
+  const auto shared = std::make_shared<int>(0);
+  {
+    net::Reader mine(
+        [shared](net::Buffer) -> net::Result<std::size_t> { return net::eof; });
+    CHECK(mine.read_line().error == net::eof);
+    CHECK(shared.use_count() == 2);
+    mine = net::Reader(endless("x"));
+    CHECK(shared.use_count() == 1);
+  }
+}
+
+// ---------------------------------------------------------------------------
+// Reader: what it costs
+
+// https://github.com/python-trio/trio/issues/796
+TEST_CASE_FIXTURE(TimeLimit,
+                  "small reads of much that was read ahead are cheap") {
+  // Reads all of n bytes that were read ahead, 16 at a time.
+  const auto ahead = [](std::size_t n, auto next) {
+    net::Reader reader(endless("fifteen letters\n", n));
+    CHECK(reader.read_until('\0', n).error == net::limit_exceeded);
+    CHECK(reader.buffered().size() == n);
+    for (std::size_t i = 0; i < n / 16; ++i) next(reader);
+    CHECK(reader.buffered().empty());
+  };
+  // The same number of reads costs the same, all at once or in parts.
+  const auto check = [&](auto next) {
+    const auto parts = cost([&] {
+      for (int i = 0; i < 16; ++i) ahead(MiB / 16, next);
+    });
+    const auto whole = cost([&] { ahead(MiB, next); });
+    CHECK(whole < 4 * parts);
+  };
+  char room[16];
+  SUBCASE("read") {
+    check([&](net::Reader& reader) { (void)reader.read(room); });
+  }
+  SUBCASE("read_full") {
+    check([&](net::Reader& reader) { (void)reader.read_full(room); });
+  }
+  SUBCASE("read_line") {
+    check([&](net::Reader& reader) { (void)reader.read_line(); });
+  }
+  SUBCASE("a look for what is not there, within a limit") {
+    check([&](net::Reader& reader) {
+      (void)reader.read_until('\0', 16);
+      (void)reader.read(room);
+    });
+  }
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "after a timeout the search goes on where it was") {
+  const auto calls = [](std::size_t n) {
+    net::Reader reader(endless("x", n));
+    CHECK(reader.read_line(SIZE_MAX).error == net::timed_out);
+    return cost([&] {
+      for (int i = 0; i < 1000; ++i) (void)reader.read_line(SIZE_MAX);
+    });
+  };
+  const auto few = calls(1000), many = calls(16 * MiB);
+  CHECK(many < 4 * few);
+}
+
+// https://github.com/ozontech/pg_doorman/pull/227
+TEST_CASE_FIXTURE(TimeLimit, "the memory of a long line is given back") {
+  const std::string line = std::string(8 * MiB / support::slowness, 'x') + "\n";
+  const std::string text = line + "short\n";
+  const std::size_t before = allocated;
+  std::vector<net::Reader> readers;
+  for (int i = 0; i < 20; ++i) {
+    // Once with room enough for it, once with too little.
+    readers.emplace_back(endless(text, text.size()));
+    net::Reader& reader = readers.back();
+    if (i % 2 == 0) {
+      CHECK(net::must(reader.read_line(SIZE_MAX)).size() == line.size() - 1);
+    } else {
+      CHECK(reader.read_line(line.size() - 1).error == net::limit_exceeded);
+      std::string rest(line.size(), '\0');
+      net::must(reader.read_full(rest));
+      CHECK(rest == line);
+    }
+    CHECK(net::must(reader.read_line()) == "short");
+  }
+  // Each has a copy of the text in its source.
+  CHECK(allocated - before < 20 * (text.size() + 200000));
+}
+
+// ---------------------------------------------------------------------------
+// What comes with an error
+
+TEST_CASE_FIXTURE(TimeLimit, "bytes that come with an error are not lost") {
+  // Says what it is told to, and then only the error.
+  const auto reader_of = [](std::string text, net::Error err) {
+    return net::Reader([text, err](net::Buffer room) mutable {
+      const std::size_t n = text.copy(room.data(), room.size());
+      text.erase(0, n);
+      return net::Result<std::size_t>{n, text.empty() ? err : net::Error()};
+    });
+  };
+  for (const net::Error& cause :
+       {net::Error(net::truncated), net::Error(net::timed_out)}) {
+    CAPTURE(cause);
+    Connected ends;
+    net::Reader copied = reader_of("12345", cause);
+    const auto [count, copy_error] = net::copy(ends.client, copied);
+    CHECK(count == 5);
+    CHECK(copy_error == cause);
+    net::must(net::close_write(ends.client));
+    CHECK(net::must(net::read_all(ends.server, 100)) == "12345");
+
+    const auto [all, all_error] = reader_of("12345", cause).read_all(100);
+    CHECK(all == "12345");
+    CHECK(all_error == cause);
+
+    char room[8];
+    const auto [n, read_error] = reader_of("12345", cause).read_full(room);
+    CHECK(std::string(room, n) == "12345");
+    CHECK(read_error == cause);
+
+    net::Reader lines = reader_of("one\ntwo", cause);
+    CHECK(lines.read_line().error == cause);
+    CHECK(net::must(lines.read_line()) == "one");
+    CHECK(lines.read_line().error == cause);
+    CHECK(lines.buffered() == "two");
+  }
+
+  // With the end of the stream, as Go's readers may have it.
+  CHECK(net::must(reader_of("12345", net::eof).read_all(5)) == "12345");
+  CHECK(reader_of("12345", net::eof).read_all(4).error == net::limit_exceeded);
+  char five[5];
+  net::Reader full = reader_of("12345", net::eof);
+  CHECK(net::must(full.read_full(five)) == 5);
+  CHECK(full.read(five).error == net::eof);
+  net::Reader lines = reader_of("one\ntwo", net::eof);
+  CHECK(net::must(lines.read_line()) == "one");
+  const auto [two, end] = lines.read_line();
+  CHECK(two == "two");
+  CHECK(end == net::unexpected_eof);
+  CHECK(lines.read_line().error == net::eof);
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "copy passes on what fitted of a message") {
+  const Pieces from, to;
+  for (const Pieces* ends : {&from, &to})
+    net::set_write_buffer(ends->client, 1 << 20);
+  const std::string large = noise(300000);
+  const auto [sent, refused] = net::write(from.client, large);
+  if (refused) return;  // this system has no room for one so large
+  const auto [n, err] = net::copy(to.client, from.server);
+  CHECK(err == net::truncated);
+  CHECK(n == 256 * 1024);
+  std::string room(large.size(), '\0');
+  CHECK(net::must(net::read(to.server, room)) == n);
+  CHECK(room.substr(0, n) == large.substr(0, n));
+}
+
 // ---------------------------------------------------------------------------
 // Frames: messages with a length in front, told with read_full
 
@@ -717,6 +948,62 @@ TEST_CASE_FIXTURE(TimeLimit, "copy passes each message on as a message") {
   CHECK(room == large);
 }
 
+TEST_CASE_FIXTURE(TimeLimit, "copy leaves what is more than it was asked for") {
+  const Chain chain;
+  net::must(net::write(chain.source, "head body\nrest"));
+  CHECK(net::must(net::copy(chain.out, chain.in, 0)) == 0);
+  CHECK(net::must(net::copy(chain.out, chain.in, 5)) == 5);
+  net::Reader reader(chain.in);
+  CHECK(net::must(reader.read_until('o')) == "bo");
+  CHECK(net::must(net::copy(chain.out, reader, 3)) == 3);
+  CHECK(net::must(net::copy(chain.out, reader, 0)) == 0);
+  net::close(chain.source);
+  net::must(net::close_write(chain.out));
+  CHECK(net::must(net::read_all(chain.sink, 100)) == "head dy\n");
+  CHECK(net::must(reader.read_all(100)) == "rest");
+  // The end may come before.
+  CHECK(net::must(net::copy(chain.out, reader, 10)) == 0);
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "copy needs little memory where little comes") {
+  SUBCASE("from a connection") {
+    const Chain chain;
+    const Thread sender([&] { send(chain.source, "little", 6); });
+    largest = 0;
+    CHECK(net::must(net::copy(chain.out, chain.in)) == 6);
+    CHECK(largest <= 16 * 1024);
+  }
+  SUBCASE("from a Reader") {
+    const Chain chain;
+    net::Reader reader(endless("little", 6));
+    largest = 0;
+    CHECK(net::copy(chain.out, reader).value == 6);
+    CHECK(largest <= 16 * 1024);
+  }
+  SUBCASE("from a file") {
+    const Directory directory;
+    const std::string path = write_file(directory, "little");
+    const Connected ends;
+    largest = 0;
+    CHECK(net::must(net::send_file(ends.client, path)) == 6);
+    CHECK(largest <= 16 * 1024);
+  }
+  SUBCASE("and takes much in few pieces where much comes") {
+    const Connected ends;
+    const Thread drain([&] { (void)net::read_all(ends.server, 64 * MiB); });
+    int reads = 0;
+    net::Reader reader([&](net::Buffer room) {
+      ++reads;
+      return net::Result<std::size_t>(room.size());
+    });
+    largest = 0;
+    CHECK(net::must(net::copy(ends.client, reader, 64 * MiB)) == 64 * MiB);
+    CHECK(largest == 256 * 1024);
+    CHECK(reads < 64 * 4 + 10);
+    net::close_write(ends.client);
+  }
+}
+
 TEST_CASE_FIXTURE(TimeLimit,
                   "copy tells a reset of its source, and the count") {
   const Chain chain;
@@ -867,6 +1154,20 @@ TEST_CASE_FIXTURE(TimeLimit,
   CHECK(net::must(net::send_file(ends.client, file.fd)) == 10);
   net::close_write(ends.client);
   CHECK(net::must(net::read_all(ends.server, 100)) == "4567890123456789");
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "send_file sends as much as it is asked to") {
+  const Directory directory;
+  const std::string path = write_file(directory, "0123456789");
+  const File file(path);
+  const Connected ends;
+  CHECK(net::must(net::send_file(ends.client, file.fd, 4)) == 4);
+  CHECK(file.position() == 4);
+  CHECK(net::must(net::send_file(ends.client, file.fd, 0)) == 0);
+  CHECK(net::must(net::send_file(ends.client, file.fd, 100)) == 6);
+  CHECK(net::must(net::send_file(ends.client, path, 2)) == 2);
+  net::close_write(ends.client);
+  CHECK(net::must(net::read_all(ends.server, 100)) == "012345678901");
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "send_file sends what another program writes") {

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <doctest/doctest.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include <ctime>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <string>
 #include <thread>
 #include <type_traits>
@@ -171,18 +173,27 @@ class Thread {
 };
 
 // An address that refuses: it is bound, so that nobody else gets it, and
-// nobody listens there.
+// nobody listens there. Empty when somebody has the port that was asked for.
 class Refusing {
  public:
-  Refusing() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in name{};
-    name.sin_family = AF_INET;
-    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  explicit Refusing(int family = AF_INET, std::uint16_t port = 0)
+      : fd_(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    REQUIRE(fd_ >= 0);
+    // An IPv6 name begins as an IPv4 one does.
+    sockaddr_in6 name{};
+    auto& four = reinterpret_cast<sockaddr_in&>(name);
+    name.sin6_family = static_cast<sa_family_t>(family);
+    name.sin6_port = htons(port);
+    name.sin6_addr = in6addr_loopback;
+    if (family == AF_INET) four.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     auto* any = reinterpret_cast<sockaddr*>(&name);
-    socklen_t size = sizeof name;
-    REQUIRE(::bind(fd_, any, size) == 0);
+    socklen_t size = family == AF_INET ? sizeof four : sizeof name;
+    const bool bound = ::bind(fd_, any, size) == 0;
+    REQUIRE((bound || (port != 0 && errno == EADDRINUSE)));
+    if (!bound) return;
     REQUIRE(::getsockname(fd_, any, &size) == 0);
-    address = "127.0.0.1:" + std::to_string(ntohs(name.sin_port));
+    address = std::string(family == AF_INET ? "127.0.0.1:" : "[::1]:") +
+              std::to_string(ntohs(name.sin6_port));
   }
   ~Refusing() { ::close(fd_); }
   Refusing(const Refusing&) = delete;
@@ -366,6 +377,22 @@ struct Connected {
     listener = net::must(net::listen(network, address));
     client = net::must(net::dial(network, net::addr(listener).string()));
     server = net::must(net::accept(listener));
+  }
+};
+
+// A listener of one family, and the other family's address of the same port,
+// which is nobody else's and refuses.
+struct OneFamily {
+  net::Listener listener{};
+  std::unique_ptr<Refusing> other{};
+
+  OneFamily(const std::string& network, const std::string& address) {
+    do {
+      listener = net::must(net::listen(network, address));
+      const int family =
+          net::local_addr(listener).ip().is4() ? AF_INET6 : AF_INET;
+      other = std::make_unique<Refusing>(family, net::addr(listener).port());
+    } while (other->address.empty());
   }
 };
 

@@ -15,8 +15,8 @@ struct Netlite {
                               const std::string& address) {
     return net::must(net::listen(network, address));
   }
-  static std::string address(const net::Handle& handle) {
-    return net::local_addr(handle).string();
+  static std::string address(const net::Socket& socket) {
+    return net::local_addr(socket).string();
   }
   static net::Conn accept(const net::Listener& listener) {
     return net::must(net::accept(listener));
@@ -38,19 +38,18 @@ struct Netlite {
 
   template <class Handler>
   static void serve(const net::Listener& listener, Handler handler) {
-    net::serve(listener, handler);
+    net::must(net::serve(listener, handler));
   }
 
   static void events(const net::Listener& listener) {
-    const auto poller = net::must(net::make_poller());
-    net::must(net::watch(poller, listener, net::readable));
+    net::Poller poller;
+    net::must(poller.watch(listener, net::readable));
     std::vector<net::Conn> conns;  // the key is a place here, counted from 1
     for (;;) {
-      for (const auto& [handle, ready, key] : net::must(net::wait(poller))) {
-        if (handle == listener) {
+      for (const auto& [socket, ready, key] : net::must(poller.wait())) {
+        if (socket == listener) {
           conns.push_back(accept(listener));
-          net::must(
-              net::watch(poller, conns.back(), net::readable, conns.size()));
+          net::must(poller.watch(conns.back(), net::readable, conns.size()));
           continue;
         }
         Conn& conn = conns[key - 1];

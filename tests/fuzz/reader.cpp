@@ -44,8 +44,8 @@ struct Model {
                            : unread.size() >= limit ? net::limit_exceeded
                            : expected.empty()       ? net::eof
                                                     : net::unexpected_eof;
-    auto [got, err] = line ? net::read_line(reader, limit)
-                           : net::read_until(reader, end, limit);
+    auto [got, err] =
+        line ? reader.read_line(limit) : reader.read_until(end, limit);
     fuzz::check(err.code() == why.code(), "another error");
     std::string stripped = expected;
     if (line && !err) {
@@ -60,7 +60,7 @@ struct Model {
     while (size != 0 && unread.empty() && feed(portion)) {
     }
     std::string got(size, '\0');
-    const auto [n, err] = net::read(reader, got);
+    const auto [n, err] = reader.read(got);
     fuzz::check(n <= size, "more than there is room for");
     if (size != 0) fuzz::check((n == 0) == unread.empty(), "nothing");
     if (size != 0) fuzz::check((err == net::eof) == (n == 0), "no end");
@@ -72,7 +72,7 @@ struct Model {
     }
     const std::size_t most = std::min(size, unread.size());
     std::string got(size, '\0');
-    const auto [n, err] = net::read_full(reader, got);
+    const auto [n, err] = reader.read_full(got);
     fuzz::check(n == most, "another count");
     const net::Error why = most == size ? net::Error()
                            : most == 0  ? net::eof

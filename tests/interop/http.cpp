@@ -10,9 +10,9 @@ namespace net = netlite;
 
 net::Error answer(net::Conn browser) {
   net::Reader reader(browser);
-  auto [page, err] = net::read_line(reader);
+  auto [page, err] = reader.read_line();
   for (bool headers = true; headers && !err;) {
-    auto [line, line_err] = net::read_line(reader);
+    auto [line, line_err] = reader.read_line();
     headers = !line.empty();
     err = line_err;
   }

@@ -23,8 +23,9 @@ namespace net = netlite;
 
 namespace {
 
-std::mutex guard;  // of the three tables
+std::mutex guard;  // of the tables
 std::map<std::string, net::Conn> conns;
+std::map<std::string, net::PacketConn> packet_conns;
 std::map<std::string, net::Listener> listeners;
 std::map<std::string, std::future<std::string>> started;
 
@@ -63,8 +64,15 @@ std::string unescape(const std::string& text) {
   return plain;
 }
 
-std::string ends(const net::Conn& conn) {
-  return net::local_addr(conn).string() + " " + net::remote_addr(conn).string();
+std::string ends(const net::Socket& socket) {
+  return net::local_addr(socket).string() + " " +
+         net::remote_addr(socket).string();
+}
+
+// A connection as what only a descriptor can make of it: its type forbids to
+// ask what Go's must refuse.
+net::PacketConn as_packets(const net::Conn& conn) {
+  return net::must(net::packet_conn_from(net::must(net::duplicate(conn))));
 }
 
 // The polynomial of zlib, Ethernet and PNG, bit by bit.
@@ -174,8 +182,7 @@ std::string run(const std::string& line) {
   }
   if (command == "listen_packet") {
     const std::string network = word();
-    const auto made = net::listen_packet(network, rest());
-    return opened<net::Conn>(conns, name, {made.value, made.error});
+    return opened(packet_conns, name, net::listen_packet(network, rest()));
   }
   if (command == "accept")
     return opened(conns, name, net::accept(find(listeners, word())));
@@ -188,12 +195,14 @@ std::string run(const std::string& line) {
   }
 
   const net::Conn conn = find(conns, name);
+  const net::PacketConn packets = find(packet_conns, name);
   const net::Listener listener = find(listeners, name);
-  net::Handle handle = conn;
-  if (!handle) handle = listener;
+  net::Socket socket = conn;
+  if (packets) socket = packets;
+  if (listener) socket = listener;
 
-  if (command == "ends") return answer(ends(conn));
-  if (command == "addr") return answer(net::local_addr(handle).string());
+  if (command == "ends") return answer(ends(socket));
+  if (command == "addr") return answer(net::local_addr(socket).string());
   if (command == "read") {
     std::string bytes = buffer();
     const auto result = net::read(conn, bytes);
@@ -206,7 +215,7 @@ std::string run(const std::string& line) {
   }
   if (command == "read_from") {
     std::string bytes = buffer();
-    const auto [n, from, err] = net::read_from(conn, bytes);
+    const auto [n, from, err] = net::read_from(packets, bytes);
     return answer(
         std::to_string(n) + " " + bytes.substr(0, n) + " " + from.string(),
         err);
@@ -217,27 +226,28 @@ std::string run(const std::string& line) {
     const std::string network = word();
     const auto [to, err] = net::resolve(network, word());
     if (err) return answer("", err);
-    return count(net::write_to(conn, rest(), to));
+    return count(
+        net::write_to(packets ? packets : as_packets(conn), rest(), to));
   }
   if (command == "fill")
     return count(net::write(conn, pattern(buffer().size())));
-  if (command == "close") return answer("", net::close(handle));
+  if (command == "close") return answer("", net::close(socket));
   if (command == "close_read") return answer("", net::close_read(conn));
   if (command == "close_write") return answer("", net::close_write(conn));
   if (command == "no_delay") return answer("", net::set_no_delay(conn, true));
   if (command == "linger")
     return answer("", net::set_linger(conn, static_cast<int>(number())));
   if (command == "read_buffer")
-    return answer("", net::set_read_buffer(handle, static_cast<int>(number())));
+    return answer("", net::set_read_buffer(socket, static_cast<int>(number())));
   if (command == "write_buffer")
     return answer("",
-                  net::set_write_buffer(handle, static_cast<int>(number())));
+                  net::set_write_buffer(socket, static_cast<int>(number())));
   if (command == "deadline")
-    return answer("", net::set_deadline(handle, deadline()));
+    return answer("", net::set_deadline(socket, deadline()));
   if (command == "read_deadline")
-    return answer("", net::set_read_deadline(handle, deadline()));
+    return answer("", net::set_read_deadline(socket, deadline()));
   if (command == "write_deadline")
-    return answer("", net::set_write_deadline(handle, deadline()));
+    return answer("", net::set_write_deadline(socket, deadline()));
   if (command == "lend") {
     const int file = ::open(rest().c_str(), O_RDONLY | O_CLOEXEC);
     const net::Error err = net::send_descriptor(conn, file);

@@ -26,10 +26,9 @@ class ExampleCase(Case):
 class Greeting(ExampleCase):
     @needs("nc")
     def test_greeting_answers_nc_and_shows_what_it_heard(self):
-        server = self.start("greeting", "localhost:0", stdout=subprocess.PIPE)
+        server = self.start("greeting", "127.0.0.1:0", stdout=subprocess.PIPE)
         address = self.announced(server.stdout, rb"Listening on (\S+)")
-        host, port = address.rsplit(":", 1)
-        answer = self.run_program("nc", "-N", host.strip("[]"), port,
+        answer = self.run_program("nc", "-N", *address.split(":"),
                                   input=GREETING)
         self.assertEqual(answer, ANSWER)
         shown = [server.stdout.readline() for _ in range(3)]
@@ -38,7 +37,7 @@ class Greeting(ExampleCase):
                                  b"Received: " + GREETING + b"\n"])
 
     def test_greeting_lets_a_silent_client_delay_nobody(self):
-        _, address = self.serve("greeting", "localhost:0", says="stdout")
+        _, address = self.serve("greeting", "127.0.0.1:0", says="stdout")
         silent = [self.connect(address) for _ in range(50)]
         loud = self.connect(address)
         loud.sendall(GREETING)
@@ -48,7 +47,7 @@ class Greeting(ExampleCase):
                          b"Thanks! Got your message:me too")
 
     def test_greeting_survives_a_client_that_resets(self):
-        _, address = self.serve("greeting", "localhost:0", says="stdout",
+        _, address = self.serve("greeting", "127.0.0.1:0", says="stdout",
                                 stderr=subprocess.DEVNULL)
         self.connect(address).close()
         for _ in range(5):
@@ -60,7 +59,7 @@ class Greeting(ExampleCase):
     @unittest.skipIf(os.environ.get("NETLITE_SPARES_DESCRIPTORS") == "no",
                      "the sanitizer needs descriptors of its own")
     def test_greeting_goes_on_when_it_had_no_descriptor_left(self):
-        server, address = self.serve("greeting", "localhost:0", says="stdout",
+        server, address = self.serve("greeting", "127.0.0.1:0", says="stdout",
                                      stderr=subprocess.DEVNULL)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (12, 12))
         clients = [self.connect(address) for _ in range(20)]

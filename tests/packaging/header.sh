@@ -1,9 +1,12 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # What the header promises about itself, before any of its functions runs:
 #
 #   header.sh SOURCE text VERSION             its text keeps the rules
 #   header.sh SOURCE alone COMPILER FLAG...   it compiles alone, unwarned
-#   header.sh SOURCE linked COMPILER          two files that include it link
+#   header.sh SOURCE old COMPILER             C++14 is refused in one line
+#   header.sh SOURCE linked COMPILER          files that include it link
+#   header.sh SOURCE shared COMPILER          and so do shared libraries
 #
 # SOURCE is netlite's top folder. A missing compiler skips the test (77).
 set -eu
@@ -26,7 +29,7 @@ none() {
 
 # The warnings of netlite's own build, all of them errors.
 compile() {
-  "$cxx" -I"$source/include" -Wall -Wextra -Wpedantic -Wconversion -Wshadow \
+  "$cxx" -std=c++17 -Wall -Wextra -Wpedantic -Wconversion -Wshadow \
     -Wold-style-cast -Werror "$@"
 }
 
@@ -45,32 +48,75 @@ text() {
 # Twice, since the second must do no harm.
 alone() {
   printf '#include "netlite.hpp"\n#include "netlite.hpp"\n' |
-    compile "$@" -c -x c++ - -o /dev/null
+    compile "$@" -I"$source/include" -c -x c++ - -o /dev/null
 }
 
-# Each file without (0) and with (1) the trace, in all combinations.
-linked() {
-  for file in main other; do
-    for trace in 0 1; do
-      set -- -std=c++17
-      [ "$trace" = 0 ] || set -- "$@" -DNETLITE_TRACE
-      compile "$@" -c "$source/tests/packaging/linked/$file.cpp" \
-        -o "$work/$file$trace.o"
-    done
-    # Mangled, 6traced is the namespace of the functions that trace.
-    ! grep -q 'NETLITE_TRACE\|6traced' "$work/${file}0.o" ||
-      fail "$file has trace code without NETLITE_TRACE"
-  done
+old() {
+  ! "$cxx" -std=c++14 -fsyntax-only -x c++ "$header" 2>"$work/log" ||
+    fail "C++14 was taken"
+  [ "$(wc -l <"$work/log")" -lt 9 ] || fail "too many words"
+  [ "$(grep 'error:' "$work/log" | grep -c 'C++17')" = 1 ] ||
+    fail "it said: $(cat "$work/log")"
+}
 
-  for pair in 00 01 10 11; do
-    program=$work/program$pair log=$work/log$pair
-    "$cxx" -pthread "$work/main${pair%?}.o" "$work/other${pair#?}.o" \
-      -o "$program"
-    NETLITE_TRACE=$log "$program" || fail "$pair: exit code $?"
-    case $pair in
-      00) [ ! -e "$log" ] || fail "$pair: a trace" ;;
-      *) [ -s "$log" ] || fail "$pair: no trace" ;;
-    esac
+# object FILE VARIANT
+object() {
+  include=$source/include flag=
+  case $2 in
+    portable) flag=-DNETLITE_PORTABLE ;;
+    no-exceptions) flag=-fno-exceptions ;;
+    newer) include=$work/newer ;;
+  esac
+  compile ${flag:+"$flag"} -I"$include" -c \
+    "$source/tests/packaging/linked/$1.cpp" -o "$work/$1-$2.o"
+}
+
+# One more version of the header, in which the sockets have grown.
+newer() {
+  mkdir "$work/newer"
+  sed -e 's/v0_2/v0_3/' -e '/^struct SocketState {$/a\
+  char grown[64] = {};
+' "$header" >"$work/newer/netlite.hpp"
+  grep -q 'grown' "$work/newer/netlite.hpp" || fail "nothing has grown"
+}
+
+# Files of one version and variant share sockets. Those of several cannot, and
+# do not link; but they live beside each other.
+linked() {
+  newer
+  object main this
+  object apart this
+  for variant in this portable no-exceptions newer; do
+    object other "$variant"
+    if "$cxx" -pthread "$work/main-this.o" "$work/other-$variant.o" \
+      -o "$work/main" 2>"$work/log"; then
+      [ "$variant" = this ] || fail "main and $variant have linked"
+      "$work/main" || fail "main and $variant: exit code $?"
+    else
+      [ "$variant" != this ] || fail "main: $(cat "$work/log")"
+    fi
+    # Of functions that have one name, the linker takes the first.
+    for objects in "apart-this other-$variant" "other-$variant apart-this"; do
+      # shellcheck disable=SC2086  # words
+      set -- $objects
+      "$cxx" -pthread "$work/$1.o" "$work/$2.o" -o "$work/apart"
+      "$work/apart" || fail "apart and $variant: exit code $?"
+    done
+  done
+}
+
+# However a library keeps its symbols to itself: linked, and loaded.
+shared() {
+  set -- -I"$source/include" -ldl -pthread
+  main=$source/tests/packaging/shared/main.cpp
+  library=$work/liblibrary.so
+  compile "$main" -o "$work/loads" "$@"
+  for flag in -fvisibility=default -fvisibility=hidden -Wl,-Bsymbolic; do
+    compile $flag -fPIC -shared "$source/tests/packaging/shared/library.cpp" \
+      -o "$library" "$@"
+    compile "$main" -Wl,--no-as-needed "$library" -o "$work/linked" "$@"
+    "$work/linked" || fail "linked, $flag: exit code $?"
+    "$work/loads" "$library" || fail "loaded, $flag: exit code $?"
   done
 }
 
@@ -82,17 +128,14 @@ need() {
 }
 
 case $check in
-  text)
-    text "$3"
-    ;;
+  text) text "$3" ;;
   alone)
     need "$cxx"
     shift 3
     alone "$@"
     ;;
-  linked)
-    need "$cxx"
-    linked
-    ;;
+  old) need "$cxx" && old ;;
+  linked) need "$cxx" && linked ;;
+  shared) need "$cxx" && shared ;;
 esac
 exit $failed

@@ -1,7 +1,9 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Builds and runs a user's project, a copy of user/, in one of the user's ways:
 #
-#   users.sh SOURCE copied|subproject|pkg-config|cmake|cmake-moved
+#   users.sh SOURCE copied|subproject|pkg-config
+#   users.sh SOURCE cmake|cmake-moved|fetch-content|add-subdirectory
 #
 # SOURCE is netlite's top folder. A missing program skips the test (77).
 set -eu
@@ -42,12 +44,16 @@ copied() {
   g++ main.cpp -o user
 }
 
+# tree FOLDER: netlite as a clone would bring it.
+tree() {
+  mkdir -p "$1"
+  (cd "$source" && tar -c --exclude='./build*' --exclude=./.git .) |
+    tar -x -C "$1"
+}
+
 subproject() {
   need meson
-  mkdir -p subprojects/netlite
-  (cd "$source" && tar -c --exclude='./build*' --exclude=./.git .) |
-    tar -x -C subprojects/netlite
-
+  tree subprojects/netlite
   meson setup build 2>&1 | tee log
   ! grep -qi 'warning\|deprecat' log || fail "Meson has warned"
   targets=$(meson introspect --targets build | grep -o '"name": "[^"]*"')
@@ -60,7 +66,7 @@ pkg_config() {
   need pkg-config
   install_netlite
   export PKG_CONFIG_PATH="$work/prefix/share/pkgconfig"
-  pkg-config --print-errors --exists 'netlite >= 0.1'
+  pkg-config --print-errors --exists 'netlite >= 0.2'
   # shellcheck disable=SC2046,SC2086  # words
   ${CXX:-c++} -std=c++17 main.cpp -o user $(pkg-config --cflags --libs netlite)
 }
@@ -74,14 +80,46 @@ with_cmake() {
   cmake --build build
   cp build/user .
 
-  # This version must not pass for another one.
-  mkdir newer
-  printf '%s\n' 'cmake_minimum_required(VERSION 3.15)' \
-    'project(newer LANGUAGES NONE)' \
-    'find_package(netlite 0.2 REQUIRED)' >newer/CMakeLists.txt
-  ! cmake -G Ninja -S newer -B newer -DCMAKE_PREFIX_PATH="$1" 2>log ||
-    fail "version 0.2 was asked for, and this one came"
-  grep -q 'requested version "0.2"' log || fail "$(cat log)"
+  # This version must not pass for another one, older or newer.
+  for other in 0.1 0.3; do
+    mkdir $other
+    printf '%s\n' 'cmake_minimum_required(VERSION 3.15)' \
+      'project(other LANGUAGES NONE)' \
+      "find_package(netlite $other REQUIRED)" >$other/CMakeLists.txt
+    ! cmake -G Ninja -S $other -B $other -DCMAKE_PREFIX_PATH="$1" 2>log ||
+      fail "version $other was asked for, and this one came"
+    grep -q "requested version \"$other\"" log || fail "$(cat log)"
+  done
+}
+
+# with_cmake_tree LIST OPTION...: the tree itself, in the user's build.
+with_cmake_tree() {
+  need cmake
+  mv "$1" CMakeLists.txt
+  shift
+  cmake -G Ninja -S . -B build --warn-uninitialized -Werror=dev "$@" 2>log ||
+    fail "$(cat log)"
+  [ ! -s log ] || fail "CMake has warned: $(cat log)"
+  cmake --build build
+  cp build/user .
+
+  # Nothing else is built or installed there.
+  programs=$(ninja -C build -t targets all |
+    sed -n 's/: CXX_EXECUTABLE_LINKER.*//p')
+  [ "$programs" = user ] || fail "more would be built: $programs"
+  cmake --install build --prefix "$work/installed"
+  [ ! -e "$work/installed" ] || fail "installed: $(ls -R "$work/installed")"
+}
+
+fetch_content() {
+  tree "$work/clone"
+  with_cmake_tree fetched.cmake -DFETCHCONTENT_FULLY_DISCONNECTED=ON \
+    -DFETCHCONTENT_SOURCE_DIR_NETLITE="$work/clone"
+}
+
+add_subdirectory() {
+  tree netlite
+  with_cmake_tree added.cmake
 }
 
 case $way in
@@ -90,6 +128,8 @@ case $way in
   pkg-config) pkg_config ;;
   cmake) with_cmake "$work/prefix" ;;
   cmake-moved) with_cmake "$work/moved" ;;
+  fetch-content) fetch_content ;;
+  add-subdirectory) add_subdirectory ;;
 esac
 
 said=$(./user)

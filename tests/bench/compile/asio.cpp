@@ -17,7 +17,7 @@ int main(int argc, char**) {
       asio::write(conn, asio::buffer(buffer, n));
     }
   } else {
-    asio::connect(conn, tcp::resolver(context).resolve("localhost", "9988"));
+    asio::connect(conn, tcp::resolver(context).resolve("127.0.0.1", "9988"));
     asio::write(conn, asio::buffer("hello", 5));
     const auto n = conn.read_some(asio::buffer(buffer));
     std::printf("%.*s\n", static_cast<int>(n), buffer);

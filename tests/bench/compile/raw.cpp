@@ -7,7 +7,7 @@
 static int open_socket(int server) {
   addrinfo hints = {}, *found = nullptr;
   hints.ai_socktype = SOCK_STREAM;
-  if (getaddrinfo("localhost", "9988", &hints, &found)) return -1;
+  if (getaddrinfo("127.0.0.1", "9988", &hints, &found)) return -1;
   const int fd = socket(found->ai_family, SOCK_STREAM, 0);
   const int failed = server ? bind(fd, found->ai_addr, found->ai_addrlen) ||
                                   listen(fd, SOMAXCONN)
@@ -19,7 +19,7 @@ static int open_socket(int server) {
 int main(int argc, char**) {
   char buffer[1024];
   const int fd = open_socket(argc > 1);
-  if (fd < 0) return perror("localhost:9988"), 1;
+  if (fd < 0) return perror("127.0.0.1:9988"), 1;
   if (argc > 1) {
     const int conn = accept(fd, nullptr, nullptr);
     ssize_t n;

@@ -1,5 +1,6 @@
+// SPDX-License-Identifier: MIT
 // One of two files that include the header: makes connections, hands them
-// over and sees what came of them. Each file may be built with the trace.
+// over and sees what came of them.
 #include "netlite.hpp"
 
 namespace net = netlite;
