@@ -651,10 +651,10 @@ auto must(T result) -> decltype(must(result.error), T(std::move(result))) {
 // ---------------------------------------------------------------------------
 // netlite::sys: the BSD calls
 //
-// One small function a call, named after its man page, returning what the
-// call returns: -1 and errno for a failure. Nothing else in this header
-// touches the kernel. Whatever differs between systems is decided here, and so
-// are three policies:
+// One small function a call, named after its man page, returning what the call
+// returns: -1 and errno for a failure. Nothing else in this header touches the
+// kernel. Whatever differs between systems is decided here, and so are three
+// policies:
 //   EINTR          a call that a signal interrupted is made again, except
 //                  connect (the attempt goes on by itself), close (the
 //                  descriptor is gone already) and poll (its caller looks at
@@ -666,6 +666,11 @@ auto must(T result) -> decltype(must(result.error), T(std::move(result))) {
 namespace sys {
 
 // What the systems have.
+#ifdef __linux__
+constexpr bool is_linux = true;
+#else
+constexpr bool is_linux = false;
+#endif
 #ifdef NETLITE_LINUX
 constexpr int birth_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
 constexpr int receive_flags = MSG_CMSG_CLOEXEC;
@@ -678,11 +683,6 @@ constexpr bool accepted_inherits = false;
 constexpr int send_flags = MSG_NOSIGNAL;
 #else
 constexpr int send_flags = 0;
-#endif
-#ifdef __linux__
-constexpr bool is_linux = true;
-#else
-constexpr bool is_linux = false;
 #endif
 #ifdef TCP_KEEPIDLE
 constexpr int keep_idle = TCP_KEEPIDLE;
@@ -716,10 +716,8 @@ inline std::error_code error(int number) {
   return {number, std::system_category()};
 }
 inline std::error_code last_error() { return error(errno); }
-
 // Sets errno, for a call that is refused before it is made.
 inline int refuse(int number) { return errno = number, -1; }
-
 // Does this errno mean "later"? (BSD's of a full unixgram queue is ENOBUFS.)
 inline bool would_block(int number) {
   return number == EAGAIN || number == EWOULDBLOCK ||
@@ -828,14 +826,13 @@ inline int born_pair(int result, int (&fds)[2]) {
   return result;
 }
 inline int socketpair(int (&fds)[2]) {
-  return born_pair(::socketpair(AF_UNIX, SOCK_STREAM | birth_flags, 0, fds),
-                   fds);
+  const int type = SOCK_STREAM | birth_flags;
+  return born_pair(::socketpair(AF_UNIX, type, 0, fds), fds);
 }
 
 inline int bind(int fd, const Address& address) {
   return ::bind(fd, &address.any, address.size);
 }
-
 inline int listen(int fd, int backlog) { return ::listen(fd, backlog); }
 
 // accept(2). The peer's address comes with it, because a peer that has reset
@@ -853,7 +850,6 @@ inline int accept(int fd, Address& peer) {
 #endif
   });
 }
-
 // What accept(2) says about one client that has gone already; Linux hands over
 // that client's pending network errors too.
 inline bool concerns_one_client(const std::error_code& code) {
@@ -872,7 +868,6 @@ inline int connect(int fd, const Address& address) {
 }
 
 inline int shutdown(int fd, int how) { return ::shutdown(fd, how); }
-
 inline int getsockname(int fd, Address& address) {
   return ::getsockname(fd, &address.any, &address.size);
 }
@@ -895,13 +890,15 @@ inline int getsockopt(int fd, int level, int name, void* value,
 
 // TCP's keep-alive probes, tcp(7), in whole seconds; 0 probes: the system's
 // number.
-inline int set_keep_alive(int fd, int idle, int interval, int count) {
-  int result = setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  if (!result) result = setsockopt(fd, IPPROTO_TCP, keep_idle, idle);
-  if (!result) result = setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval);
-  if (!result && count)
-    result = setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, count);
-  return result;
+inline int set_keep_alive(int fd, int idle, int interval, int probes) {
+  const auto set = [&](int level, int name, int value) {
+    return setsockopt(fd, level, name, value) == 0;
+  };
+  const bool done = set(SOL_SOCKET, SO_KEEPALIVE, 1) &&
+                    set(IPPROTO_TCP, keep_idle, idle) &&
+                    set(IPPROTO_TCP, TCP_KEEPINTVL, interval) &&
+                    (probes == 0 || set(IPPROTO_TCP, TCP_KEEPCNT, probes));
+  return done ? 0 : -1;
 }
 
 // recv(2) and send(2), of a gigabyte at most: not all systems take more than
@@ -916,7 +913,7 @@ inline ssize_t send(int fd, const void* data, std::size_t size) {
   return retry([&] { return ::send(fd, data, size, send_flags); });
 }
 
-// recvmsg(2) and sendmsg(2) of several pieces, or with descriptors
+// recvmsg(2) and sendmsg(2): several pieces, descriptors
 inline msghdr message_of(iovec* pieces, std::size_t count) {
   msghdr message{};
   message.msg_iov = pieces;
@@ -954,7 +951,6 @@ inline ssize_t recvfrom(int fd, void* data, std::size_t size, Address& from,
 #endif
 }
 
-// sendto(2): one message to an address
 inline ssize_t sendto(int fd, const void* data, std::size_t size,
                       const Address& to) {
   return retry(
@@ -1057,10 +1053,11 @@ std::chrono::nanoseconds saturated(std::chrono::duration<Rep, Period> d) {
     return std::chrono::duration_cast<nanoseconds>(d);
 }
 
-using Time = std::chrono::steady_clock::time_point;
+using Clock = std::chrono::steady_clock;
+using Time = Clock::time_point;
 
 inline Time time_after(std::chrono::nanoseconds d) {
-  const Time now = std::chrono::steady_clock::now();
+  const Time now = Clock::now();
   return d < Time::max() - now ? now + d : Time::max();
 }
 
@@ -1068,11 +1065,10 @@ inline Time time_after(std::chrono::nanoseconds d) {
 // is ever early; -1 for ever. poll counts to 24.8 days, so ask again.
 inline int poll_time(Time when) {
   if (when == Time::max()) return -1;
-  const Time now = std::chrono::steady_clock::now();
+  const Time now = Clock::now();
   if (when <= now) return 0;
-  const auto ms =
-      std::chrono::ceil<std::chrono::milliseconds>(when - now).count();
-  return ms < INT_MAX ? static_cast<int>(ms) : INT_MAX;
+  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(when - now);
+  return static_cast<int>(std::min<std::int64_t>(ms.count(), INT_MAX));
 }
 
 // Waits on a condition variable until `done`, or until then; is it done? An
@@ -1082,7 +1078,7 @@ template <class Done>
 bool wait_until(std::condition_variable& changed,
                 std::unique_lock<std::mutex>& lock, Time when, Done done) {
   while (!done()) {
-    const Time now = std::chrono::steady_clock::now();
+    const Time now = Clock::now();
     if (now >= when) return false;
     changed.wait_until(lock, std::min(when, now + std::chrono::hours(1)));
   }
@@ -1639,8 +1635,8 @@ inline Error failure(const char* op, const Socket& socket,
                      const Addr* remote = nullptr) {
   const SocketState* s = state_of(socket);
   if (why == would_block) return why;
-  if (!s) return {why.code(), {op, ""}};
   if (why == closed || why == timed_out) subject = "";
+  if (!s) return {why.code(), {op, "", std::string(subject)}};
   return {why.code(),
           {op, std::string(s->network.name), std::string(subject), "", s->local,
            remote ? *remote : s->remote}};
@@ -2015,21 +2011,27 @@ inline Error no_network(const char* op, std::string_view name) {
           {op, std::string(name), "", " " + std::string(name)}};
 }
 
-// Whole seconds, rounded up, at most as many as tcp(7) takes.
-inline int whole_seconds(std::chrono::nanoseconds d) {
-  const auto most = std::chrono::seconds(32767);
-  return static_cast<int>(
-      std::chrono::ceil<std::chrono::seconds>(std::min<decltype(d)>(d, most))
-          .count());
+// Idle time and interval of TCP's keep-alive probes, rounded up to seconds, of
+// which tcp(7) takes so many at most. 0 or less, and `forever`: no probes.
+inline int set_keep_alive(int fd, std::chrono::nanoseconds idle,
+                          std::chrono::nanoseconds interval, int probes) {
+  const auto seconds = [](std::chrono::nanoseconds d) {
+    const std::chrono::nanoseconds most = std::chrono::seconds(32767);
+    const auto ceil =
+        std::chrono::ceil<std::chrono::seconds>(std::min(d, most));
+    return static_cast<int>(ceil.count());
+  };
+  if (std::min(idle, interval).count() <= 0 ||
+      std::max(idle, interval) == forever)
+    return sys::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, 0);
+  return sys::set_keep_alive(fd, seconds(idle), seconds(interval), probes);
 }
 
 // What every TCP connection gets. A refusal is no reason to fail.
 inline void set_tcp_defaults(int fd, std::chrono::nanoseconds keep_alive,
                              bool no_delay) {
   if (no_delay) sys::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  const int seconds = whole_seconds(keep_alive);
-  if (keep_alive.count() > 0 && keep_alive != forever)
-    sys::set_keep_alive(fd, seconds, seconds, 0);
+  if (keep_alive.count() > 0) set_keep_alive(fd, keep_alive, keep_alive, 0);
 }
 
 // All addresses that a text stands for, in the order to try them. See "Names".
@@ -2037,11 +2039,9 @@ Result<std::vector<Addr>> resolve_all(const Network& network,
                                       std::string_view address,
                                       Deadline deadline);
 
-// Keeps those that a given local address can reach, and connects to the first
-// that answers. See "Racing".
-Error keep_reachable(const Addr& local, std::vector<Addr>& addrs);
+// Connects to the first of them that answers. See "Racing".
 Result<Conn> dial_all(const Network& network, const DialOptions& options,
-                      Deadline deadline, std::vector<Addr> addrs);
+                      Deadline deadline, const std::vector<Addr>& addrs);
 
 }  // namespace internal
 
@@ -2075,11 +2075,9 @@ inline Result<Conn> dial(std::string_view network, std::string_view address,
 
   const Deadline deadline =
       std::min(options.deadline.when(), internal::time_after(options.timeout));
-  auto [addrs, err] = internal::resolve_all(*known, address, deadline);
+  const auto [addrs, err] = internal::resolve_all(*known, address, deadline);
   if (err) return fail(err);
-  if (const Error why = internal::keep_reachable(local, addrs))
-    return fail(why);
-  return internal::dial_all(*known, options, deadline, std::move(addrs));
+  return internal::dial_all(*known, options, deadline, addrs);
 }
 
 /// Dials within a time limit, look-up included. 0 or less has passed already
@@ -2361,7 +2359,7 @@ Error run(F& f) {
   return err;
 }
 
-// What a thread runs: f, and then `end` is told how it went. By then f is gone
+// What a thread runs: f, and then `end` hears how it went. By then f is gone
 // with all it owned. A task that ends its own thread, pthread_exit(3), is one
 // that failed.
 template <class F, class End>
@@ -2384,16 +2382,17 @@ struct Task {
   }
 };
 
-// Runs f in a thread of its own. 0, or an errno: then neither is called. (new
-// and delete by hand: unique_ptr would cost each f 20 ms of the user's compile
+// Runs f in a thread of its own; with an error, neither is called. (new and
+// delete by hand: unique_ptr would cost each f 20 ms of the user's compile
 // time.)
 template <class F, class End>
-int start(F f, End end) {
+Error start(const char* op, const Socket& socket, F f, End end) {
   auto* task = new (std::nothrow) Task<F, End>{std::move(f), std::move(end)};
-  if (!task) return ENOMEM;
-  const int error = sys::start_thread(Task<F, End>::in_thread, task);
-  if (error) delete task;
-  return error;
+  const int error =
+      task ? sys::start_thread(Task<F, End>::in_thread, task) : ENOMEM;
+  if (!error) return {};
+  delete task;
+  return failure(op, socket, sys::error(error), "pthread_create");
 }
 
 struct GroupState {
@@ -2480,14 +2479,13 @@ struct Serving {
 
   // The next connection, when there is room for it. `seen`: the news before.
   Result<Conn> next(unsigned& seen) {
-    const SocketState* s = state_of(listener);
-    for (;;) {
-      seen = s->news;
-      const bool full =
-          options.max_connections && running >= options.max_connections;
-      if (!full || s->is_closed() || s->reading.due().passed())
+    const SocketState& s = *state_of(listener);
+    for (;; rest(seen)) {
+      seen = s.news;
+      const std::size_t most = options.max_connections;
+      if (most == 0 || running < most || s.is_closed() ||
+          s.reading.due().passed())
         return accept(listener);
-      rest(seen);
     }
   }
 
@@ -2511,17 +2509,15 @@ inline bool is_final(const Error& err) {
          is_errno(err.code(), {EBADF, EINVAL, ENOTSOCK});
 }
 
-// Starts the thread of one connection; `task` makes of it what to run.
+// Starts the thread of one connection; `make_task` makes of it what to run.
 template <class MakeTask>
 void start_serving(const std::shared_ptr<Serving>& serving, const Conn& conn,
                    const MakeTask& make_task) {
   const Serving::Place place = serving->begin(conn);
-  const auto start = [&]() -> Error {  // copying the handler may throw
-    const int error = internal::start(
-        make_task(conn),
+  const auto start = [&] {  // copying the handler may throw
+    return internal::start(
+        "serve", conn, make_task(conn),
         [serving, place](const Error& why) { serving->end(place, why); });
-    if (error == 0) return {};
-    return failure("serve", conn, sys::error(error), "pthread_create");
   };
   if (const Error why = run(start)) serving->end(place, why);
 }
@@ -2599,16 +2595,14 @@ class Group {
   template <class F>
   Error begin(F task) {
     state_->begin();
-    int error = 0;
     const auto start = [&] {  // moving the task may throw
-      error = internal::start(
-          std::move(task),
+      return internal::start(
+          "go", Socket(), std::move(task),
           [state = state_](const Error& err) { state->end(err); });
     };
     const Error err = internal::run(start);
-    if (err || error) state_->end({});
-    if (!error) return err;
-    return {sys::error(error), {"go", "", "pthread_create"}};
+    if (err) state_->end({});
+    return err;
   }
 
   std::shared_ptr<internal::GroupState> state_;
@@ -2789,12 +2783,15 @@ inline std::string if_indextoname(unsigned index) {
   return ::if_indextoname(index, name) ? name : std::to_string(index);
 }
 
-// getaddrinfo(3); returns its EAI_... number, and sets errno for EAI_SYSTEM -
-// or forgets to, so it must not be an older one. May block for seconds.
-inline int getaddrinfo(const char* host, const char* service,
+// getaddrinfo(3) of a host or, where that is "", of a service; returns its
+// EAI_... number, and sets errno for EAI_SYSTEM - or forgets to, so it must not
+// be an older one. May block for seconds.
+inline int getaddrinfo(const std::string& host, const std::string& service,
                        const addrinfo& hints, addrinfo** found) {
   errno = 0;
-  return ::getaddrinfo(host, service, &hints, found);
+  return ::getaddrinfo(host.empty() ? nullptr : host.c_str(),
+                       service.empty() ? nullptr : service.c_str(), &hints,
+                       found);
 }
 // getnameinfo(3) for a name; returns and blocks as getaddrinfo.
 inline int getnameinfo(const Address& address, char (&name)[NI_MAXHOST]) {
@@ -3214,21 +3211,19 @@ inline Prefix prefix_of(const ifaddrs& entry) {
   return Prefix(ip, ones);
 }
 
-// What is asked of the resolver. A service is looked up for a socket type.
+// What is asked of the resolver: about a host, or about a service's port; or,
+// in reverse, what an address is called.
 struct Question {
-  enum Kind { host, address, service } kind;
-  std::string text;
+  std::string host{};
+  std::string service{};
   int family = AF_UNSPEC;
   int type = SOCK_STREAM;
-  bool operator==(const Question& other) const {
-    return kind == other.kind && text == other.text && family == other.family &&
-           type == other.type;
-  }
+  bool reverse = false;
+  auto key() const { return std::tie(host, service, family, type, reverse); }
 };
 
 // What it said.
 struct Answer {
-  std::error_code why{};
   std::vector<IP> ips{};
   std::string name{};
   int port = 0;
@@ -3236,55 +3231,47 @@ struct Answer {
 
 inline std::error_code resolver_error(int code) {
   // Where errno does not say why, it was seen to be this: Go's issue 6232.
-  if (code == EAI_SYSTEM && errno == 0) errno = EMFILE;
-  if (code == EAI_SYSTEM) return sys::last_error();
+  if (code == EAI_SYSTEM) return sys::error(errno ? errno : EMFILE);
   if (code == sys::no_data) return no_such_host;
   return {code, resolver_category()};
 }
 
+// Asks getnameinfo(3).
+inline Result<Answer> ask_name(const IP& ip) {
+  sys::Address address;
+  to_kernel(Addr("tcp", ip, 0), ip.is4() ? AF_INET : AF_INET6, address);
+  char name[NI_MAXHOST] = "";
+  if (const int code = sys::getnameinfo(address, name))
+    return resolver_error(code);
+  return Answer{{}, name};
+}
+
 // Asks getaddrinfo(3). It was seen to succeed with an empty list, and to list
 // what nobody had asked for: what is no IP address does not count.
-inline Answer ask_addresses(const Question& question) {
-  const bool service = question.kind == Question::service;
+inline Result<Answer> ask_now(const Question& about) {
+  if (about.reverse) return ask_name(parse_ip(about.host).value.unmap());
   addrinfo hints{};
-  hints.ai_family = question.family;
-  hints.ai_socktype = question.type;  // one answer an address, not three
-  hints.ai_flags = service ? 0 : AI_CANONNAME;
-  const char* text = question.text.c_str();
+  hints.ai_family = about.family;
+  hints.ai_socktype = about.type;  // one answer an address, not three
+  hints.ai_flags = about.host.empty() ? 0 : AI_CANONNAME;
   addrinfo* found = nullptr;
-  if (const int code = sys::getaddrinfo(
-          service ? nullptr : text, service ? text : nullptr, hints, &found))
-    return {resolver_error(code)};
+  if (const int code =
+          sys::getaddrinfo(about.host, about.service, hints, &found))
+    return resolver_error(code);
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> list(found,
                                                             ::freeaddrinfo);
   Answer answer;
   if (found && found->ai_canonname) answer.name = found->ai_canonname;
-  for (const addrinfo* each = found; each; each = each->ai_next) {
-    const sys::Address address = address_of(each->ai_addr, each->ai_family);
-    IP ip = ip_from_kernel(address);
-    if (!ip) continue;
-    answer.port = port_from_kernel(address);
-    bool known = false;
-    for (const IP& earlier : answer.ips) known = known || earlier == ip;
-    if (!known) answer.ips.push_back(std::move(ip));
+  for (; found; found = found->ai_next) {
+    const sys::Address address = address_of(found->ai_addr, found->ai_family);
+    const IP ip = ip_from_kernel(address);
+    bool news = bool(ip);
+    for (const IP& earlier : answer.ips) news = news && earlier != ip;
+    if (news) answer.ips.push_back(ip);
+    if (ip) answer.port = port_from_kernel(address);
   }
-  if (answer.ips.empty()) answer.why = no_such_host;
+  if (answer.ips.empty()) return no_such_host;
   return answer;
-}
-
-// Asks getnameinfo(3) for the name of an address.
-inline Answer ask_name(const Question& question) {
-  const IP ip = parse_ip(question.text).value.unmap();
-  sys::Address address;
-  to_kernel(Addr("tcp", ip, 0), ip.is4() ? AF_INET : AF_INET6, address);
-  char name[NI_MAXHOST] = "";
-  const int code = sys::getnameinfo(address, name);
-  return {code ? resolver_error(code) : std::error_code(), {}, name};
-}
-
-inline Answer ask_now(const Question& question) {
-  return question.kind == Question::address ? ask_name(question)
-                                            : ask_addresses(question);
 }
 
 // Questions that are under way in threads of their own. The resolver knows no
@@ -3294,7 +3281,7 @@ struct Lookups {
   struct Lookup {
     Question question;
     bool done = false;
-    Answer answer{};
+    Result<Answer> answer{};
   };
   static constexpr std::size_t most = 64;
   std::mutex mutex;
@@ -3305,21 +3292,23 @@ struct Lookups {
 
   // The look-up of this question, started if need be; null when there is no
   // place for it now. The mutex is held.
-  std::shared_ptr<Lookup> get(const Question& question, int& error) {
+  std::shared_ptr<Lookup> get(const Question& question, Error& err) {
     for (const auto& each : running)
-      if (each->question == question) return each;
+      if (each->question.key() == question.key()) return each;
     if (running.size() >= most) return nullptr;
     auto fresh = std::make_shared<Lookup>(Lookup{question});
     running.push_back(fresh);
-    error = start([fresh] { fresh->answer = ask_now(fresh->question); },
-                  [this, fresh](const Error& err) { end(*fresh, err); });
-    if (error) running.pop_back();
+    err = start(
+        "lookup", Socket(),
+        [fresh] { fresh->answer = ask_now(fresh->question); },
+        [this, fresh](const Error& why) { end(*fresh, why); });
+    if (err) running.pop_back();
     return fresh;
   }
 
   void end(Lookup& lookup, const Error& err) {
     const std::lock_guard<std::mutex> lock(mutex);
-    if (err) lookup.answer.why = err.code();
+    if (err) lookup.answer = err.code();
     lookup.done = true;
     for (auto& each : running)
       if (each.get() == &lookup) std::swap(each, running.back());
@@ -3329,23 +3318,24 @@ struct Lookups {
 };
 
 // Asks the resolver, which may block, until the deadline.
-inline Answer ask_within(Deadline deadline, const Question& question) {
+inline Result<Answer> ask_within(Deadline deadline, const Question& question) {
   if (deadline.never()) return ask_now(question);
-  if (deadline.passed()) return {timed_out};
+  if (deadline.passed()) return timed_out;
   auto& lookups = of_this_process<Lookups>();
   std::unique_lock<std::mutex> lock(lookups.mutex);
   std::shared_ptr<Lookups::Lookup> mine;
-  int error = 0;
+  Error err;
   const bool done = wait_until(lookups.changed, lock, deadline.when(), [&] {
-    if (!mine) mine = lookups.get(question, error);
-    return error || (mine && mine->done);
+    if (!mine) mine = lookups.get(question, err);
+    return err || (mine && mine->done);
   });
-  if (error) return {sys::error(error)};
-  return done ? mine->answer : Answer{timed_out};
+  if (err) return err.code();
+  if (!done) return timed_out;
+  return mine->answer;
 }
 
-inline Error lookup_error(std::error_code why, std::string_view name) {
-  return {why, {"", "", "lookup " + std::string(name)}};
+inline Error lookup_error(const Error& why, std::string_view name) {
+  return {why.code(), {"", "", "lookup " + std::string(name)}};
 }
 
 struct Service {
@@ -3386,17 +3376,15 @@ inline Result<int> lookup_port(std::string_view network,
   for (const internal::Service& each : internal::services)
     if (each.protocol == known->base && each.name == name) return each.port;
   // The C library skips blanks in front of a number: no name begins with one.
-  internal::Answer answer{{EAI_SERVICE, resolver_category()}};
+  const std::error_code none(EAI_SERVICE, resolver_category());
+  Result<internal::Answer> answer = none;
   if (name.find('\0') == name.npos && name[0] > ' ')
-    answer = internal::ask_within(
-        deadline, {internal::Question::service, name, AF_INET, known->type});
-  if (!answer.why) return answer.port;
-  const std::string what =
-      std::string(known->base) + "/" + std::string(service);
-  if (answer.why == no_such_host ||
-      answer.why == std::error_code(EAI_SERVICE, resolver_category()))
-    return internal::address_error(unknown_port, what);
-  return internal::lookup_error(answer.why, what);
+    answer = internal::ask_within(deadline, {"", name, AF_INET, known->type});
+  if (!answer.error) return answer.value.port;
+  name = std::string(known->base) + "/" + std::string(service);
+  if (answer.error == no_such_host || answer.error == none)
+    return internal::address_error(unknown_port, name);
+  return internal::lookup_error(answer.error, name);
 }
 
 namespace internal {
@@ -3427,16 +3415,14 @@ inline bool is_domain_name(std::string_view name) {
 // All that is to be known of a host: an IP address is taken as it is.
 inline Result<Answer> ask(std::string_view host, Deadline deadline,
                           int family = AF_UNSPEC) {
-  // Go reads an empty zone as none.
-  const bool empty_zone = !host.empty() && host.find('%') == host.size() - 1 &&
-                          host.find(':') != host.npos;
-  const auto literal =
-      parse_ip(host.substr(0, host.size() - (empty_zone ? 1 : 0)));
-  if (!literal.error) return Answer{{}, {literal.value}};
+  std::string_view plain = host;
+  if (host.find(':') != host.npos && host.find('%') == host.size() - 1)
+    plain.remove_suffix(1);  // Go reads an empty zone as none
+  const auto [ip, no_ip] = parse_ip(plain);
+  if (!no_ip) return Answer{{ip}};
   if (!is_domain_name(host)) return lookup_error(no_such_host, host);
-  Answer answer =
-      ask_within(deadline, {Question::host, std::string(host), family});
-  if (answer.why) return lookup_error(answer.why, host);
+  auto answer = ask_within(deadline, {std::string(host), "", family});
+  if (answer.error) return lookup_error(answer.error, host);
   return answer;
 }
 
@@ -3445,7 +3431,7 @@ inline Result<std::vector<Addr>> resolve_all(const Network& network,
                                              std::string_view address,
                                              Deadline deadline) {
   if (network.family == AF_UNIX)
-    return std::vector<Addr>{Addr(network.base, address)};
+    return std::vector{Addr(network.base, address)};
   HostPort parts;
   if (!address.empty()) parts = split_host_port(address);
   if (parts.error) return parts.error;
@@ -3453,16 +3439,14 @@ inline Result<std::vector<Addr>> resolve_all(const Network& network,
       lookup_port(network.name, parts.port, deadline);
   if (port_error) return port_error;
   const auto port = static_cast<std::uint16_t>(number);
-  if (parts.host.empty())
-    return std::vector<Addr>{Addr(network.base, IP(), port)};
+  if (parts.host.empty()) return std::vector{Addr(network.base, IP(), port)};
 
   auto [answer, err] = ask(parts.host, deadline, network.family);
   if (err) return err;
   std::vector<IP>& ips = answer.ips;
   // Half-configured IPv6 can listen on :: and yet not be dialled there.
-  const unsigned char any[4] = {};
   if (ips.size() == 1 && ips[0].is6() && ips[0].is_unspecified())
-    ips.emplace_back(any, 4);
+    ips.push_back(parse_ip("0.0.0.0").value);
   std::vector<Addr> addrs;
   for (const IP& ip : ips)
     if (network.family == AF_UNSPEC ||
@@ -3506,11 +3490,12 @@ inline Result<std::vector<std::string>> lookup_host(
 /// deadline. Errors as lookup_host, and invalid_ip. Go: `net.LookupAddr`.
 inline Result<std::vector<std::string>> lookup_addr(
     std::string_view ip, Deadline deadline = no_deadline) {
-  if (const Error err = parse_ip(ip).error) return err;
-  const internal::Answer answer = internal::ask_within(
-      deadline, {internal::Question::address, std::string(ip)});
-  if (answer.why) return internal::lookup_error(answer.why, ip);
-  return std::vector<std::string>{answer.name};
+  if (Error bad = parse_ip(ip).error) return bad;
+  internal::Question question{std::string(ip)};
+  question.reverse = true;
+  const auto [answer, err] = internal::ask_within(deadline, question);
+  if (err) return internal::lookup_error(err, ip);
+  return std::vector{answer.name};
 }
 
 /// Finds the canonical name of a host, behind its aliases. Blocks and fails as
@@ -3548,22 +3533,9 @@ inline Result<std::vector<Interface>> interfaces() {
 // Racing
 //
 // How dial tries many addresses: one family beside the other (RFC 8305), all in
-// one thread.
+// one thread. A connect that takes its time is left alone, and poll tells.
 
 namespace internal {
-
-// Keeps the addresses that a given local address can reach: those of its
-// family. Any address, 0.0.0.0 or ::, is of both.
-inline Error keep_reachable(const Addr& local, std::vector<Addr>& addrs) {
-  if (is_any(local)) return {};
-  std::vector<Addr> fitting;
-  for (Addr& addr : addrs)
-    if (is_any(addr) || addr.ip().is6() == local.ip().unmap().is6())
-      fitting.push_back(std::move(addr));
-  addrs = std::move(fitting);
-  if (addrs.empty()) return address_error(no_suitable_address, local.string());
-  return {};
-}
 
 // One connect under way, and the addresses still to be tried after it.
 struct Lane {
@@ -3575,15 +3547,12 @@ struct Lane {
   int repeats = 0;           // how often it met itself
   Error error{};             // the first failure
 
-  bool pending() const { return bool(fd); }
-  bool spent() const { return !pending() && next == addrs.size(); }
-  bool ready() const {
-    return !pending() && !spent() && Deadline(start).passed();
-  }
+  bool spent() const { return !fd && next == addrs.size(); }
+  bool ready() const { return !fd && !spent() && Deadline(start).passed(); }
 };
 
-// Dials a list of addresses, the second family beside the first, all in one
-// thread: a connect that takes its time is left alone, and poll tells.
+inline bool is6(const Addr& addr) { return addr.ip().unmap().is6(); }
+
 struct Dialer {
   const Network& network;
   const DialOptions& options;
@@ -3591,8 +3560,11 @@ struct Dialer {
   Lane lanes[2]{};
   Conn conn{};
 
-  Result<Conn> dial(std::vector<Addr> addrs) {
-    divide(std::move(addrs));
+  Result<Conn> dial(const std::vector<Addr>& addrs) {
+    divide(addrs);
+    if (lanes[0].addrs.empty())
+      return Error(no_suitable_address, {"dial", std::string(network.name),
+                                         "address " + options.local.string()});
     for (;;) {
       for (Lane& lane : lanes) {
         if (lanes[0].spent()) lanes[1].start = Time::min();
@@ -3605,16 +3577,24 @@ struct Dialer {
   }
 
   // The family of the first address goes first; "tcp" gives the other one a
-  // lane of its own and a later start (RFC 8305).
-  void divide(std::vector<Addr> addrs) {
+  // lane of its own and a later start.
+  void divide(const std::vector<Addr>& addrs) {
     const auto delay = options.fallback_delay;
     const bool race = network.name == "tcp" && delay != forever;
-    const bool first_is6 = addrs.front().ip().is6();
-    for (Addr& addr : addrs) {
-      const bool second = race && addr.ip().is6() != first_is6;
-      lanes[second ? 1 : 0].addrs.push_back(std::move(addr));
+    std::vector<Addr>& first = lanes[0].addrs;
+    for (const Addr& addr : addrs) {
+      if (!reachable(addr)) continue;
+      const bool second = race && !first.empty() && is6(addr) != is6(first[0]);
+      lanes[second ? 1 : 0].addrs.push_back(addr);
     }
     lanes[1].start = time_after(delay);
+  }
+
+  // A local address can reach those of its family only; any address, 0.0.0.0 or
+  // ::, is of both.
+  bool reachable(const Addr& addr) const {
+    return is_any(options.local) || is_any(addr) ||
+           is6(addr) == is6(options.local);
   }
 
   // Starts on the next address of a lane; true when it is connected.
@@ -3630,23 +3610,18 @@ struct Dialer {
   // one silent address must not use up the time of the good ones.
   Time share_of_time(std::size_t addrs) const {
     if (deadline.never()) return deadline.when();
-    const Time now = Deadline::Clock::now();
-    const Time::duration share =
-        (deadline.when() - now) / static_cast<Time::rep>(addrs);
+    const Time now = Clock::now();
+    const auto share = (deadline.when() - now) / static_cast<Time::rep>(addrs);
     const Time::duration least = std::chrono::seconds(2);
     return std::min(deadline.when(), now + std::max(share, least));
-  }
-
-  int family_for(const Addr& remote) const {
-    if (network.family != AF_UNSPEC) return network.family;
-    const bool six = remote.ip().is6() || options.local.ip().unmap().is6();
-    return six ? AF_INET6 : AF_INET;
   }
 
   // Opens a fresh socket - one that failed is spent - and begins to connect.
   Error connect(Lane& lane) {
     const Addr& remote = lane.addrs[lane.next - 1];
-    const int family = family_for(remote);
+    int family = network.family;
+    if (family == AF_UNSPEC)
+      family = is6(remote) || is6(options.local) ? AF_INET6 : AF_INET;
     const int fd = sys::socket(family, network.type);
     if (fd < 0) return call_error("socket");
     lane.fd = Descriptor(fd);
@@ -3658,9 +3633,8 @@ struct Dialer {
       if (Error err = bind_socket(fd, family, network, options.local))
         return err;
     sys::Address address;
-    if (const auto why = to_kernel(remote, family, address))
-      return call_error("connect", why);
-    const std::error_code why = connect_when_there_is_room(fd, address);
+    std::error_code why = to_kernel(remote, family, address);
+    if (!why) why = connect_when_there_is_room(fd, address);
     return why ? call_error("connect", why) : Error();
   }
 
@@ -3682,19 +3656,11 @@ struct Dialer {
   bool finish(Lane& lane, const Error& err) {
     Descriptor fd = std::move(lane.fd);
     Addr remote = lane.addrs[lane.next - 1];
-    if (err) {
-      const bool ours = err.code().category() == category();
-      if (!lane.error)
-        lane.error = {err.code(),
-                      {"dial", std::string(network.name),
-                       ours ? "" : err.subject(), "", options.local, remote}};
-      return false;
-    }
+    if (err) return fail(lane, err, remote);
     Addr local = local_of(fd.get(), network);
     // 0.0.0.0 became 127.0.0.1, a zone its number, a symbolic link its file.
-    const IP& ip = remote.ip();
     sys::Address address;
-    if ((!ip || ip.is_unspecified() || !ip.zone().empty()) &&
+    if ((is_any(remote) || !remote.ip().zone().empty()) &&
         sys::getpeername(fd.get(), address) == 0)
       remote = from_kernel(network, address);
     // TCP lets two connects meet in the middle, even one with itself: who
@@ -3702,7 +3668,8 @@ struct Dialer {
     const bool tcp = network.base == "tcp";
     if (tcp && local == remote && options.local.port() == 0) {
       if (lane.repeats++ == 2)
-        return finish(lane, call_error("connect", sys::error(ECONNREFUSED)));
+        return fail(lane, call_error("connect", sys::error(ECONNREFUSED)),
+                    remote);
       --lane.next;
       return false;
     }
@@ -3712,13 +3679,23 @@ struct Dialer {
     return true;
   }
 
-  // How a connect ended of which poll has told something. Writable without an
-  // error is connected; else SO_ERROR says what went wrong.
+  // Keeps the story of the first failure.
+  bool fail(Lane& lane, const Error& why, const Addr& remote) const {
+    const bool ours = why.code().category() == category();
+    if (!lane.error)
+      lane.error = {why.code(),
+                    {"dial", std::string(network.name),
+                     ours ? "" : why.subject(), "", options.local, remote}};
+    return false;
+  }
+
+  // How a connect ended of which poll has told something: writable without an
+  // error is connected, else SO_ERROR says what went wrong.
   static Error outcome(const pollfd& told) {
-    if (told.revents == POLLOUT) return {};
     int error = 0;
-    if (sys::getsockopt(told.fd, SOL_SOCKET, SO_ERROR, &error, sizeof error) <
-        0)
+    if (told.revents != POLLOUT &&
+        sys::getsockopt(told.fd, SOL_SOCKET, SO_ERROR, &error, sizeof error) <
+            0)
       error = errno;
     return error ? call_error("connect", sys::error(error)) : Error();
   }
@@ -3732,20 +3709,16 @@ struct Dialer {
       const Lane& lane = lanes[i];
       fds[i] = {lane.fd.get(), POLLOUT, 0};
       if (!lane.spent())
-        until = std::min(until, lane.pending() ? lane.until : lane.start);
+        until = std::min(until, lane.fd ? lane.until : lane.start);
     }
     Error why;
     if (sys::poll(fds, 2, poll_time(until)) < 0 && errno != EINTR)
       why = call_error("connect");
     for (std::size_t i = 0; i < 2; ++i) {
-      Lane& lane = lanes[i];
-      if (!lane.pending()) continue;
       if (fds[i].revents) {
-        if (finish(lane, outcome(fds[i]))) return true;
-      } else if (why) {
-        finish(lane, why);
-      } else if (Deadline(lane.until).passed()) {
-        finish(lane, Error(timed_out));
+        if (finish(lanes[i], outcome(fds[i]))) return true;
+      } else if (lanes[i].fd && (why || Deadline(lanes[i].until).passed())) {
+        finish(lanes[i], why ? why : Error(timed_out));
       }
     }
     return false;
@@ -3753,8 +3726,9 @@ struct Dialer {
 };
 
 inline Result<Conn> dial_all(const Network& network, const DialOptions& options,
-                             Deadline deadline, std::vector<Addr> addrs) {
-  return Dialer{network, options, deadline}.dial(std::move(addrs));
+                             Deadline deadline,
+                             const std::vector<Addr>& addrs) {
+  return Dialer{network, options, deadline}.dial(addrs);
 }
 
 }  // namespace internal
@@ -4391,12 +4365,8 @@ inline Error set_no_delay(const Conn& conn, bool on) {
 /// `SetKeepAliveConfig`.
 inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
                             std::chrono::nanoseconds interval, int count = 0) {
-  const auto shortest = std::min(idle, interval);
-  if (shortest.count() <= 0 || std::max(idle, interval) == forever)
-    return set_option(conn, SOL_SOCKET, SO_KEEPALIVE, 0);
   return control(conn, "set", "setsockopt", [&](const auto& s) {
-    return sys::set_keep_alive(s.fd, internal::whole_seconds(idle),
-                               internal::whole_seconds(interval), count);
+    return internal::set_keep_alive(s.fd, idle, interval, count);
   });
 }
 
