@@ -67,9 +67,7 @@
 #define NETLITE_VERSION_MINOR 2
 #define NETLITE_VERSION_PATCH 0
 
-// ---------------------------------------------------------------------------
-// Headers and platform
-//
+// --- Headers and platform ---------------------------------------------------
 // One macro is yours to define, for the compiler (-D...), not in the code:
 // NETLITE_PORTABLE makes Linux use what macOS and FreeBSD use (poll instead of
 // epoll, a pipe instead of an eventfd), so that it can be tested here.
@@ -144,14 +142,11 @@
 namespace netlite {
 inline namespace NETLITE_NAMESPACE {
 
-// ---------------------------------------------------------------------------
-// Addresses
-//
+// --- Addresses --------------------------------------------------------------
 // Where a socket is: an IP address and a port, or the name of a unix socket.
 // These are plain values; "Names" makes them of text.
 
 namespace internal {
-
 // What plain values have in common: T::key() says by what they are compared.
 template <class T>
 struct Value {
@@ -191,7 +186,6 @@ inline const Network* find_network(std::string_view name) {
     if (network.name == name) return &network;
   return nullptr;
 }
-
 }  // namespace internal
 
 /// An IP is an IPv4 or IPv6 address, or nothing (default-constructed). IPs
@@ -219,8 +213,7 @@ class IP : public internal::Value<IP> {
   bool is6() const { return size_ == 16; }
   /// An IPv4-mapped address, IPv4 in IPv6 clothes?
   bool is4_in_6() const {
-    return is6() &&
-           std::memcmp(data(), "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0;
+    return is6() && !std::memcmp(data(), "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
   }
   /// 0.0.0.0 or ::, which mean "any address of this machine"?
   bool is_unspecified() const { return is(4, zeros, 32) || is(16, zeros, 128); }
@@ -318,8 +311,7 @@ class Addr : public internal::Value<Addr> {
   /// abstract name written "@name" (Linux; a file whose name begins with @ is
   /// "./@name"). An empty path is that of a socket without a name.
   Addr(std::string_view network, std::string_view path) : path_(path) {
-    if (const auto* known = internal::find_network(network))
-      network_ = known->base;
+    if (const auto* one = internal::find_network(network)) network_ = one->base;
     if (network == "pipe") network_ = internal::pipe_network.base;
   }
 
@@ -353,9 +345,7 @@ class Addr : public internal::Value<Addr> {
   std::string path_;
 };
 
-// ---------------------------------------------------------------------------
-// Errors
-//
+// --- Errors -----------------------------------------------------------------
 // A call returns an Error: nil when all went well, or else the whole story of
 // what was tried, where, and why it failed.
 
@@ -407,7 +397,6 @@ namespace netlite {
 inline namespace NETLITE_NAMESPACE {
 
 namespace internal {
-
 // An error in Go's words, the same on every system. See "Words".
 std::string text_of(const std::error_code& code);
 std::string text_of(Errc condition);
@@ -467,7 +456,6 @@ struct Story {
   Addr local{};
   Addr remote{};
 };
-
 }  // namespace internal
 
 /// The category of `Errc`, named "netlite".
@@ -529,23 +517,21 @@ class Error {
   /// `dial tcp 127.0.0.1:9988: connect: connection refused`; "" when nil.
   std::string message() const {
     if (!code_) return {};
-    const internal::Story& about = story();
-    std::string text = about.op;
+    const internal::Story& all = story();
+    std::string text = all.op;
     if (!text.empty()) {
-      if (!about.network.empty()) text += " " + about.network;
-      if (about.local) text += " " + about.local.string();
-      if (about.remote)
-        text += (about.local ? "->" : " ") + about.remote.string();
+      if (!all.network.empty()) text += " " + all.network;
+      if (all.local) text += " " + all.local.string();
+      if (all.remote) text += (all.local ? "->" : " ") + all.remote.string();
       text += ": ";
     }
-    if (!about.subject.empty()) text += about.subject + ": ";
-    return text + internal::text_of(code_) + about.behind;
+    if (!all.subject.empty()) text += all.subject + ": ";
+    return text + internal::text_of(code_) + all.behind;
   }
 
   /// True when time ran out: a deadline, ETIMEDOUT, EAGAIN. Go: `Timeout()`.
   bool timeout() const noexcept {
-    return *this == timed_out ||
-           internal::is_errno(code_, {ETIMEDOUT, EAGAIN, EWOULDBLOCK});
+    return *this == timed_out || internal::is_errno(code_, {ETIMEDOUT, EAGAIN});
   }
   /// True when the same call may succeed later: time ran out, or the machine
   /// is short of descriptors or memory. Go: `Temporary()`.
@@ -648,9 +634,7 @@ auto must(T result) -> decltype(must(result.error), T(std::move(result))) {
   return result;
 }
 
-// ---------------------------------------------------------------------------
-// netlite::sys: the BSD calls
-//
+// --- netlite::sys: the BSD calls --------------------------------------------
 // One small function a call, named after its man page, returning what the call
 // returns: -1 and errno for a failure. Nothing else in this header touches the
 // kernel. Whatever differs between systems is decided here, and so are three
@@ -664,7 +648,6 @@ auto must(T result) -> decltype(must(result.error), T(std::move(result))) {
 //   SIGPIPE        never: MSG_NOSIGNAL, or SO_NOSIGPIPE where that is missing.
 
 namespace sys {
-
 // What the systems have.
 #ifdef __linux__
 constexpr bool is_linux = true;
@@ -720,8 +703,7 @@ inline std::error_code last_error() { return error(errno); }
 inline int refuse(int number) { return errno = number, -1; }
 // Does this errno mean "later"? (BSD's of a full unixgram queue is ENOBUFS.)
 inline bool would_block(int number) {
-  return number == EAGAIN || number == EWOULDBLOCK ||
-         (!is_linux && number == ENOBUFS);
+  return number == EAGAIN || (!is_linux && number == ENOBUFS);
 }
 
 // The end of must: an exception, or where there are none, of the program.
@@ -786,8 +768,7 @@ class Uncancelled {
 // it forked (1), a child of that (2) ...? A child inherits every lock and count
 // as it was, but none of the threads that would undo them. pthread_atfork(3).
 inline std::atomic<std::uint32_t> forks{0};
-inline const int forks_are_counted =
-    ::pthread_atfork(nullptr, nullptr, [] { ++forks; });
+inline const int counting = ::pthread_atfork(nullptr, nullptr, [] { ++forks; });
 
 // close(2). Not repeated after EINTR: the descriptor is released all the same,
 // and its number may be somebody else's by now.
@@ -882,10 +863,8 @@ inline int setsockopt(int fd, int level, int name, const void* value,
 inline int setsockopt(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof value);
 }
-inline int getsockopt(int fd, int level, int name, void* value,
-                      std::size_t size) {
-  auto length = static_cast<socklen_t>(size);
-  return ::getsockopt(fd, level, name, value, &length);
+inline int getsockopt(int fd, int level, int name, void* out, socklen_t size) {
+  return ::getsockopt(fd, level, name, out, &size);
 }
 
 // TCP's keep-alive probes, tcp(7), in whole seconds; 0 probes: the system's
@@ -1022,12 +1001,9 @@ inline int start_thread(void* (*run)(void*), void* argument) {
   ::pthread_attr_destroy(&detached);
   return number;
 }
-
 }  // namespace sys
 
-// ---------------------------------------------------------------------------
-// Time
-//
+// --- Time -------------------------------------------------------------------
 // A call waits until a Deadline, a point on the clock, not for so many seconds:
 // so it does not matter how often it had to start anew. All durations of
 // netlite count from now: zero or less has passed already.
@@ -1037,7 +1013,6 @@ inline constexpr std::chrono::nanoseconds forever =
     std::chrono::nanoseconds::max();
 
 namespace internal {
-
 // A duration in nanoseconds; one beyond what they can count is cut to it.
 template <class Rep, class Period>
 std::chrono::nanoseconds saturated(std::chrono::duration<Rep, Period> d) {
@@ -1084,7 +1059,6 @@ bool wait_until(std::condition_variable& changed,
   }
   return true;
 }
-
 }  // namespace internal
 
 /// A Deadline is a point on the steady clock. A duration means "from now"; one
@@ -1121,14 +1095,11 @@ class Deadline {
 /// The deadline that never comes; clears one that was set.
 inline constexpr Deadline no_deadline{Deadline::Clock::time_point::max()};
 
-// ---------------------------------------------------------------------------
-// Waiting
-//
+// --- Waiting ----------------------------------------------------------------
 // The machine under every call: what handles share, how a thread gets in and
 // out of it, and how it sleeps there. Nothing here is for you to call.
 
 namespace internal {
-
 // The one T of this process. It is never destroyed: threads may use it while
 // the process exits. A forked child begins with a T of its own, made with the
 // inherited one in view: a lock that a thread of the parent held would stay
@@ -1158,8 +1129,7 @@ class Bells {
  public:
   // A forked child has its parent's bells, which are not for it to ring.
   explicit Bells(Bells* inherited)
-      : bells_(std::min<std::size_t>(
-            4096, std::max<std::size_t>(1, sys::descriptor_limit() / 12))) {
+      : bells_(std::min<std::size_t>(4096, 1 + sys::descriptor_limit() / 12)) {
     for (auto& bell : bells_) bell = sys::Bell();
     if (inherited)
       for (const auto& bell : inherited->bells_) sys::discard(bell);
@@ -1168,8 +1138,7 @@ class Bells {
   // The bell for one direction of a socket. When the descriptor table is full,
   // the next one that there is; or none.
   sys::Bell get(int fd, short events) {
-    const auto first =
-        static_cast<std::size_t>(fd) * 2 + (events == POLLOUT ? 1 : 0);
+    const auto first = static_cast<std::size_t>(fd) * 2 + (events == POLLOUT);
     for (std::size_t i = 0; i < bells_.size(); ++i) {
       std::atomic<sys::Bell>& place = bells_[(first + i) % bells_.size()];
       sys::Bell bell = place;
@@ -1242,14 +1211,6 @@ struct PollerState;  // see "Poller"
 
 // What handles share.
 struct SocketState {
-  SocketState(Kind what, int descriptor, const Network& of, Addr here,
-              Addr there)
-      : kind(what),
-        fd(descriptor),
-        network(of),
-        local(std::move(here)),
-        remote(std::move(there)) {}
-
   const Kind kind;
   const int fd;
   const Network& network;  // as the caller named it
@@ -1260,13 +1221,17 @@ struct SocketState {
   Direction writing{POLLOUT};
 
   // Guards the sleepers, and what follows.
-  std::mutex guard;
-  std::condition_variable changed;  // somebody left, or there is news
-  std::atomic<unsigned> news{0};    // for servers that rest
+  std::mutex guard{};
+  std::condition_variable changed{};  // somebody left, or there is news
+  std::atomic<unsigned> news{0};      // for servers that rest
   SocketFile file{};
   std::vector<std::weak_ptr<PollerState>> pollers{};  // that watch it
 
-  bool is_closed() const { return (state_ & closing) != 0; }
+  // Which process counts, the calls inside, and whether it closes.
+  std::atomic<std::uint64_t> calls{0};
+  static constexpr std::uint64_t closing = 1, inside = 2;
+
+  bool is_closed() const { return (calls & closing) != 0; }
   bool is_stream() const { return network.type == SOCK_STREAM; }
   int family() const {
     if (network.family != AF_UNSPEC) return network.family;
@@ -1278,23 +1243,23 @@ struct SocketState {
   // parent's: a child begins to count anew.
   bool enter(bool to_close = false) {
     const std::uint64_t process = static_cast<std::uint64_t>(sys::forks) << 32;
-    std::uint64_t before = state_, after;
+    std::uint64_t before = calls, after;
     do {
       if (before & closing) return false;
       after = (before >> 32 << 32 == process ? before : process) + inside;
       if (to_close) after |= closing;
-    } while (!state_.compare_exchange_weak(before, after));
+    } while (!calls.compare_exchange_weak(before, after));
     return true;
   }
 
   // Counts a call out. Of a closed socket with the guard held, since the thread
   // that waits for this one may free it all right afterwards.
   void leave() {
-    std::uint64_t before = state_;
+    std::uint64_t before = calls;
     while (!(before & closing))
-      if (state_.compare_exchange_weak(before, before - inside)) return;
+      if (calls.compare_exchange_weak(before, before - inside)) return;
     const std::lock_guard<std::mutex> lock(guard);
-    state_ -= inside;
+    calls -= inside;
     changed.notify_all();
   }
 
@@ -1306,23 +1271,18 @@ struct SocketState {
   }
 
   // Is the caller, who closes it, the only one inside?
-  bool alone() const { return (state_ & 0xffffffff) == inside + closing; }
-
- private:
-  static constexpr std::uint64_t closing = 1;
-  static constexpr std::uint64_t inside = 2;
-  std::atomic<std::uint64_t> state_{0};  // process, calls inside, closing
+  bool alone() const { return (calls & 0xffffffff) == inside + closing; }
 };
 
 // The one place where calls wait: until the socket is ready for `events`, or
 // the deadline or `limit` has come, or the bell. It may return for no reason:
 // the caller looks again at everything. Returns whether the socket was ready.
-// (`second`: who waits for both directions sleeps in both.)
-inline Result<bool> wait(SocketState& s, Direction& first, short events,
-                         Time limit = Time::max(),
-                         Direction* second = nullptr) {
-  Sleeper me{of_this_process<Bells>().get(s.fd, first.events), limit};
-  Direction* const beds[] = {&first, second ? second : &first};
+// (Who waits for both directions sleeps in both.)
+using Beds = std::initializer_list<Direction*>;
+inline Result<bool> wait(SocketState& s, Beds beds, short events,
+                         Time limit = Time::max()) {
+  Sleeper me{of_this_process<Bells>().get(s.fd, (*beds.begin())->events),
+             limit};
   {
     // Whoever closes marks first and rings then, under this guard. So either
     // we see the mark here, or they see us sleep, and ring.
@@ -1335,7 +1295,7 @@ inline Result<bool> wait(SocketState& s, Direction& first, short events,
   }
   struct Awake {  // also when the thread is cancelled
     SocketState& s;
-    Direction* const (&beds)[2];
+    const Beds beds;
     Sleeper& me;
     ~Awake() {
       const std::lock_guard<std::mutex> lock(s.guard);
@@ -1385,8 +1345,9 @@ Result<std::size_t> attempt(SocketState& s, Direction& direction, Mode mode,
     // unixgram socket writable whose receiver's queue is full. A pause of a
     // millisecond keeps that from spinning.
     const auto [was_ready, err] =
-        ready ? wait(s, direction, 0, time_after(std::chrono::milliseconds(1)))
-              : wait(s, direction, direction.events);
+        ready
+            ? wait(s, {&direction}, 0, time_after(std::chrono::milliseconds(1)))
+            : wait(s, {&direction}, direction.events);
     if (err) return err;
     ready = was_ready && !ready;
   }
@@ -1433,12 +1394,9 @@ inline void release(SocketState* s) {
 
 template <Kind>
 class Handle;  // of one kind of socket; see "Connections"
-
 }  // namespace internal
 
-// ---------------------------------------------------------------------------
-// Connections
-//
+// --- Connections ------------------------------------------------------------
 // Sockets are handles, as Go's Conn is: copies of a handle refer to the same
 // socket, the last one closes it, and any thread may call anything on it.
 
@@ -1467,7 +1425,6 @@ class Socket : public internal::Value<Socket> {
 };
 
 namespace internal {
-
 // A handle of one kind of socket. Of an Event's socket it makes that one if it
 // is of this kind, else nothing. A Listener does not become a Conn by accident:
 // what is more than a Socket does not convert.
@@ -1490,8 +1447,8 @@ class Handle : public Socket {
 template <class H>
 H make_handle(Descriptor fd, const Network& network, Addr local,
               Addr remote = {}) {
-  auto* state = new SocketState(H::kind, fd.get(), network, std::move(local),
-                                std::move(remote));
+  auto* state = new SocketState{H::kind, fd.get(), network, std::move(local),
+                                std::move(remote)};
   fd.release();
   return H(std::shared_ptr<SocketState>(state, release));
 }
@@ -1511,7 +1468,6 @@ template <class T>
 inline constexpr bool is_text =
     std::is_convertible_v<const T&, std::string_view> &&
     !std::is_null_pointer_v<T>;
-
 }  // namespace internal
 
 /// One end of a connection. `Conn(event.socket)` is that socket, or nothing if
@@ -1607,7 +1563,6 @@ class Buffer {
 // leave.
 
 namespace internal {
-
 // A call inside a socket. While one lives, the descriptor stays ours.
 class Use {
  public:
@@ -1677,8 +1632,7 @@ template <class Read>
 Result<std::size_t> fill(Buffer buffer, Read read) {
   std::size_t have = 0;
   while (have < buffer.size()) {
-    const auto [n, err] =
-        read(Buffer(buffer.data() + have, buffer.size() - have));
+    const auto [n, err] = read({buffer.data() + have, buffer.size() - have});
     have += n;
     if (err == eof && have > 0) return {have, unexpected_eof};
     if (err) return {have, err};
@@ -1784,7 +1738,6 @@ inline Error move_deadlines(const Socket& socket, Deadline deadline,
   };
   return control(socket, "set", "", move, this_end_only());
 }
-
 }  // namespace internal
 
 /// Reads what is there, at least one byte, at most the buffer. Blocks until
@@ -1903,9 +1856,7 @@ inline Error set_write_deadline(const Socket& socket, Deadline deadline) {
   return move_deadlines(socket, deadline, false, true);
 }
 
-// ---------------------------------------------------------------------------
-// Dialling
-//
+// --- Dialling ---------------------------------------------------------------
 // From a name to its addresses, and from those to a connection.
 
 /// A Callback is a function of yours that netlite keeps; a default-constructed
@@ -1982,7 +1933,6 @@ struct [[nodiscard]] Pipe {
 };
 
 namespace internal {
-
 // An address as the kernel wants it, for a socket of that family, and back. See
 // "Addresses for the kernel".
 std::error_code to_kernel(const Addr& addr, int family, sys::Address& out);
@@ -2001,14 +1951,12 @@ inline Error address_error(std::error_code code, std::string_view address) {
 }
 
 // What was wrong with a call, before anybody has told what it was made for.
-inline Error call_error(const char* call,
-                        std::error_code why = sys::last_error()) {
+inline Error failed(const char* call, std::error_code why = sys::last_error()) {
   return {why, {"", "", call}};
 }
 
-inline Error no_network(const char* op, std::string_view name) {
-  return {unknown_network,
-          {op, std::string(name), "", " " + std::string(name)}};
+inline Error no_network(const char* op, const std::string& name) {
+  return {unknown_network, {op, name, "", " " + name}};
 }
 
 // Idle time and interval of TCP's keep-alive probes, rounded up to seconds, of
@@ -2017,9 +1965,8 @@ inline int set_keep_alive(int fd, std::chrono::nanoseconds idle,
                           std::chrono::nanoseconds interval, int probes) {
   const auto seconds = [](std::chrono::nanoseconds d) {
     const std::chrono::nanoseconds most = std::chrono::seconds(32767);
-    const auto ceil =
-        std::chrono::ceil<std::chrono::seconds>(std::min(d, most));
-    return static_cast<int>(ceil.count());
+    const auto up = std::chrono::ceil<std::chrono::seconds>(std::min(d, most));
+    return static_cast<int>(up.count());
   };
   if (std::min(idle, interval).count() <= 0 ||
       std::max(idle, interval) == forever)
@@ -2028,8 +1975,8 @@ inline int set_keep_alive(int fd, std::chrono::nanoseconds idle,
 }
 
 // What every TCP connection gets. A refusal is no reason to fail.
-inline void set_tcp_defaults(int fd, std::chrono::nanoseconds keep_alive,
-                             bool no_delay) {
+inline void set_defaults(int fd, std::chrono::nanoseconds keep_alive,
+                         bool no_delay) {
   if (no_delay) sys::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   if (keep_alive.count() > 0) set_keep_alive(fd, keep_alive, keep_alive, 0);
 }
@@ -2042,7 +1989,6 @@ Result<std::vector<Addr>> resolve_all(const Network& network,
 // Connects to the first of them that answers. See "Racing".
 Result<Conn> dial_all(const Network& network, const DialOptions& options,
                       Deadline deadline, const std::vector<Addr>& addrs);
-
 }  // namespace internal
 
 /// Connects to an address. `network` is tcp, tcp4, tcp6, udp, udp4, udp6,
@@ -2066,7 +2012,7 @@ inline Result<Conn> dial(std::string_view network, std::string_view address,
     return {cause.code(), {"dial", std::string(network), cause.subject()}};
   };
   const internal::Network* known = internal::find_network(network);
-  if (!known) return internal::no_network("dial", network);
+  if (!known) return internal::no_network("dial", std::string(network));
   if (address.empty()) return fail(missing_address);
   const Addr& local = options.local;
   if (local && local.network() != known->base)
@@ -2104,9 +2050,7 @@ inline Pipe pipe() {
           internal::make_handle<Conn>(std::move(second), network, end, end)};
 }
 
-// ---------------------------------------------------------------------------
-// Listeners
-//
+// --- Listeners --------------------------------------------------------------
 // A listener waits for those who dial, and accept returns a connection to each.
 
 /// How to listen; the defaults are Go's. Go: `net.ListenConfig`.
@@ -2127,7 +2071,6 @@ struct ListenOptions {
 };
 
 namespace internal {
-
 // Is it any address of this machine, 0.0.0.0 or ::, or none?
 inline bool is_any(const Addr& addr) {
   return !addr.ip() || addr.ip().is_unspecified();
@@ -2148,15 +2091,14 @@ int bind_unix(int fd, const sys::Address& address, const std::string& path,
 SocketFile made_file(const std::string& path);
 
 // bind(2)
-inline Error bind_socket(int fd, int family, const Network& network,
+inline Error bind_socket(int fd, int af, const Network& network,
                          const Addr& addr, const ListenOptions& options = {}) {
   sys::Address name;
-  if (const auto why = to_kernel(addr, family, name))
-    return call_error("bind", why);
-  const int result = family == AF_UNIX ? bind_unix(fd, name, addr.path(),
-                                                   network.type, options)
-                                       : sys::bind(fd, name);
-  return result < 0 ? call_error("bind") : Error();
+  if (const auto why = to_kernel(addr, af, name)) return failed("bind", why);
+  const int result =
+      af == AF_UNIX ? bind_unix(fd, name, addr.path(), network.type, options)
+                    : sys::bind(fd, name);
+  return result < 0 ? failed("bind") : Error();
 }
 
 // socket(2) and what comes before bind(2); `family` tells which kind it is.
@@ -2177,15 +2119,15 @@ inline Descriptor open_for_bind(const Network& network, const Addr& addr,
 }
 
 // What a socket gets before it is bound.
-inline Error prepare_to_bind(int fd, const Network& network, bool group,
-                             const ListenOptions& options) {
+inline Error prepare(int fd, const Network& network, bool group,
+                     const ListenOptions& options) {
   if (network.base == "tcp" || group)
     sys::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   if (network.base == "udp") sys::setsockopt(fd, SOL_SOCKET, SO_BROADCAST, 1);
   // Elsewhere two sockets may hear one group only if they share the port.
   const bool share = options.reuse_port || (group && !sys::is_linux);
   if (share && sys::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
-    return call_error("setsockopt");
+    return failed("setsockopt");
   return options.control ? options.control(fd) : Error();
 }
 
@@ -2194,20 +2136,18 @@ inline Error open_and_bind(const Network& network, const Addr& addr,
                            const ListenOptions& options, Descriptor& fd) {
   int family = 0;
   fd = open_for_bind(network, addr, family);
-  if (!fd) return call_error("socket");
+  if (!fd) return failed("socket");
   const bool group = network.type == SOCK_DGRAM && addr.ip().is_multicast();
-  if (Error why = prepare_to_bind(fd.get(), network, group, options))
-    return why;
+  if (Error why = prepare(fd.get(), network, group, options)) return why;
   // A group's datagrams arrive at any address; join_group chooses the group.
   const Addr place = group ? Addr(network.base, IP(), addr.port()) : addr;
   return bind_socket(fd.get(), family, network, place, options);
 }
 
 // A server takes one address: of several, the first IPv4 one (or IPv6 one).
-inline const Addr& favourite(const std::vector<Addr>& addrs,
-                             bool want6 = false) {
+inline const Addr& favourite(const std::vector<Addr>& addrs, bool six = false) {
   for (const Addr& addr : addrs)
-    if (addr.ip().is6() == want6) return addr;
+    if (addr.ip().is6() == six) return addr;
   return addrs.front();
 }
 
@@ -2218,37 +2158,34 @@ Result<H> bind_to(const Network& network, const Addr& addr,
   constexpr bool packets = std::is_same_v<H, PacketConn>;
   Descriptor fd;
   if (const Error why = open_and_bind(network, addr, options, fd)) return why;
-  if (network.base == "tcp")
-    set_tcp_defaults(fd.get(), options.keep_alive, true);
-  // From here on a failure removes the file that bind made.
+  if (network.base == "tcp") set_defaults(fd.get(), options.keep_alive, true);
+  // From here on a failure removes the file that bind s.
   Addr here = local_of(fd.get(), network);
   H handle = make_handle<H>(std::move(fd), network, std::move(here));
-  SocketState& made = *state_of(handle);
-  made.keep_alive = options.keep_alive;
-  if (network.family == AF_UNIX) made.file = made_file(addr.path());
-  if (!made.file.path.empty() && options.mode >= 0 &&
+  SocketState& s = *state_of(handle);
+  s.keep_alive = options.keep_alive;
+  if (network.family == AF_UNIX) s.file = made_file(addr.path());
+  if (!s.file.path.empty() && options.mode >= 0 &&
       sys::chmod(addr.path(), options.mode) < 0)
-    return call_error("chmod");
+    return failed("chmod");
   // The kernel cuts the number to what the system allows.
   const int backlog = options.backlog > 0 ? options.backlog : INT_MAX;
-  if (!packets && sys::listen(made.fd, backlog) < 0)
-    return call_error("listen");
+  if (!packets && sys::listen(s.fd, backlog) < 0) return failed("listen");
   // The file of a unixgram socket stays; we knew of it for failures only.
-  if (packets) made.file = {};
+  if (packets) s.file = {};
   return handle;
 }
 
 template <class H>
-Result<H> listen(std::string_view network_name, std::string_view address,
+Result<H> listen(const std::string& name, std::string_view address,
                  const ListenOptions& options) {
   constexpr bool packets = std::is_same_v<H, PacketConn>;
   Addr addr;
   const auto fail = [&](const Error& why) -> Error {
-    return {why.code(),
-            {"listen", std::string(network_name), why.subject(), "", addr}};
+    return {why.code(), {"listen", name, why.subject(), "", addr}};
   };
-  const Network* network = find_network(network_name);
-  if (!network) return no_network("listen", network_name);
+  const Network* network = find_network(name);
+  if (!network) return no_network("listen", name);
   const auto [addrs, err] = resolve_all(*network, address, no_deadline);
   if (err) return fail(err);
   addr = favourite(addrs);
@@ -2258,7 +2195,6 @@ Result<H> listen(std::string_view network_name, std::string_view address,
   if (made.error) return fail(made.error);
   return made;
 }
-
 }  // namespace internal
 
 /// Opens a socket that waits for connections. `network` is tcp, tcp4, tcp6,
@@ -2271,7 +2207,7 @@ Result<H> listen(std::string_view network_name, std::string_view address,
 inline Result<Listener> listen(std::string_view network,
                                std::string_view address,
                                const ListenOptions& options = {}) {
-  return internal::listen<Listener>(network, address, options);
+  return internal::listen<Listener>(std::string(network), address, options);
 }
 
 /// Waits for the next connection. Blocks until there is one. One client's
@@ -2293,7 +2229,7 @@ inline Result<Conn> accept(const Listener& listener,
   } while (sys::concerns_one_client(err.code()));
   if (err) return failure("accept", listener, err, "accept4");
   if (!sys::accepted_inherits && use->network.base == "tcp")
-    internal::set_tcp_defaults(fd.get(), use->keep_alive, true);
+    internal::set_defaults(fd.get(), use->keep_alive, true);
   // Only a listener on any address has to ask which one the client chose.
   const bool any = use->local.ip().is_unspecified();
   Addr local = any ? internal::local_of(fd.get(), use->network) : use->local;
@@ -2306,9 +2242,7 @@ inline Result<Conn> accept(const Listener& listener,
 /// Go: `Listener.Addr`.
 inline Addr addr(const Listener& listener) { return local_addr(listener); }
 
-// ---------------------------------------------------------------------------
-// Many at once
-//
+// --- Many at once -----------------------------------------------------------
 // A thread for each conversation: Group counts them, serve makes a server of
 // them.
 
@@ -2332,7 +2266,6 @@ struct ServeOptions {
 };
 
 namespace internal {
-
 // Has it an Error, as each Result has?
 template <class T, class = void>
 inline constexpr bool has_error = false;
@@ -2367,7 +2300,7 @@ struct Task {
   F f;
   End end;
 
-  static void* in_thread(void* argument) {
+  static void* main(void* argument) {
     struct Ending {
       Task* task;
       Error err = task_failed;
@@ -2388,8 +2321,7 @@ struct Task {
 template <class F, class End>
 Error start(const char* op, const Socket& socket, F f, End end) {
   auto* task = new (std::nothrow) Task<F, End>{std::move(f), std::move(end)};
-  const int error =
-      task ? sys::start_thread(Task<F, End>::in_thread, task) : ENOMEM;
+  const int error = task ? sys::start_thread(Task<F, End>::main, task) : ENOMEM;
   if (!error) return {};
   delete task;
   return failure(op, socket, sys::error(error), "pthread_create");
@@ -2544,7 +2476,6 @@ Error accept_all(const std::shared_ptr<Serving>& serving,
     pause = std::min(pause * 2, longest);
   }
 }
-
 }  // namespace internal
 
 /// A Group counts tasks that run in threads of their own. Its destructor waits
@@ -2651,13 +2582,10 @@ template <class Handler>
 // course. What follows is used as you need it, each section by itself.
 // ===========================================================================
 
-// ---------------------------------------------------------------------------
-// Words
-//
+// --- Words ------------------------------------------------------------------
 // What errors say, in Go's words on every system.
 
 namespace internal {
-
 // Each condition in Go's words, in the order of Errc.
 // clang-format off
 inline constexpr const char* conditions[] = {
@@ -2728,16 +2656,12 @@ inline std::string text_of(const std::error_code& code) {
     text[0] = static_cast<char>(text[0] - 'A' + 'a');
   return text;
 }
-
 }  // namespace internal
 
-// ---------------------------------------------------------------------------
-// netlite::sys, the rest
-//
+// --- netlite::sys, the rest -------------------------------------------------
 // The BSD calls that the sections below need.
 
 namespace sys {
-
 // lstat(2): which file a path names. The numbers may need 64 bits where the
 // program has 32.
 struct File {
@@ -2863,22 +2787,21 @@ inline bool carries_descriptors(const cmsghdr& header) {
 inline int peer_credentials(int fd, [[maybe_unused]] long& pid, unsigned& uid,
                             unsigned& gid) {
 #ifdef __linux__
-  ucred peer{};
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, sizeof peer) < 0)
-    return -1;
+  ucred who{};
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, sizeof who) < 0) return -1;
   // What Linux says where nobody is: process 0 of user -1.
-  if (peer.uid == static_cast<uid_t>(-1)) return refuse(ENOTCONN);
+  if (who.uid == static_cast<uid_t>(-1)) return refuse(ENOTCONN);
   // A process in a namespace that we cannot see is 0, too; kill(0) would hit
   // our own group.
-  if (peer.pid > 0) pid = peer.pid;
-  uid = peer.uid;
-  gid = peer.gid;
+  if (who.pid > 0) pid = who.pid;
+  uid = who.uid;
+  gid = who.gid;
   return 0;
 #else
 #ifdef LOCAL_PEERPID
-  pid_t peer = 0;
-  if (getsockopt(fd, 0, LOCAL_PEERPID, &peer, sizeof peer) == 0 && peer > 0)
-    pid = peer;
+  pid_t who = 0;
+  if (getsockopt(fd, 0, LOCAL_PEERPID, &who, sizeof who) == 0 && who > 0)
+    pid = who;
 #endif
   return ::getpeereid(fd, &uid, &gid);
 #endif
@@ -2895,8 +2818,8 @@ struct Ready {
 constexpr bool has_epoll = true;
 inline int epoll_create() { return ::epoll_create1(EPOLL_CLOEXEC); }
 // No events: stops watching it.
-inline int epoll_watch(int epoll, int fd, unsigned events, std::uint64_t id,
-                       bool known) {
+inline int epoll_ctl(int epoll, int fd, unsigned events, std::uint64_t id,
+                     bool known) {
   epoll_event event{};
   event.events = events;
   event.data.u64 = id;
@@ -2915,20 +2838,16 @@ inline int epoll_wait(int epoll, std::vector<Ready>& ready, int milliseconds) {
 #else
 constexpr bool has_epoll = false;
 inline int epoll_create() { return -1; }
-inline int epoll_watch(int, int, unsigned, std::uint64_t, bool) { return 0; }
+inline int epoll_ctl(int, int, unsigned, std::uint64_t, bool) { return 0; }
 inline int epoll_wait(int, std::vector<Ready>&, int) { return -1; }
 #endif
-
 }  // namespace sys
 
-// ---------------------------------------------------------------------------
-// Addresses, the rest
-//
+// --- Addresses, the rest ----------------------------------------------------
 // What bind(2) and connect(2) want, what accept(2) returns, and what people
 // write. None of these calls blocks.
 
 namespace internal {
-
 inline IP ip_from_kernel(const sys::Address& from) {
   if (from.family() == AF_INET) {
     unsigned char bytes[4];
@@ -2941,9 +2860,8 @@ inline IP ip_from_kernel(const sys::Address& from) {
   return IP(from.v6.sin6_addr.s6_addr, 16, zone).unmap();
 }
 
-inline std::uint16_t port_from_kernel(const sys::Address& from) {
-  return ntohs(from.family() == AF_INET6 ? from.v6.sin6_port
-                                         : from.v4.sin_port);
+inline std::uint16_t port_from_kernel(const sys::Address& at) {
+  return ntohs(at.family() == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
 }
 
 // An IPv6 socket takes IPv4 addresses in their mapped form (RFC 4291, 2.5.5.2).
@@ -3061,7 +2979,6 @@ inline int parse_port(std::string_view text) {
   const int port = parse_digits(text, 65536);
   return minus && port > 0 ? 65536 : port;
 }
-
 }  // namespace internal
 
 /// What `split_host_port` returns: `auto [host, port, err] = ...`.
@@ -3110,8 +3027,7 @@ inline HostPort split_host_port(std::string_view address) {
 inline Result<IP> parse_ip(std::string_view text) {
   unsigned char bytes[16];
   const std::size_t percent = text.find('%');
-  const std::size_t size =
-      internal::parse_numeric(text.substr(0, percent), bytes);
+  const auto size = internal::parse_numeric(text.substr(0, percent), bytes);
   if (percent == text.npos && size != 0) return IP(bytes, size);
   if (percent != text.npos && percent + 1 < text.size() && size == 16)
     return IP(bytes, size, text.substr(percent + 1));
@@ -3172,9 +3088,7 @@ inline Result<Prefix> parse_prefix(std::string_view text) {
   return prefix;
 }
 
-// ---------------------------------------------------------------------------
-// Names
-//
+// --- Names ------------------------------------------------------------------
 // How a name becomes addresses, and what else the resolver and the machine can
 // be asked.
 
@@ -3187,7 +3101,6 @@ struct Interface {
 };
 
 namespace internal {
-
 // What getaddrinfo(3) and getifaddrs(3) list; an IP's family may stand apart.
 inline sys::Address address_of(const sockaddr* from, int family) {
   sys::Address to;
@@ -3198,12 +3111,11 @@ inline sys::Address address_of(const sockaddr* from, int family) {
 }
 
 // An interface's address with the length of its netmask.
-inline Prefix prefix_of(const ifaddrs& entry) {
-  const int family = entry.ifa_addr ? entry.ifa_addr->sa_family : 0;
-  const IP ip = ip_from_kernel(address_of(entry.ifa_addr, family));
+inline Prefix prefix_of(const ifaddrs& at) {
+  const int family = at.ifa_addr ? at.ifa_addr->sa_family : 0;
+  const IP ip = ip_from_kernel(address_of(at.ifa_addr, family));
   IP mask;  // BSD's masks have no family
-  if (entry.ifa_netmask)
-    mask = ip_from_kernel(address_of(entry.ifa_netmask, family));
+  if (at.ifa_netmask) mask = ip_from_kernel(address_of(at.ifa_netmask, family));
   int ones = 0;
   while (ones < static_cast<int>(mask.size()) * 8 &&
          mask.data()[ones / 8] & 0x80 >> ones % 8)
@@ -3238,11 +3150,10 @@ inline std::error_code resolver_error(int code) {
 
 // Asks getnameinfo(3).
 inline Result<Answer> ask_name(const IP& ip) {
-  sys::Address address;
-  to_kernel(Addr("tcp", ip, 0), ip.is4() ? AF_INET : AF_INET6, address);
+  sys::Address at;
+  to_kernel(Addr("tcp", ip, 0), ip.is4() ? AF_INET : AF_INET6, at);
   char name[NI_MAXHOST] = "";
-  if (const int code = sys::getnameinfo(address, name))
-    return resolver_error(code);
+  if (const int code = sys::getnameinfo(at, name)) return resolver_error(code);
   return Answer{{}, name};
 }
 
@@ -3258,8 +3169,7 @@ inline Result<Answer> ask_now(const Question& about) {
   if (const int code =
           sys::getaddrinfo(about.host, about.service, hints, &found))
     return resolver_error(code);
-  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> list(found,
-                                                            ::freeaddrinfo);
+  std::unique_ptr<addrinfo, void (*)(addrinfo*)> list(found, ::freeaddrinfo);
   Answer answer;
   if (found && found->ai_canonname) answer.name = found->ai_canonname;
   for (; found; found = found->ai_next) {
@@ -3352,7 +3262,6 @@ inline constexpr Service services[] = {
     {"tcp", "imap3", 220}, {"tcp", "https", 443}, {"tcp", "ftps", 990},
     {"tcp", "imaps", 993}, {"tcp", "pop3s", 995}, {"udp", "domain", 53},
 };
-
 }  // namespace internal
 
 /// Finds the port of a service, "http" or "8080", for "tcp", "udp" and kin;
@@ -3388,7 +3297,6 @@ inline Result<int> lookup_port(std::string_view network,
 }
 
 namespace internal {
-
 // A name that DNS could know: labels of letters, digits, '-' and '_', at most
 // 63 each and 253 in all, not just digits (RFC 1035, RFC 3696). Anything else
 // is refused without asking: the C library would take 127.1, 2130706433 and
@@ -3428,16 +3336,14 @@ inline Result<Answer> ask(std::string_view host, Deadline deadline,
 
 // All addresses that a text stands for, in the order to try them.
 inline Result<std::vector<Addr>> resolve_all(const Network& network,
-                                             std::string_view address,
+                                             std::string_view text,
                                              Deadline deadline) {
-  if (network.family == AF_UNIX)
-    return std::vector{Addr(network.base, address)};
+  if (network.family == AF_UNIX) return std::vector{Addr(network.base, text)};
   HostPort parts;
-  if (!address.empty()) parts = split_host_port(address);
+  if (!text.empty()) parts = split_host_port(text);
   if (parts.error) return parts.error;
-  const auto [number, port_error] =
-      lookup_port(network.name, parts.port, deadline);
-  if (port_error) return port_error;
+  const auto [number, bad] = lookup_port(network.name, parts.port, deadline);
+  if (bad) return bad;
   const auto port = static_cast<std::uint16_t>(number);
   if (parts.host.empty()) return std::vector{Addr(network.base, IP(), port)};
 
@@ -3455,7 +3361,6 @@ inline Result<std::vector<Addr>> resolve_all(const Network& network,
   if (addrs.empty()) return address_error(no_suitable_address, parts.host);
   return addrs;
 }
-
 }  // namespace internal
 
 /// Resolves an address to the one that `listen` would take, of several the
@@ -3464,7 +3369,7 @@ inline Result<std::vector<Addr>> resolve_all(const Network& network,
 inline Result<Addr> resolve(std::string_view network, std::string_view address,
                             Deadline deadline = no_deadline) {
   const auto* known = internal::find_network(network);
-  if (!known) return internal::no_network("", network);
+  if (!known) return internal::no_network("", std::string(network));
   const auto [addrs, err] = internal::resolve_all(*known, address, deadline);
   if (err) return err;
   // Brackets ask for IPv6: [::] means what it says.
@@ -3515,28 +3420,24 @@ inline Result<std::vector<Interface>> interfaces() {
   if (sys::getifaddrs(&list) < 0)
     return Error(sys::last_error(), {"interfaces", "", "getifaddrs"});
   const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner(list, ::freeifaddrs);
-  std::vector<Interface> found;
-  for (const ifaddrs* each = list; each; each = each->ifa_next) {
+  std::vector<Interface> all;
+  for (const ifaddrs* it = list; it; it = it->ifa_next) {
     // A labelled alias, "eth0:1", has the index of its interface.
-    const unsigned index = sys::if_nametoindex(each->ifa_name);
+    const unsigned index = sys::if_nametoindex(it->ifa_name);
     std::size_t at = 0;
-    while (at < found.size() && found[at].index != index) ++at;
-    if (at == found.size())
-      found.push_back({index, each->ifa_name, each->ifa_flags});
-    if (Prefix prefix = internal::prefix_of(*each); prefix.ip())
-      found[at].addrs.push_back(std::move(prefix));
+    while (at < all.size() && all[at].index != index) ++at;
+    if (at == all.size()) all.push_back({index, it->ifa_name, it->ifa_flags});
+    if (Prefix prefix = internal::prefix_of(*it); prefix.ip())
+      all[at].addrs.push_back(std::move(prefix));
   }
-  return found;
+  return all;
 }
 
-// ---------------------------------------------------------------------------
-// Racing
-//
+// --- Racing -----------------------------------------------------------------
 // How dial tries many addresses: one family beside the other (RFC 8305), all in
 // one thread. A connect that takes its time is left alone, and poll tells.
 
 namespace internal {
-
 // One connect under way, and the addresses still to be tried after it.
 struct Lane {
   std::vector<Addr> addrs{};
@@ -3592,9 +3493,8 @@ struct Dialer {
 
   // A local address can reach those of its family only; any address, 0.0.0.0 or
   // ::, is of both.
-  bool reachable(const Addr& addr) const {
-    return is_any(options.local) || is_any(addr) ||
-           is6(addr) == is6(options.local);
+  bool reachable(const Addr& to) const {
+    return is_any(options.local) || is_any(to) || is6(to) == is6(options.local);
   }
 
   // Starts on the next address of a lane; true when it is connected.
@@ -3623,7 +3523,7 @@ struct Dialer {
     if (family == AF_UNSPEC)
       family = is6(remote) || is6(options.local) ? AF_INET6 : AF_INET;
     const int fd = sys::socket(family, network.type);
-    if (fd < 0) return call_error("socket");
+    if (fd < 0) return failed("socket");
     lane.fd = Descriptor(fd);
     if (network.base == "udp") sys::setsockopt(fd, SOL_SOCKET, SO_BROADCAST, 1);
     if (options.local) choose_families(fd, family, network);
@@ -3634,15 +3534,14 @@ struct Dialer {
         return err;
     sys::Address address;
     std::error_code why = to_kernel(remote, family, address);
-    if (!why) why = connect_when_there_is_room(fd, address);
-    return why ? call_error("connect", why) : Error();
+    if (!why) why = connect_to(fd, address);
+    return why ? failed("connect", why) : Error();
   }
 
   // A unix listener whose queue is full says EAGAIN to who will not block, and
   // nothing tells when there is room. So ask again, as a blocking connect(2)
   // would wait.
-  std::error_code connect_when_there_is_room(int fd,
-                                             const sys::Address& to) const {
+  std::error_code connect_to(int fd, const sys::Address& to) const {
     for (int pause = 1;; pause = std::min(2 * pause, 10)) {
       if (sys::connect(fd, to) == 0) return {};
       if (network.family != AF_UNIX || !sys::would_block(errno))
@@ -3668,12 +3567,11 @@ struct Dialer {
     const bool tcp = network.base == "tcp";
     if (tcp && local == remote && options.local.port() == 0) {
       if (lane.repeats++ == 2)
-        return fail(lane, call_error("connect", sys::error(ECONNREFUSED)),
-                    remote);
+        return fail(lane, failed("connect", sys::error(ECONNREFUSED)), remote);
       --lane.next;
       return false;
     }
-    if (tcp) set_tcp_defaults(fd.get(), options.keep_alive, options.no_delay);
+    if (tcp) set_defaults(fd.get(), options.keep_alive, options.no_delay);
     conn = make_handle<Conn>(std::move(fd), network, std::move(local),
                              std::move(remote));
     return true;
@@ -3697,23 +3595,22 @@ struct Dialer {
         sys::getsockopt(told.fd, SOL_SOCKET, SO_ERROR, &error, sizeof error) <
             0)
       error = errno;
-    return error ? call_error("connect", sys::error(error)) : Error();
+    return error ? failed("connect", sys::error(error)) : Error();
   }
 
   // Waits for the connects under way, at most until something else is due;
   // true when one is connected.
   bool look_at_pending() {
     pollfd fds[2];  // poll passes over a lane without a descriptor
-    Time until = Time::max();
+    Time due = Time::max();
     for (std::size_t i = 0; i < 2; ++i) {
       const Lane& lane = lanes[i];
       fds[i] = {lane.fd.get(), POLLOUT, 0};
-      if (!lane.spent())
-        until = std::min(until, lane.fd ? lane.until : lane.start);
+      if (!lane.spent()) due = std::min(due, lane.fd ? lane.until : lane.start);
     }
     Error why;
-    if (sys::poll(fds, 2, poll_time(until)) < 0 && errno != EINTR)
-      why = call_error("connect");
+    if (sys::poll(fds, 2, poll_time(due)) < 0 && errno != EINTR)
+      why = failed("connect");
     for (std::size_t i = 0; i < 2; ++i) {
       if (fds[i].revents) {
         if (finish(lanes[i], outcome(fds[i]))) return true;
@@ -3730,16 +3627,12 @@ inline Result<Conn> dial_all(const Network& network, const DialOptions& options,
                              const std::vector<Addr>& addrs) {
   return Dialer{network, options, deadline}.dial(addrs);
 }
-
 }  // namespace internal
 
-// ---------------------------------------------------------------------------
-// Streams
-//
+// --- Streams ----------------------------------------------------------------
 // Finding lines and frames in a stream, reading it to its end, copying it.
 
 namespace internal {
-
 inline Result<std::size_t> gather(const Conn& conn, const Bytes* pieces,
                                   std::size_t count, Mode mode) {
   std::vector<iovec> list;
@@ -3747,7 +3640,6 @@ inline Result<std::size_t> gather(const Conn& conn, const Bytes* pieces,
   if (list.empty()) list.push_back({nullptr, 0});
   return write_all(conn, list.data(), list.size(), mode, "writev");
 }
-
 }  // namespace internal
 
 /// A source of bytes: reads into the buffer and returns how many, as `read`
@@ -3825,8 +3717,7 @@ class Reader {
       const std::size_t have = buffered().size();
       if (have > limit) return {take(limit + 1), over_limit()};
       // One byte more than the limit tells whether it is kept.
-      const Error err =
-          read_ahead(std::min<std::size_t>(65536, limit - have) + 1);
+      Error err = read_ahead(std::min<std::size_t>(65536, limit - have) + 1);
       if (err) return {take(buffered().size()), err == eof ? Error() : err};
     }
   }
@@ -3941,9 +3832,7 @@ inline Result<std::uint64_t> send_file(const Conn& to, const std::string& path,
   return send_file(to, fd.get(), most);
 }
 
-// ---------------------------------------------------------------------------
-// Packets
-//
+// --- Packets ----------------------------------------------------------------
 // Datagrams: each is sent and received whole, or not at all.
 
 /// What `read_from` returns: `auto [n, from, err] = net::read_from(...)`.
@@ -3961,24 +3850,22 @@ struct [[nodiscard]] Packet {
 inline Result<PacketConn> listen_packet(std::string_view network,
                                         std::string_view address,
                                         const ListenOptions& options = {}) {
-  return internal::listen<PacketConn>(network, address, options);
+  return internal::listen<PacketConn>(std::string(network), address, options);
 }
 
 namespace internal {
-
 inline Error no_interface(const PacketConn& packets, const std::string& name) {
   return failure("set", packets, sys::error(ENODEV), "interface " + name);
 }
 
 inline Error change_group(const PacketConn& packets, bool join, const IP& group,
-                          const std::string& interface_name) {
+                          const std::string& on) {
   const Use use(packets);
   if (!use) return failure("set", packets);
   const int family = group.unmap().is4() ? AF_INET : AF_INET6;
   if (use->network.family != AF_UNSPEC && use->network.family != family)
     return failure("set", packets, no_suitable_address);
-  const std::string name =
-      interface_name.empty() ? group.zone() : interface_name;
+  const std::string name = on.empty() ? group.zone() : on;
   const unsigned index = sys::if_nametoindex(name);
   if (index == 0 && !name.empty()) return no_interface(packets, name);
   sys::Address address;
@@ -3991,18 +3878,17 @@ inline Error change_group(const PacketConn& packets, bool join, const IP& group,
 
 // Sets an option in both its forms on a socket that serves both families.
 template <class V4>
-Error set_multicast(const PacketConn& packets, int v4, const V4& value4, int v6,
-                    int value6) {
+Error set_both(const PacketConn& packets, int v4, const V4& value4, int v6,
+               int value6) {
   return control(packets, "set", "setsockopt", [&](const SocketState& s) {
-    int result = 0;
-    if (s.family() == AF_INET || s.network.family == AF_UNSPEC)
-      result = sys::setsockopt(s.fd, IPPROTO_IP, v4, &value4, sizeof value4);
-    if (s.family() != AF_INET)
-      result = sys::setsockopt(s.fd, IPPROTO_IPV6, v6, value6);
-    return result;
+    const bool both = s.network.family == AF_UNSPEC;
+    int done = 0;
+    if (both || s.family() == AF_INET)
+      done = sys::setsockopt(s.fd, IPPROTO_IP, v4, &value4, sizeof value4);
+    if (s.family() == AF_INET) return done;
+    return sys::setsockopt(s.fd, IPPROTO_IPV6, v6, value6);
   });
 }
-
 }  // namespace internal
 
 /// Reads one datagram, and who sent it: nobody if a unixgram sender has no
@@ -4040,10 +3926,9 @@ inline Result<std::size_t> write_to(
   if (!fits && s->family() == AF_UNIX) return fail(sys::error(EAFNOSUPPORT));
   if (!fits) return fail(unexpected_address_type, "address " + to.string());
   sys::Address address;
-  const std::error_code unfit = internal::to_kernel(to, s->family(), address);
-  if (unfit == non_ipv4_address)
-    return fail(unfit, "address " + to.ip().string());
-  if (unfit) return fail(unfit, "sendto");
+  const std::error_code why = internal::to_kernel(to, s->family(), address);
+  if (why == non_ipv4_address) return fail(why, "address " + to.ip().string());
+  if (why) return fail(why, "sendto");
   iovec piece = internal::to_iovec(bytes);
   const auto [n, err] = write_all(packets, &piece, 1, mode, "write", &address);
   return {n, err ? fail(err, "sendto") : err};
@@ -4068,14 +3953,13 @@ inline Error leave_group(const PacketConn& packets, const IP& group,
 /// Go: `ipv4.PacketConn.SetMulticastTTL`.
 inline Error set_multicast_ttl(const PacketConn& packets, int hops) {
   if (hops < 0) hops = 256;  // what the kernel refuses; -1 it does not
-  return set_multicast(packets, IP_MULTICAST_TTL, hops, IPV6_MULTICAST_HOPS,
-                       hops);
+  return set_both(packets, IP_MULTICAST_TTL, hops, IPV6_MULTICAST_HOPS, hops);
 }
 /// Whether this machine hears its own multicast datagrams (the default).
 /// Go: `ipv4.PacketConn.SetMulticastLoopback`.
 inline Error set_multicast_loopback(const PacketConn& packets, bool on) {
-  return set_multicast(packets, IP_MULTICAST_LOOP, int{on}, IPV6_MULTICAST_LOOP,
-                       int{on});
+  return set_both(packets, IP_MULTICAST_LOOP, int{on}, IPV6_MULTICAST_LOOP,
+                  int{on});
 }
 /// The interface that multicast datagrams leave by. Error: ENODEV.
 /// Go: `ipv4.PacketConn.SetMulticastInterface`.
@@ -4086,13 +3970,11 @@ inline Error set_multicast_interface(const PacketConn& packets,
   ip_mreqn request{};
   request.imr_ifindex = static_cast<int>(sys::if_nametoindex(name));
   if (request.imr_ifindex == 0) return no_interface(packets, name);
-  return set_multicast(packets, IP_MULTICAST_IF, request, IPV6_MULTICAST_IF,
-                       request.imr_ifindex);
+  return set_both(packets, IP_MULTICAST_IF, request, IPV6_MULTICAST_IF,
+                  request.imr_ifindex);
 }
 
-// ---------------------------------------------------------------------------
-// Unix extras
-//
+// --- Unix extras ------------------------------------------------------------
 // What sockets within one machine can do besides: pass descriptors, say who is
 // calling.
 
@@ -4104,7 +3986,6 @@ struct Credentials {
 };
 
 namespace internal {
-
 // Is there a socket's file at this path that nobody listens on? Asks three
 // times: macOS refuses in the name of a living one whose queue is full.
 inline bool is_stale(const std::string& path, const sys::Address& address,
@@ -4175,33 +4056,30 @@ struct Carrier {
   alignas(cmsghdr) char room[8192] = {};
   msghdr message = sys::message_of(&piece, 1);
 
-  explicit Carrier(std::size_t used = sizeof room) {
+  explicit Carrier(std::size_t n = sizeof room) {
     message.msg_control = room;
-    message.msg_controllen =
-        static_cast<decltype(message.msg_controllen)>(used);
+    message.msg_controllen = static_cast<decltype(message.msg_controllen)>(n);
   }
 
   // Takes out the descriptors that came, keeps the first, and returns how many
   // there were.
   int take(Descriptor& first) {
     int count = 0;
-    for (cmsghdr* header = CMSG_FIRSTHDR(&message); header;
-         header = CMSG_NXTHDR(&message, header)) {
-      if (!sys::carries_descriptors(*header)) continue;
-      const std::size_t size = header->cmsg_len - CMSG_LEN(0);
+    for (cmsghdr* it = CMSG_FIRSTHDR(&message); it;
+         it = CMSG_NXTHDR(&message, it)) {
+      if (!sys::carries_descriptors(*it)) continue;
+      const std::size_t size = it->cmsg_len - CMSG_LEN(0);
       for (std::size_t at = 0; at + sizeof(int) <= size; at += sizeof(int)) {
         int fd;
-        std::memcpy(&fd, CMSG_DATA(header) + at, sizeof fd);
+        std::memcpy(&fd, CMSG_DATA(it) + at, sizeof fd);
         sys::close_on_exec(fd);
         Descriptor one(fd);  // closed right here if it is not kept
-        if (header->cmsg_type == SCM_RIGHTS && count++ == 0)
-          std::swap(first, one);
+        if (it->cmsg_type == SCM_RIGHTS && count++ == 0) std::swap(first, one);
       }
     }
     return count;
   }
 };
-
 }  // namespace internal
 
 /// Sends a copy of a descriptor over a unix connection, with one byte that
@@ -4273,13 +4151,10 @@ inline Error set_unlink_on_close(const Listener& listener, bool on) {
   return {};
 }
 
-// ---------------------------------------------------------------------------
-// Options
-//
+// --- Options ----------------------------------------------------------------
 // Settings of a socket, its descriptor, and sockets that somebody else opened.
 
 namespace internal {
-
 // The kernel takes a negative size for a huge one.
 inline Error set_buffer(const Socket& socket, int name, int bytes) {
   const auto set = [&](const SocketState& s) {
@@ -4322,11 +4197,10 @@ Result<H> adopt(int fd) {
   if (sys::adopt(fd) < 0) return fail("fcntl");
   // As in Go: what is accepted gets all the defaults, a connection no delay.
   if (network->base == "tcp")
-    set_tcp_defaults(fd, std::chrono::seconds(listens ? 15 : 0), true);
+    set_defaults(fd, std::chrono::seconds(listens ? 15 : 0), true);
   return make_handle<H>(Descriptor(fd), *network, from_kernel(*network, here),
                         peer ? from_kernel(*network, there) : Addr());
 }
-
 }  // namespace internal
 
 /// Sets any option: setsockopt(2). Does not block. Errors of all options:
@@ -4429,9 +4303,7 @@ inline Result<PacketConn> packet_conn_from(int descriptor) {
   return internal::adopt<PacketConn>(descriptor);
 }
 
-// ---------------------------------------------------------------------------
-// Poller
-//
+// --- Poller -----------------------------------------------------------------
 // One thread, many sockets: it asks who is ready, and makes calls that do not
 // wait.
 
@@ -4464,8 +4336,7 @@ inline Error wait(const Conn& conn, unsigned interest) {
       return failure("wait", conn, timed_out);
     if (last.ended) return {};
     const auto [ready, err] =
-        internal::wait(*use, first, static_cast<short>(interest),
-                       internal::Time::max(), &last);
+        internal::wait(*use, {&first, &last}, static_cast<short>(interest));
     if (err) return failure("wait", conn, err, "poll");
     if (ready) return {};
   }
@@ -4479,7 +4350,6 @@ struct Event {
 };
 
 namespace internal {
-
 struct Watched {
   Socket socket{};
   unsigned interest = 0;
@@ -4523,9 +4393,9 @@ struct PollerState {
     sys::discard(bell);
     bell = sys::make_bell();
     if (bell) epoll = Descriptor(sys::epoll_create());
-    open = bell && (epoll || !sys::has_epoll) &&
-           sys::epoll_watch(epoll.get(), bell.heard, POLLIN, UINT64_MAX,
-                            false) == 0;
+    open =
+        bell && (epoll || !sys::has_epoll) &&
+        sys::epoll_ctl(epoll.get(), bell.heard, POLLIN, UINT64_MAX, false) == 0;
     return open ? 0 : -1;
   }
 
@@ -4555,7 +4425,7 @@ struct PollerState {
     const auto fd = static_cast<std::size_t>(s.fd);
     if (watched.size() <= fd) watched.resize(fd + 1);
     const std::uint64_t id = static_cast<std::uint64_t>(++watchings) << 32 | fd;
-    if (sys::epoll_watch(epoll.get(), s.fd, wanted.interest, id, known) < 0)
+    if (sys::epoll_ctl(epoll.get(), s.fd, wanted.interest, id, known) < 0)
       return -1;
     std::swap(watched[fd], wanted);
     watched[fd].id = id;
@@ -4624,16 +4494,14 @@ inline void tell_pollers(SocketState& s) {
 }
 
 // Notes at a socket who watches it, and drops those that have gone.
-inline void remember(SocketState& s,
-                     const std::shared_ptr<PollerState>& poller) {
-  std::vector<std::weak_ptr<PollerState>> pollers{poller};
+inline void remember(SocketState& s, const std::shared_ptr<PollerState>& me) {
+  std::vector<std::weak_ptr<PollerState>> pollers{me};
   const std::lock_guard<std::mutex> lock(s.guard);
   for (const auto& each : s.pollers)
-    if (const auto other = each.lock(); other && other != poller)
+    if (const auto other = each.lock(); other && other != me)
       pollers.push_back(each);
   s.pollers.swap(pollers);
 }
-
 }  // namespace internal
 
 /// A Poller tells one thread which of many sockets are ready: epoll(7) on
@@ -4699,8 +4567,7 @@ class Poller {
   /// call it. Errors: EMFILE and kin at the first use.
   Error wake() {
     const std::lock_guard<std::mutex> lock(state_->mutex);
-    if (state_->need() < 0)
-      return Error(sys::last_error(), {"wake", "", "epoll"});
+    if (state_->need() < 0) return {sys::last_error(), {"wake", "", "epoll"}};
     state_->woken = true;
     state_->ring();
     return {};
@@ -4757,9 +4624,7 @@ struct Hash {
 }  // namespace NETLITE_NAMESPACE
 }  // namespace netlite
 
-// ---------------------------------------------------------------------------
-// Keys of a std::unordered_map
-//
+// --- Keys of a std::unordered_map -------------------------------------------
 // Equal addresses, and handles of the same socket, have equal hashes.
 
 template <>
