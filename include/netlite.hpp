@@ -68,11 +68,10 @@
 #define NETLITE_VERSION_PATCH 0
 
 // --- Headers and platform ---------------------------------------------------
-// One macro is yours to define, for the compiler (-D...), not in the code:
-// NETLITE_PORTABLE makes Linux use what macOS and FreeBSD use (poll instead of
-// epoll, a pipe instead of an eventfd), so that it can be tested here.
-// (std::min and std::max come with <string> in every known library; <algorithm>
-// would add a tenth to the time that this header takes to compile.)
+// The compiler's option -DNETLITE_PORTABLE makes Linux use what macOS and
+// FreeBSD use (poll for epoll, a pipe for an eventfd), so that it can be
+// tested. (std::min and std::max come with <string> in every known library;
+// <algorithm> would add a tenth to the time that this header takes to compile.)
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -124,9 +123,8 @@
 #endif
 
 // Everything lies in an inline namespace named after version and variant: two
-// of them in one program are different names, so they never share a body. And
-// it is visible under -fvisibility=hidden, so that an Error made in one shared
-// library is the same type as in another.
+// of them in one program never share a body. It is visible even under
+// -fvisibility=hidden: an Error is the same type in all shared libraries.
 #if defined(NETLITE_LINUX) && defined(__cpp_exceptions)
 #define NETLITE_VARIANT v0_2
 #elif defined(NETLITE_LINUX)
@@ -144,7 +142,7 @@ inline namespace NETLITE_NAMESPACE {
 
 // --- Addresses --------------------------------------------------------------
 // Where a socket is: an IP address and a port, or the name of a unix socket.
-// These are plain values; "Names" makes them of text.
+// These are plain values; see also "Addresses, the rest".
 
 namespace internal {
 // What plain values have in common: T::key() says by what they are compared.
@@ -188,10 +186,9 @@ inline const Network* find_network(std::string_view name) {
 }
 }  // namespace internal
 
-/// An IP is an IPv4 or IPv6 address, or nothing (default-constructed). IPs
-/// compare, print and hash; an IPv4 address and its mapped form (RFC 4291,
-/// 2.5.5.2) are two, but the classes (`is_private` and so on) count both as
-/// IPv4. Go: `net.IP`, `netip.Addr`.
+/// An IP is an IPv4 or IPv6 address, or nothing. IPs compare, print and hash;
+/// an IPv4 address and its mapped form (RFC 4291, 2.5.5.2) are two, but the
+/// classes (`is_private` ...) count both as IPv4. Go: `net.IP`, `netip.Addr`.
 class IP : public internal::Value<IP> {
  public:
   /// No address.
@@ -238,16 +235,15 @@ class IP : public internal::Value<IP> {
   bool is_interface_local_multicast() const {
     return is(16, "\xff", 8) && scope() == 1;
   }
-  /// Any unicast address but the above (private ones included) and
-  /// 255.255.255.255?
+  /// Any other but 255.255.255.255? Private ones are global, too.
   bool is_global_unicast() const {
     return *this && !is(4, "\xff\xff\xff\xff", 32) && !is_unspecified() &&
            !is_loopback() && !is_multicast() && !is_link_local_unicast();
   }
 
-  /// The bytes in network order; `size()` of them.
+  /// The bytes in network order; `size()` of them: 0, 4 or 16.
   const unsigned char* data() const { return bytes_.data(); }
-  /// 0, 4 or 16 bytes.
+  /// How many bytes.
   std::size_t size() const { return size_; }
   /// The interface of a link-local IPv6 address, "eth0" in fe80::1%eth0.
   std::string zone() const { return zone_; }
@@ -307,9 +303,8 @@ class Addr : public internal::Value<Addr> {
     ip_ = std::move(ip);
     port_ = port;
   }
-  /// An address of "unix", "unixgram" or "unixpacket": a file's path, or an
-  /// abstract name written "@name" (Linux; a file whose name begins with @ is
-  /// "./@name"). An empty path is that of a socket without a name.
+  /// An address of "unix", "unixgram" or "unixpacket": a file's path, an
+  /// abstract name "@name" (Linux; a file of that name is "./@name"), or "".
   Addr(std::string_view network, std::string_view path) : path_(path) {
     if (const auto* one = internal::find_network(network)) network_ = one->base;
     if (network == "pipe") network_ = internal::pipe_network.base;
@@ -323,9 +318,9 @@ class Addr : public internal::Value<Addr> {
   IP ip() const { return ip_; }
   /// The port, 0 to 65535, in the machine's own byte order.
   std::uint16_t port() const { return port_; }
-  /// The unix socket's path or "@name"; "" when it has no name.
+  /// The unix socket's path or "@name".
   std::string path() const { return path_; }
-  /// True for a unix socket without a name: nobody can dial or answer it.
+  /// A unix socket without a name, which nobody can dial or answer?
   bool unnamed() const {
     return network_.substr(0, 4) == "unix" && path_.empty();
   }
@@ -346,8 +341,8 @@ class Addr : public internal::Value<Addr> {
 };
 
 // --- Errors -----------------------------------------------------------------
-// A call returns an Error: nil when all went well, or else the whole story of
-// what was tried, where, and why it failed.
+// A call returns an Error: nil, or else the whole story of what was tried,
+// where, and why it failed.
 
 /// The conditions that netlite itself reports, as values of `category()`.
 /// Compare an Error with them: `err == netlite::eof`.
@@ -379,8 +374,8 @@ enum Errc {
   write_to_connected,        ///< write_to on a socket that has its one peer
 };
 
-/// What the resolver reports, as values of `resolver_category()`. The other
-/// values of that category are the EAI_... numbers of getaddrinfo(3).
+/// What the resolver reports, as values of `resolver_category()`; the others
+/// are the EAI_... numbers of getaddrinfo(3).
 enum ResolverErrc {
   no_such_host = EAI_NONAME,  ///< the name does not exist
 };
@@ -422,8 +417,8 @@ class ResolverCategory : public std::error_category {
   }
 };
 
-// One T for all, which needs no memory, so it can tell that there is none, and
-// is never destroyed: threads may use it while the process exits.
+// One T for all. It needs no memory, so it can tell that there is none, and is
+// never destroyed: threads may use it while the process exits.
 template <class T>
 const T& only() noexcept {
   alignas(T) static unsigned char room[sizeof(T)];
@@ -431,8 +426,7 @@ const T& only() noexcept {
   return instance;
 }
 
-// The same cause? A shared library may have a category object of its own that
-// means the same as ours: then the names tell.
+// The same cause? A shared library may have a category object of its own.
 inline bool same(const std::error_code& a, const std::error_code& b) noexcept {
   return a.value() == b.value() &&
          (a.category() == b.category() ||
@@ -476,17 +470,16 @@ inline std::error_code make_error_code(ResolverErrc code) noexcept {
 }
 
 /// An Error tells the whole story of a call that failed: operation, network,
-/// both ends, cause. It is nil - false, `if (err)` - when all went well.
-/// Errors are values: copy them, keep them, compare them. A nil error, `eof`
-/// and `would_block` allocate nothing. Go: `error`, mostly `*net.OpError`.
+/// both ends, cause. It is nil - false - when all went well. Copy it, keep it,
+/// compare it. A nil error, `eof` and `would_block` allocate nothing. Go:
+/// `error`, mostly `*net.OpError`.
 class Error {
  public:
   /// A nil error: nothing went wrong.
   Error() noexcept = default;
   /// An error that is only its cause, as `eof` is.
   Error(std::error_code code) noexcept : code_(code) {}
-  /// The same for a condition, `return netlite::closed;`, or for any other
-  /// enum that is registered as an error code.
+  /// The same for `netlite::closed` or another enum of error codes.
   template <class Code,
             std::enable_if_t<std::is_error_code_enum_v<Code>, int> = 0>
   Error(Code code) noexcept : code_(code) {}
@@ -499,10 +492,10 @@ class Error {
 
   /// True when something went wrong.
   explicit operator bool() const noexcept { return bool(code_); }
-  /// The cause: a value of `category()`, of `resolver_category()`, or an
-  /// errno in `std::system_category()`.
+  /// The cause: of `category()`, of `resolver_category()`, or an errno in
+  /// `std::system_category()`.
   std::error_code code() const noexcept { return code_; }
-  /// What was asked for: "dial", "read", "accept" ...; "" when unknown.
+  /// What was asked for, such as "dial"; "" when unknown.
   std::string op() const { return story().op; }
   /// The network as the caller named it, such as "tcp4"; "" when unknown.
   std::string network() const { return story().network; }
@@ -533,8 +526,8 @@ class Error {
   bool timeout() const noexcept {
     return *this == timed_out || internal::is_errno(code_, {ETIMEDOUT, EAGAIN});
   }
-  /// True when the same call may succeed later: time ran out, or the machine
-  /// is short of descriptors or memory. Go: `Temporary()`.
+  /// True when the same call may succeed later: as timeout, or the machine is
+  /// short of descriptors or memory. Go: `Temporary()`.
   bool temporary() const noexcept {
     return timeout() || *this == would_block ||
            *this == std::error_code(EAI_AGAIN, resolver_category()) ||
@@ -576,9 +569,8 @@ class Error {
   std::shared_ptr<const internal::Story> story_;
 };
 
-/// What a call returns, always together with an Error:
-/// `auto [conn, err] = net::dial("tcp", "localhost:9988");`
-/// A function of your own that returns a Result may say `return conn;`,
+/// What a call returns: `auto [conn, err] = net::dial("tcp", address);`. A
+/// function of your own that returns a Result may say `return conn;`,
 /// `return err;`, `return netlite::timed_out;` or `return {count, err};`.
 template <class T>
 struct [[nodiscard]] Result {
@@ -613,21 +605,19 @@ namespace sys {
 [[noreturn]] inline void fail(const Error& err);  // see "netlite::sys"
 }
 
-/// Does nothing for a nil error, or throws a Failure that carries it. Where
-/// exceptions are off it prints the message and aborts. Made for small
-/// programs and tests.
+/// Throws a Failure that carries the error, unless that is nil. Where
+/// exceptions are off it prints the message and aborts. For small programs.
 inline void must(const Error& err) {
   if (err) sys::fail(err);
 }
-/// Returns the value of a result, or throws likewise:
-/// `auto conn = net::must(net::dial("tcp", address));`
+/// Returns the value of a result, `net::must(net::dial("tcp", address))`, or
+/// throws likewise.
 template <class T>
 T must(Result<T> result) {
   must(result.error);
   return std::move(result.value);
 }
-/// The same for anything else that carries an `error`, which is returned whole:
-/// `auto [host, port, err] = net::must(net::split_host_port(text));`
+/// Returns anything else that carries an `error` whole, or throws likewise.
 template <class T>
 auto must(T result) -> decltype(must(result.error), T(std::move(result))) {
   must(result.error);
@@ -636,13 +626,10 @@ auto must(T result) -> decltype(must(result.error), T(std::move(result))) {
 
 // --- netlite::sys: the BSD calls --------------------------------------------
 // One small function a call, named after its man page, returning what the call
-// returns: -1 and errno for a failure. Nothing else in this header touches the
-// kernel. Whatever differs between systems is decided here, and so are three
-// policies:
+// returns: -1 and errno for a failure. Nothing else touches the kernel.
+// Whatever differs between systems is decided here, and so are three policies:
 //   EINTR          a call that a signal interrupted is made again, except
-//                  connect (the attempt goes on by itself), close (the
-//                  descriptor is gone already) and poll (its caller looks at
-//                  the clock first).
+//                  connect, close and poll, for reasons that stand there.
 //   close-on-exec  and non-blocking, from birth where the system can: no child
 //                  that another thread forks in between can inherit them.
 //   SIGPIPE        never: MSG_NOSIGNAL, or SO_NOSIGPIPE where that is missing.
@@ -717,8 +704,7 @@ inline bool would_block(int number) {
 }
 
 // Calls f; returns what an exception said that f let out, or "". glibc ends a
-// thread - pthread_exit(3), pthread_cancel(3) - by an exception that must not
-// be caught for good.
+// thread (pthread_exit, pthread_cancel) by one that must not be kept.
 template <class F>
 std::string guarded(F f) {
 #ifdef __cpp_exceptions
@@ -764,9 +750,9 @@ class Uncancelled {
   int before_;
 };
 
-// Which process is this: the one that the program began as (0), a child that
-// it forked (1), a child of that (2) ...? A child inherits every lock and count
-// as it was, but none of the threads that would undo them. pthread_atfork(3).
+// The program's first process is 0, a child that it forked 1, a child of that
+// 2 ... A child inherits every lock and count as it was, but none of the
+// threads that would undo them. pthread_atfork(3).
 inline std::atomic<std::uint32_t> forks{0};
 inline const int counting = ::pthread_atfork(nullptr, nullptr, [] { ++forks; });
 
@@ -816,9 +802,9 @@ inline int bind(int fd, const Address& address) {
 }
 inline int listen(int fd, int backlog) { return ::listen(fd, backlog); }
 
-// accept(2). The peer's address comes with it, because a peer that has reset
-// the connection already has no address left to ask for. (macOS says EINVAL to
-// fcntl about such a one.)
+// accept(2). The peer's address comes with it: one that has reset the
+// connection already has none left to ask for. (macOS says EINVAL to fcntl
+// about it.)
 inline int accept(int fd, Address& peer) {
   return retry([&] {
     peer = Address();
@@ -831,8 +817,8 @@ inline int accept(int fd, Address& peer) {
 #endif
   });
 }
-// What accept(2) says about one client that has gone already; Linux hands over
-// that client's pending network errors too.
+// What accept(2) says about one client that has gone already; on Linux also
+// that client's pending network errors.
 inline bool concerns_one_client(const std::error_code& code) {
 #ifdef ENONET
   if (code == error(ENONET)) return true;
@@ -842,8 +828,7 @@ inline bool concerns_one_client(const std::error_code& code) {
              EHOSTUNREACH, ENETUNREACH});
 }
 
-// connect(2). Not repeated after EINTR: the attempt goes on by itself, and
-// asking again would be told EALREADY.
+// connect(2). Not repeated after EINTR: the attempt goes on by itself.
 inline int connect(int fd, const Address& address) {
   return ::connect(fd, &address.any, address.size);
 }
@@ -867,8 +852,7 @@ inline int getsockopt(int fd, int level, int name, void* out, socklen_t size) {
   return ::getsockopt(fd, level, name, out, &size);
 }
 
-// TCP's keep-alive probes, tcp(7), in whole seconds; 0 probes: the system's
-// number.
+// TCP's keep-alive probes, tcp(7), in seconds; 0 probes: the system's number.
 inline int set_keep_alive(int fd, int idle, int interval, int probes) {
   const auto set = [&](int level, int name, int value) {
     return setsockopt(fd, level, name, value) == 0;
@@ -880,8 +864,7 @@ inline int set_keep_alive(int fd, int idle, int interval, int probes) {
   return done ? 0 : -1;
 }
 
-// recv(2) and send(2), of a gigabyte at most: not all systems take more than
-// INT_MAX at once.
+// recv(2) and send(2); not all systems take more than INT_MAX at once.
 constexpr std::size_t most_at_once = 1 << 30;
 inline ssize_t recv(int fd, void* data, std::size_t size) {
   size = std::min(size, most_at_once);
@@ -943,9 +926,9 @@ inline int poll(pollfd* fds, std::size_t count, int milliseconds) {
 }
 inline void pause(int milliseconds) { poll(nullptr, 0, milliseconds); }
 
-// A bell wakes a thread that sleeps in poll: ringing it makes the other end
-// readable, until the ring is taken. eventfd(2) needs one descriptor for both
-// ends, pipe(2) two.
+// A bell wakes a thread that sleeps in poll: ringing it makes it readable,
+// until the ring is taken. eventfd(2) needs one descriptor for both ends,
+// pipe(2) two.
 struct Bell {
   int heard = -1;
   int rung = -1;
@@ -1004,9 +987,9 @@ inline int start_thread(void* (*run)(void*), void* argument) {
 }  // namespace sys
 
 // --- Time -------------------------------------------------------------------
-// A call waits until a Deadline, a point on the clock, not for so many seconds:
-// so it does not matter how often it had to start anew. All durations of
-// netlite count from now: zero or less has passed already.
+// A call waits until a Deadline, a point on the clock: so it does not matter
+// how often it had to start anew. Durations count from now: zero or less has
+// passed.
 
 /// A duration that never ends.
 inline constexpr std::chrono::nanoseconds forever =
@@ -1063,8 +1046,7 @@ bool wait_until(std::condition_variable& changed,
 
 /// A Deadline is a point on the steady clock. A duration means "from now"; one
 /// past the clock's end (292 years), such as `forever`, never comes. Signals,
-/// partial progress and changes of the wall clock do not move it; it never
-/// fires early.
+/// partial progress and the wall clock do not move it; it is never early.
 class Deadline {
  public:
   /// The clock that never jumps.
@@ -1100,10 +1082,9 @@ inline constexpr Deadline no_deadline{Deadline::Clock::time_point::max()};
 // out of it, and how it sleeps there. Nothing here is for you to call.
 
 namespace internal {
-// The one T of this process. It is never destroyed: threads may use it while
-// the process exits. A forked child begins with a T of its own, made with the
-// inherited one in view: a lock that a thread of the parent held would stay
-// locked in the child for ever.
+// The one T of this process, never destroyed. A forked child begins with a T of
+// its own, made with the inherited one in view: a lock that a thread of the
+// parent held would stay locked in the child for ever.
 template <class T>
 T& of_this_process() {
   struct Made {
@@ -1121,10 +1102,10 @@ T& of_this_process() {
 }
 
 // The bells that sleepers poll beside their sockets, made when needed and kept.
-// One for each sleeper would cost a descriptor for each connection, and halve
-// the number of clients that fit; so there is one for about every twelfth
-// descriptor, chosen by the socket's number, and sockets share them. (Measured:
-// 0.92 of the clients that bare sockets can serve.)
+// One for each connection would halve the number of clients that fit; so there
+// is one for every twelfth descriptor, chosen by the socket's number, and
+// sockets share them. (Measured: 0.92 of the clients that bare sockets can
+// serve.)
 class Bells {
  public:
   // A forked child has its parent's bells, which are not for it to ring.
@@ -1239,8 +1220,7 @@ struct SocketState {
   }
 
   // Counts a call in; `to_close` marks the socket as well. False when it is
-  // closed already. The calls that were inside when the process forked are the
-  // parent's: a child begins to count anew.
+  // closed already. A forked child begins to count anew.
   bool enter(bool to_close = false) {
     const std::uint64_t process = static_cast<std::uint64_t>(sys::forks) << 32;
     std::uint64_t before = calls, after;
@@ -1274,10 +1254,10 @@ struct SocketState {
   bool alone() const { return (calls & 0xffffffff) == inside + closing; }
 };
 
-// The one place where calls wait: until the socket is ready for `events`, or
-// the deadline or `limit` has come, or the bell. It may return for no reason:
-// the caller looks again at everything. Returns whether the socket was ready.
-// (Who waits for both directions sleeps in both.)
+// The one place where calls wait: until the socket is ready for `events`
+// (true), or a deadline or `limit` has come, or the bell. It may return for no
+// reason: the caller looks again at everything. Who waits to read or write
+// sleeps in both beds.
 using Beds = std::initializer_list<Direction*>;
 inline Result<bool> wait(SocketState& s, Beds beds, short events,
                          Time limit = Time::max()) {
@@ -1321,12 +1301,11 @@ inline Result<bool> wait(SocketState& s, Beds beds, short events,
 
 enum class Mode { wait, once };  // a try_ call looks once
 
-// Makes a call until it succeeds or fails, waiting while it would block.
-// The order of truth: closed, then the deadline, then what the socket says.
-// Trying first is one call where there is something. Where the last read has
-// left nothing, as epoll(7) explains, waiting first spares the one in vain. (A
-// write always tries: poll calls a socket writable late, when a good part of
-// its buffer is free, and a short one may fit before.)
+// Makes a call until it succeeds or fails, waiting while it would block. The
+// order of truth: closed, then the deadline, then what the socket says. It
+// tries first; but where the last read has left nothing, waiting first spares a
+// call in vain, epoll(7). (A write always tries: poll calls a socket writable
+// late, when a good part of its buffer is free.)
 template <class Call>
 Result<std::size_t> attempt(SocketState& s, Direction& direction, Mode mode,
                             Call call) {
@@ -1342,8 +1321,7 @@ Result<std::size_t> attempt(SocketState& s, Direction& direction, Mode mode,
       if (mode == Mode::once) return would_block;
     }
     // Ready, and yet nothing: another process was faster, or Linux calls a
-    // unixgram socket writable whose receiver's queue is full. A pause of a
-    // millisecond keeps that from spinning.
+    // unixgram socket writable whose receiver's queue is full. Do not spin.
     const auto [was_ready, err] =
         ready
             ? wait(s, {&direction}, 0, time_after(std::chrono::milliseconds(1)))
@@ -1550,17 +1528,16 @@ class Buffer {
 
 // How every call is built
 //
-//   const Use use(conn);                    enter the socket, or it is closed
-//   const auto turn = take_turn(...);       one reader and one writer at a time
-//   attempt(...)                            until the kernel has an answer:
-//     closed? deadline passed?              look, in this order
-//     the BSD call                          it does not block
-//     wait                                  for the socket, or for a ring
-//   return {n, failure(...)}                the count, and the whole story
-//   ~turn, ~use                             leave; close may be waiting for it
+//   const Use use(socket);           enter the socket, or it is closed
+//   const auto turn = take_turn(..)  one reader and one writer at a time
+//   attempt(...)                     until the kernel has an answer:
+//     closed? deadline passed?       look, in this order
+//     the BSD call                   it does not block
+//     wait                           for the socket, or for a ring
+//   return failure(...)              the whole story
+//   ~turn, ~use                      leave; close may be waiting for it
 //
-// A call that cannot block, such as an option, is `control`: enter, call,
-// leave.
+// That is `perform`; `control` is the same for what cannot block.
 
 namespace internal {
 // A call inside a socket. While one lives, the descriptor stays ours.
@@ -1607,24 +1584,35 @@ Error control(const Socket& socket, const char* op, const char* name, Call call,
   return failure(op, socket, sys::last_error(), name, remote);
 }
 
-// Makes a call that takes something from the socket.
+// Makes a call that may block, for POLLIN or POLLOUT.
 template <class Call>
-Result<std::size_t> take(const Use& use, Mode mode, Call call) {
-  const auto turn = take_turn(use->reading, mode);
+Result<std::size_t> perform(const Socket& socket, short events, Mode mode,
+                            const char* op, const char* name, Call call) {
+  const Use use(socket);
+  if (!use) return failure(op, socket);
+  Direction& direction = events == POLLIN ? use->reading : use->writing;
+  const auto turn = take_turn(direction, mode);
   if (!turn) return would_block;
-  return attempt(*use, use->reading, mode, call);
+  const auto done = attempt(*use, direction, mode, [&] { return call(*use); });
+  if (done.error) return failure(op, socket, done.error, name);
+  return done;
 }
 
 // Takes what there is: bytes of a stream, or one message.
-inline Result<std::size_t> receive(const Use& use, Mode mode, Buffer buffer,
-                                   sys::Address& from, bool& cut) {
-  return take(use, mode, [&] {
-    if (!use->is_stream())
-      return sys::recvfrom(use->fd, buffer.data(), buffer.size(), from, cut);
-    const ssize_t n = sys::recv(use->fd, buffer.data(), buffer.size());
-    use->reading.drained = n >= 0 && n < static_cast<ssize_t>(buffer.size());
+inline Result<std::size_t> receive(const Socket& socket, Buffer buffer,
+                                   Mode mode, const char* name,
+                                   sys::Address& from) {
+  bool cut = false;
+  const auto call = [&](SocketState& s) {
+    if (!s.is_stream())
+      return sys::recvfrom(s.fd, buffer.data(), buffer.size(), from, cut);
+    const ssize_t n = sys::recv(s.fd, buffer.data(), buffer.size());
+    s.reading.drained = n >= 0 && n < static_cast<ssize_t>(buffer.size());
     return n;
-  });
+  };
+  auto got = perform(socket, POLLIN, mode, "read", name, call);
+  if (cut) got.error = failure("read", socket, truncated);
+  return got;
 }
 
 // Reads with `read` until the buffer is full.
@@ -1751,16 +1739,12 @@ inline Error move_deadlines(const Socket& socket, Deadline deadline,
 /// Go: `Conn.Read`.
 inline Result<std::size_t> read(const Conn& conn, Buffer buffer,
                                 internal::Mode mode = internal::Mode::wait) {
-  const internal::Use use(conn);
-  if (!use) return failure("read", conn);
-  if (buffer.size() == 0) return std::size_t{0};
   sys::Address from;
-  bool cut = false;
-  const auto [n, err] = receive(use, mode, buffer, from, cut);
-  if (err) return failure("read", conn, err, "read");
-  if (n == 0 && use->network.type != SOCK_DGRAM) return eof;
-  if (cut) return {n, failure("read", conn, truncated)};
-  return n;
+  const bool none = buffer.size() == 0;
+  if (none) return control(conn, "read", "", [](auto&) { return 0; });
+  const auto [n, err] = receive(conn, buffer, mode, "read", from);
+  if (!err && n == 0 && state_of(conn)->network.type != SOCK_DGRAM) return eof;
+  return {n, err};
 }
 
 /// Reads until the buffer is full. Errors as read; the count is what was read
@@ -1955,8 +1939,13 @@ inline Error failed(const char* call, std::error_code why = sys::last_error()) {
   return {why, {"", "", call}};
 }
 
-inline Error no_network(const char* op, const std::string& name) {
-  return {unknown_network, {op, name, "", " " + name}};
+// The same failure, told of the whole call.
+inline Error retell(const Error& why, const char* op, std::string_view network,
+                    const Addr& local = {}) {
+  const std::string name(network);
+  const bool unknown = why == unknown_network;
+  return {why.code(),
+          {op, name, why.subject(), unknown ? " " + name : "", local}};
 }
 
 // Idle time and interval of TCP's keep-alive probes, rounded up to seconds, of
@@ -1981,14 +1970,18 @@ inline void set_defaults(int fd, std::chrono::nanoseconds keep_alive,
   if (keep_alive.count() > 0) set_keep_alive(fd, keep_alive, keep_alive, 0);
 }
 
-// All addresses that a text stands for, in the order to try them. See "Names".
-Result<std::vector<Addr>> resolve_all(const Network& network,
-                                      std::string_view address,
-                                      Deadline deadline);
+// A network, and all addresses on it that a text stands for, in the order to
+// try them. See "Names".
+struct Resolved {
+  const Network* network = nullptr;
+  std::vector<Addr> addrs{};
+};
+Result<Resolved> resolve_all(std::string_view network, std::string_view address,
+                             Deadline deadline);
 
 // Connects to the first of them that answers. See "Racing".
-Result<Conn> dial_all(const Network& network, const DialOptions& options,
-                      Deadline deadline, const std::vector<Addr>& addrs);
+Result<Conn> dial_all(const Resolved& to, const DialOptions& options,
+                      Deadline deadline);
 }  // namespace internal
 
 /// Connects to an address. `network` is tcp, tcp4, tcp6, udp, udp4, udp6,
@@ -2008,22 +2001,15 @@ Result<Conn> dial_all(const Network& network, const DialOptions& options,
 /// dial takes ::1 and `listen_packet` 127.0.0.1. Say 127.0.0.1 to both.
 inline Result<Conn> dial(std::string_view network, std::string_view address,
                          const DialOptions& options = {}) {
-  const auto fail = [&](const Error& cause) -> Error {
-    return {cause.code(), {"dial", std::string(network), cause.subject()}};
-  };
-  const internal::Network* known = internal::find_network(network);
-  if (!known) return internal::no_network("dial", std::string(network));
-  if (address.empty()) return fail(missing_address);
-  const Addr& local = options.local;
-  if (local && local.network() != known->base)
-    return fail(
-        internal::address_error(mismatched_local_address, local.string()));
-
   const Deadline deadline =
       std::min(options.deadline.when(), internal::time_after(options.timeout));
-  const auto [addrs, err] = internal::resolve_all(*known, address, deadline);
-  if (err) return fail(err);
-  return internal::dial_all(*known, options, deadline, addrs);
+  auto [found, err] = internal::resolve_all(network, address, deadline);
+  const Addr& local = options.local;
+  if (!err && address.empty()) err = missing_address;
+  if (!err && local && local.network() != found.network->base)
+    err = internal::address_error(mismatched_local_address, local.string());
+  if (err) return internal::retell(err, "dial", network);
+  return internal::dial_all(found, options, deadline);
 }
 
 /// Dials within a time limit, look-up included. 0 or less has passed already
@@ -2076,6 +2062,8 @@ inline bool is_any(const Addr& addr) {
   return !addr.ip() || addr.ip().is_unspecified();
 }
 
+inline bool is6(const Addr& addr) { return addr.ip().unmap().is6(); }
+
 // Whether an IPv6 socket that will be bound takes IPv4 too (RFC 3493, 5.3).
 inline void choose_families(int fd, int family, const Network& network) {
   if (family == AF_INET6)
@@ -2101,23 +2089,6 @@ inline Error bind_socket(int fd, int af, const Network& network,
   return result < 0 ? failed("bind") : Error();
 }
 
-// socket(2) and what comes before bind(2); `family` tells which kind it is.
-// "tcp" and "udp" on any address serve both families, with an IPv6 socket that
-// takes IPv4 too; a machine without IPv6 serves IPv4.
-inline Descriptor open_for_bind(const Network& network, const Addr& addr,
-                                int& family) {
-  const bool any = is_any(addr);
-  family = network.family;
-  if (family == AF_UNSPEC) family = any || addr.ip().is6() ? AF_INET6 : AF_INET;
-  Descriptor fd(sys::socket(family, network.type));
-  if (!fd && errno == EAFNOSUPPORT && network.family == AF_UNSPEC && any) {
-    family = AF_INET;
-    fd = Descriptor(sys::socket(family, network.type));
-  }
-  if (fd) choose_families(fd.get(), family, network);
-  return fd;
-}
-
 // What a socket gets before it is bound.
 inline Error prepare(int fd, const Network& network, bool group,
                      const ListenOptions& options) {
@@ -2131,17 +2102,27 @@ inline Error prepare(int fd, const Network& network, bool group,
   return options.control ? options.control(fd) : Error();
 }
 
-// Opens a socket for an address, and binds it.
-inline Error open_and_bind(const Network& network, const Addr& addr,
-                           const ListenOptions& options, Descriptor& fd) {
-  int family = 0;
-  fd = open_for_bind(network, addr, family);
+// Opens a socket for an address, and binds it. "tcp" and "udp" on any address
+// serve both families, with an IPv6 socket that takes IPv4 too; a machine
+// without IPv6 serves IPv4.
+inline Result<Descriptor> open_and_bind(const Network& network,
+                                        const Addr& addr,
+                                        const ListenOptions& options) {
+  const bool any = is_any(addr);
+  int family = network.family;
+  if (family == AF_UNSPEC) family = any || is6(addr) ? AF_INET6 : AF_INET;
+  Descriptor fd(sys::socket(family, network.type));
+  if (!fd && errno == EAFNOSUPPORT && network.family == AF_UNSPEC && any)
+    fd = Descriptor(sys::socket(family = AF_INET, network.type));
   if (!fd) return failed("socket");
+  choose_families(fd.get(), family, network);
   const bool group = network.type == SOCK_DGRAM && addr.ip().is_multicast();
-  if (Error why = prepare(fd.get(), network, group, options)) return why;
+  if (Error err = prepare(fd.get(), network, group, options)) return err;
   // A group's datagrams arrive at any address; join_group chooses the group.
   const Addr place = group ? Addr(network.base, IP(), addr.port()) : addr;
-  return bind_socket(fd.get(), family, network, place, options);
+  if (Error err = bind_socket(fd.get(), family, network, place, options))
+    return err;
+  return fd;
 }
 
 // A server takes one address: of several, the first IPv4 one (or IPv6 one).
@@ -2155,11 +2136,10 @@ inline const Addr& favourite(const std::vector<Addr>& addrs, bool six = false) {
 template <class H>
 Result<H> bind_to(const Network& network, const Addr& addr,
                   const ListenOptions& options) {
-  constexpr bool packets = std::is_same_v<H, PacketConn>;
-  Descriptor fd;
-  if (const Error why = open_and_bind(network, addr, options, fd)) return why;
+  auto [fd, err] = open_and_bind(network, addr, options);
+  if (err) return err;
   if (network.base == "tcp") set_defaults(fd.get(), options.keep_alive, true);
-  // From here on a failure removes the file that bind s.
+  // From here on a failure removes the file that bind made.
   Addr here = local_of(fd.get(), network);
   H handle = make_handle<H>(std::move(fd), network, std::move(here));
   SocketState& s = *state_of(handle);
@@ -2170,6 +2150,7 @@ Result<H> bind_to(const Network& network, const Addr& addr,
     return failed("chmod");
   // The kernel cuts the number to what the system allows.
   const int backlog = options.backlog > 0 ? options.backlog : INT_MAX;
+  const bool packets = H::kind == Kind::packets;
   if (!packets && sys::listen(s.fd, backlog) < 0) return failed("listen");
   // The file of a unixgram socket stays; we knew of it for failures only.
   if (packets) s.file = {};
@@ -2177,22 +2158,17 @@ Result<H> bind_to(const Network& network, const Addr& addr,
 }
 
 template <class H>
-Result<H> listen(const std::string& name, std::string_view address,
+Result<H> listen(std::string_view network, std::string_view address,
                  const ListenOptions& options) {
-  constexpr bool packets = std::is_same_v<H, PacketConn>;
-  Addr addr;
-  const auto fail = [&](const Error& why) -> Error {
-    return {why.code(), {"listen", name, why.subject(), "", addr}};
-  };
-  const Network* network = find_network(name);
-  if (!network) return no_network("listen", name);
-  const auto [addrs, err] = resolve_all(*network, address, no_deadline);
-  if (err) return fail(err);
-  addr = favourite(addrs);
-  if (packets != (network->type == SOCK_DGRAM))
-    return fail(address_error(unexpected_address_type, address));
-  auto made = bind_to<H>(*network, addr, options);
-  if (made.error) return fail(made.error);
+  const auto [found, err] = resolve_all(network, address, no_deadline);
+  if (err) return retell(err, "listen", network);
+  const Addr& addr = favourite(found.addrs);
+  const bool datagrams = found.network->type == SOCK_DGRAM;
+  if (datagrams != (H::kind == Kind::packets))
+    return retell(address_error(unexpected_address_type, address), "listen",
+                  network, addr);
+  auto made = bind_to<H>(*found.network, addr, options);
+  if (made.error) made.error = retell(made.error, "listen", network, addr);
   return made;
 }
 }  // namespace internal
@@ -2207,7 +2183,7 @@ Result<H> listen(const std::string& name, std::string_view address,
 inline Result<Listener> listen(std::string_view network,
                                std::string_view address,
                                const ListenOptions& options = {}) {
-  return internal::listen<Listener>(std::string(network), address, options);
+  return internal::listen<Listener>(network, address, options);
 }
 
 /// Waits for the next connection. Blocks until there is one. One client's
@@ -2216,26 +2192,24 @@ inline Result<Listener> listen(std::string_view network,
 /// stays queued. Several threads may accept. Go: `Listener.Accept`.
 inline Result<Conn> accept(const Listener& listener,
                            internal::Mode mode = internal::Mode::wait) {
-  const internal::Use use(listener);
-  if (!use) return failure("accept", listener);
   sys::Address peer;
   internal::Descriptor fd;
+  const auto call = [&](internal::SocketState& s) {
+    fd = internal::Descriptor(sys::accept(s.fd, peer));
+    return fd.get();
+  };
   Error err;
-  do {
-    err = take(use, mode, [&] {
-            fd = internal::Descriptor(sys::accept(use->fd, peer));
-            return fd.get();
-          }).error;
-  } while (sys::concerns_one_client(err.code()));
-  if (err) return failure("accept", listener, err, "accept4");
-  if (!sys::accepted_inherits && use->network.base == "tcp")
-    internal::set_defaults(fd.get(), use->keep_alive, true);
+  do err = perform(listener, POLLIN, mode, "accept", "accept4", call).error;
+  while (sys::concerns_one_client(err.code()));
+  if (err) return err;
+  const internal::SocketState& s = *state_of(listener);
+  if (!sys::accepted_inherits && s.network.base == "tcp")
+    internal::set_defaults(fd.get(), s.keep_alive, true);
   // Only a listener on any address has to ask which one the client chose.
-  const bool any = use->local.ip().is_unspecified();
-  Addr local = any ? internal::local_of(fd.get(), use->network) : use->local;
-  return internal::make_handle<Conn>(std::move(fd), use->network,
-                                     std::move(local),
-                                     internal::from_kernel(use->network, peer));
+  const bool any = s.local.ip().is_unspecified();
+  Addr local = any ? internal::local_of(fd.get(), s.network) : s.local;
+  return internal::make_handle<Conn>(std::move(fd), s.network, std::move(local),
+                                     internal::from_kernel(s.network, peer));
 }
 
 /// The address the listener has, with the real port when 0 was asked for.
@@ -3334,32 +3308,34 @@ inline Result<Answer> ask(std::string_view host, Deadline deadline,
   return answer;
 }
 
-// All addresses that a text stands for, in the order to try them.
-inline Result<std::vector<Addr>> resolve_all(const Network& network,
-                                             std::string_view text,
-                                             Deadline deadline) {
-  if (network.family == AF_UNIX) return std::vector{Addr(network.base, text)};
+inline Result<Resolved> resolve_all(std::string_view network_name,
+                                    std::string_view text, Deadline deadline) {
+  const Network* network = find_network(network_name);
+  if (!network) return retell(unknown_network, "", network_name);
+  const auto only = [&](const Addr& addr) { return Resolved{network, {addr}}; };
+  if (network->family == AF_UNIX) return only(Addr(network->base, text));
   HostPort parts;
   if (!text.empty()) parts = split_host_port(text);
   if (parts.error) return parts.error;
-  const auto [number, bad] = lookup_port(network.name, parts.port, deadline);
+  const auto [number, bad] = lookup_port(network_name, parts.port, deadline);
   if (bad) return bad;
   const auto port = static_cast<std::uint16_t>(number);
-  if (parts.host.empty()) return std::vector{Addr(network.base, IP(), port)};
+  if (parts.host.empty()) return only(Addr(network->base, IP(), port));
 
-  auto [answer, err] = ask(parts.host, deadline, network.family);
+  auto [answer, err] = ask(parts.host, deadline, network->family);
   if (err) return err;
   std::vector<IP>& ips = answer.ips;
   // Half-configured IPv6 can listen on :: and yet not be dialled there.
   if (ips.size() == 1 && ips[0].is6() && ips[0].is_unspecified())
     ips.push_back(parse_ip("0.0.0.0").value);
-  std::vector<Addr> addrs;
+  Resolved found{network, {}};
   for (const IP& ip : ips)
-    if (network.family == AF_UNSPEC ||
-        ip.unmap().is4() == (network.family == AF_INET))
-      addrs.emplace_back(network.base, ip.unmap(), port);
-  if (addrs.empty()) return address_error(no_suitable_address, parts.host);
-  return addrs;
+    if (network->family == AF_UNSPEC ||
+        ip.unmap().is4() == (network->family == AF_INET))
+      found.addrs.emplace_back(network->base, ip.unmap(), port);
+  if (found.addrs.empty())
+    return address_error(no_suitable_address, parts.host);
+  return found;
 }
 }  // namespace internal
 
@@ -3368,12 +3344,10 @@ inline Result<std::vector<Addr>> resolve_all(const Network& network,
 /// resolver's, those of a bad address, timed_out. Go: `net.ResolveTCPAddr`.
 inline Result<Addr> resolve(std::string_view network, std::string_view address,
                             Deadline deadline = no_deadline) {
-  const auto* known = internal::find_network(network);
-  if (!known) return internal::no_network("", std::string(network));
-  const auto [addrs, err] = internal::resolve_all(*known, address, deadline);
+  const auto [found, err] = internal::resolve_all(network, address, deadline);
   if (err) return err;
   // Brackets ask for IPv6: [::] means what it says.
-  return internal::favourite(addrs, address.find('[') != address.npos);
+  return internal::favourite(found.addrs, address.find('[') != address.npos);
 }
 
 /// Finds all addresses of a host, in the order to try them (RFC 6724). Blocks
@@ -3451,8 +3425,6 @@ struct Lane {
   bool spent() const { return !fd && next == addrs.size(); }
   bool ready() const { return !fd && !spent() && Deadline(start).passed(); }
 };
-
-inline bool is6(const Addr& addr) { return addr.ip().unmap().is6(); }
 
 struct Dialer {
   const Network& network;
@@ -3622,10 +3594,9 @@ struct Dialer {
   }
 };
 
-inline Result<Conn> dial_all(const Network& network, const DialOptions& options,
-                             Deadline deadline,
-                             const std::vector<Addr>& addrs) {
-  return Dialer{network, options, deadline}.dial(addrs);
+inline Result<Conn> dial_all(const Resolved& to, const DialOptions& options,
+                             Deadline deadline) {
+  return Dialer{*to.network, options, deadline}.dial(to.addrs);
 }
 }  // namespace internal
 
@@ -3850,7 +3821,7 @@ struct [[nodiscard]] Packet {
 inline Result<PacketConn> listen_packet(std::string_view network,
                                         std::string_view address,
                                         const ListenOptions& options = {}) {
-  return internal::listen<PacketConn>(std::string(network), address, options);
+  return internal::listen<PacketConn>(network, address, options);
 }
 
 namespace internal {
@@ -3897,15 +3868,11 @@ Error set_both(const PacketConn& packets, int v4, const V4& value4, int v6,
 /// Go: `ReadFrom`.
 inline Packet read_from(const PacketConn& packets, Buffer buffer,
                         internal::Mode mode = internal::Mode::wait) {
-  const internal::Use use(packets);
-  if (!use) return {0, {}, failure("read", packets)};
   sys::Address from;
-  bool cut = false;
-  const auto [n, err] = receive(use, mode, buffer, from, cut);
-  if (err) return {0, {}, failure("read", packets, err, "recvfrom")};
-  return {n,
-          use->remote ? use->remote : internal::from_kernel(use->network, from),
-          cut ? failure("read", packets, truncated) : Error()};
+  const auto [n, err] = receive(packets, buffer, mode, "recvfrom", from);
+  if (err && err != truncated) return {0, {}, err};
+  const internal::SocketState& s = *state_of(packets);
+  return {n, s.remote ? s.remote : internal::from_kernel(s.network, from), err};
 }
 
 /// Sends one datagram, whole or not at all: EMSGSIZE when it is too long (UDP
@@ -4085,7 +4052,6 @@ struct Carrier {
 /// Sends a copy of a descriptor over a unix connection, with one byte that
 /// carries it. Blocks as write. unix(7), SCM_RIGHTS.
 [[nodiscard]] inline Error send_descriptor(const Conn& conn, int descriptor) {
-  const internal::Use use(conn);
   if (Error err = unix_only(conn, "write")) return err;
   internal::Carrier carrier(CMSG_SPACE(sizeof descriptor));
   cmsghdr* header = CMSG_FIRSTHDR(&carrier.message);
@@ -4093,11 +4059,11 @@ struct Carrier {
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof descriptor);
   std::memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
-  const auto turn = take_turn(use->writing);
-  const auto [n, err] = attempt(*use, use->writing, internal::Mode::wait, [&] {
-    return sys::sendmsg(use->fd, carrier.message);
-  });
-  return err ? failure("write", conn, err, "sendmsg") : err;
+  const auto call = [&](internal::SocketState& s) {
+    return sys::sendmsg(s.fd, carrier.message);
+  };
+  const auto wait = internal::Mode::wait;
+  return perform(conn, POLLOUT, wait, "write", "sendmsg", call).error;
 }
 
 /// Receives one descriptor, close-on-exec and the caller's to close, with the
@@ -4105,20 +4071,21 @@ struct Carrier {
 /// says so beside the first. no_descriptor when the byte came alone. Without
 /// one the value is -1. Blocks as read. unix(7), SCM_RIGHTS.
 inline Result<int> receive_descriptor(const Conn& conn) {
-  const internal::Use use(conn);
   if (Error err = unix_only(conn, "read")) return {-1, err};
   internal::Carrier carrier;
-  const auto [n, err] = take(use, internal::Mode::wait, [&] {
-    return sys::recvmsg(use->fd, carrier.message);
-  });
-  if (err) return {-1, failure("read", conn, err, "recvmsg")};
+  const auto call = [&](internal::SocketState& s) {
+    return sys::recvmsg(s.fd, carrier.message);
+  };
+  const auto wait = internal::Mode::wait;
+  const auto [n, err] = perform(conn, POLLIN, wait, "read", "recvmsg", call);
+  if (err) return {-1, err};
   internal::Descriptor first;
   const int count = carrier.take(first);
   // More descriptors or more bytes; or one that our table had no room for.
   if (count > 1 || carrier.message.msg_flags & (MSG_CTRUNC | MSG_TRUNC))
     return {first.release(), failure("read", conn, truncated)};
   if (first) return first.release();
-  if (n == 0 && use->network.type != SOCK_DGRAM) return {-1, eof};
+  if (n == 0 && state_of(conn)->network.type != SOCK_DGRAM) return {-1, eof};
   return {-1, failure("read", conn, no_descriptor)};
 }
 
