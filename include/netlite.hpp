@@ -554,9 +554,9 @@ class Error {
     return !(err == other);
   }
   /// Prints `err.message()`.
-  template <class Traits>
-  friend std::basic_ostream<char, Traits>& operator<<(
-      std::basic_ostream<char, Traits>& out, const Error& err) {
+  template <class Out>
+  friend auto operator<<(Out& out, const Error& err)
+      -> decltype(out << std::string()) {
     return out << err.message();
   }
 
@@ -682,9 +682,7 @@ struct Address {
   }
 };
 
-inline std::error_code error(int number) {
-  return {number, std::system_category()};
-}
+inline std::error_code error(int n) { return {n, std::system_category()}; }
 inline std::error_code last_error() { return error(errno); }
 // Sets errno, for a call that is refused before it is made.
 inline int refuse(int number) { return errno = number, -1; }
@@ -742,8 +740,7 @@ auto retry(Call call) {
 class Uncancelled {
  public:
   Uncancelled() { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
-  Uncancelled(const Uncancelled&) = delete;
-  Uncancelled& operator=(const Uncancelled&) = delete;
+  Uncancelled(Uncancelled&&) = delete;
   ~Uncancelled() { ::pthread_setcancelstate(before_, nullptr); }
 
  private:
@@ -797,9 +794,7 @@ inline int socketpair(int (&fds)[2]) {
   return born_pair(::socketpair(AF_UNIX, type, 0, fds), fds);
 }
 
-inline int bind(int fd, const Address& address) {
-  return ::bind(fd, &address.any, address.size);
-}
+inline int bind(int fd, const Address& a) { return ::bind(fd, &a.any, a.size); }
 inline int listen(int fd, int backlog) { return ::listen(fd, backlog); }
 
 // accept(2). The peer's address comes with it: one that has reset the
@@ -850,18 +845,6 @@ inline int setsockopt(int fd, int level, int name, int value) {
 }
 inline int getsockopt(int fd, int level, int name, void* out, socklen_t size) {
   return ::getsockopt(fd, level, name, out, &size);
-}
-
-// TCP's keep-alive probes, tcp(7), in seconds; 0 probes: the system's number.
-inline int set_keep_alive(int fd, int idle, int interval, int probes) {
-  const auto set = [&](int level, int name, int value) {
-    return setsockopt(fd, level, name, value) == 0;
-  };
-  const bool done = set(SOL_SOCKET, SO_KEEPALIVE, 1) &&
-                    set(IPPROTO_TCP, keep_idle, idle) &&
-                    set(IPPROTO_TCP, TCP_KEEPINTVL, interval) &&
-                    (probes == 0 || set(IPPROTO_TCP, TCP_KEEPCNT, probes));
-  return done ? 0 : -1;
 }
 
 // recv(2) and send(2); not all systems take more than INT_MAX at once.
@@ -1001,9 +984,8 @@ template <class Rep, class Period>
 std::chrono::nanoseconds saturated(std::chrono::duration<Rep, Period> d) {
   using std::chrono::nanoseconds;
   const std::chrono::duration<long double, std::nano> wide = d;
-  if (wide.count() >= static_cast<long double>(INT64_MAX)) return forever;
-  if (wide.count() <= static_cast<long double>(INT64_MIN))
-    return nanoseconds::min();
+  if (wide >= forever) return forever;
+  if (wide <= -forever) return -forever;
   // Floats are too coarse to count in: the last ones would round up and over.
   if constexpr (std::is_floating_point_v<Rep>)
     return std::chrono::duration_cast<nanoseconds>(wide);
@@ -1183,8 +1165,7 @@ enum class Kind { conn, listener, packets };
 // The file that a unix listener made, and will remove, if there is one.
 struct SocketFile {
   std::string path{};
-  std::uint64_t device = 0;
-  std::uint64_t inode = 0;
+  std::pair<std::uint64_t, std::uint64_t> id{};
   std::uint32_t maker = 0;  // which process
 };
 
@@ -1411,9 +1392,7 @@ class Handle : public Socket {
  public:
   static constexpr Kind kind = of;
   Handle() = default;
-  explicit Handle(std::shared_ptr<SocketState> state) {
-    state_ = std::move(state);
-  }
+  explicit Handle(std::shared_ptr<SocketState> s) { state_ = std::move(s); }
   template <class T, std::enable_if_t<std::is_same_v<T, Socket>, int> = 0>
   explicit Handle(const T& socket) {
     if (socket && state_of(socket)->kind == of) state_ = socket.state_;
@@ -1545,8 +1524,7 @@ class Use {
  public:
   explicit Use(const Socket& socket)
       : state_(state_of(socket)), entered_(state_ && state_->enter()) {}
-  Use(const Use&) = delete;
-  Use& operator=(const Use&) = delete;
+  Use(Use&&) = delete;
   ~Use() {
     if (entered_) state_->leave();
   }
@@ -1639,14 +1617,6 @@ inline void step_over(std::size_t n, iovec*& pieces, std::size_t& count) {
   *pieces = {static_cast<char*>(pieces->iov_base) + n, pieces->iov_len - n};
 }
 
-// Sends pieces once, or the one piece that has an address.
-inline ssize_t send_pieces(int fd, iovec* pieces, std::size_t count,
-                           const sys::Address* to) {
-  if (to) return sys::sendto(fd, pieces->iov_base, pieces->iov_len, *to);
-  if (count == 1) return sys::send(fd, pieces->iov_base, pieces->iov_len);
-  return sys::sendmsg(fd, sys::message_of(pieces, count));
-}
-
 // Writes all the pieces, a message in one go; the count survives an error.
 inline Result<std::size_t> write_all(const Socket& socket, iovec* pieces,
                                      std::size_t count, Mode mode,
@@ -1662,10 +1632,13 @@ inline Result<std::size_t> write_all(const Socket& socket, iovec* pieces,
     const auto [n, err] = attempt(*use, use->writing, mode, [&] {
       // An empty message is a message; an empty write to a stream is nothing.
       if (use->is_stream() && left == 0) return ssize_t{0};
+      if (to) return sys::sendto(use->fd, pieces->iov_base, left, *to);
+      if (count == 1) return sys::send(use->fd, pieces->iov_base, left);
       // More than 1,024 pieces at a time are not portable (IOV_MAX). A stream
       // can take them in turn; of a message the kernel says EMSGSIZE.
       const std::size_t most = use->is_stream() ? 1024 : count;
-      return send_pieces(use->fd, pieces, std::min(count, most), to);
+      return sys::sendmsg(use->fd,
+                          sys::message_of(pieces, std::min(count, most)));
     });
     if (err) return {written, failure(op, socket, err, op)};
     written += n;
@@ -1709,10 +1682,7 @@ inline Error finish_close(const Socket& socket) {
   return failure("close", socket, why, "close");
 }
 
-// As in Go, errors of deadlines and buffers tell this end only, those of other
-// options both.
-inline const Addr* this_end_only() { return &only<Addr>(); }
-
+// As in Go, errors of deadlines and buffers tell of this end only.
 inline Error move_deadlines(const Socket& socket, Deadline deadline,
                             bool reading, bool writing) {
   const auto move = [&](SocketState& s) {
@@ -1724,7 +1694,7 @@ inline Error move_deadlines(const Socket& socket, Deadline deadline,
     s.announce();
     return 0;
   };
-  return control(socket, "set", "", move, this_end_only());
+  return control(socket, "set", "", move, &only<Addr>());
 }
 }  // namespace internal
 
@@ -1952,15 +1922,22 @@ inline Error retell(const Error& why, const char* op, std::string_view network,
 // which tcp(7) takes so many at most. 0 or less, and `forever`: no probes.
 inline int set_keep_alive(int fd, std::chrono::nanoseconds idle,
                           std::chrono::nanoseconds interval, int probes) {
+  const bool on = std::min(idle, interval).count() > 0 &&
+                  std::max(idle, interval) != forever;
   const auto seconds = [](std::chrono::nanoseconds d) {
     const std::chrono::nanoseconds most = std::chrono::seconds(32767);
     const auto up = std::chrono::ceil<std::chrono::seconds>(std::min(d, most));
     return static_cast<int>(up.count());
   };
-  if (std::min(idle, interval).count() <= 0 ||
-      std::max(idle, interval) == forever)
-    return sys::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, 0);
-  return sys::set_keep_alive(fd, seconds(idle), seconds(interval), probes);
+  const auto set = [&](int name, int value) {
+    return sys::setsockopt(fd, IPPROTO_TCP, name, value) == 0;
+  };
+  int result = sys::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, on ? 1 : 0);
+  if (on && !(set(sys::keep_idle, seconds(idle)) &&
+              set(TCP_KEEPINTVL, seconds(interval)) &&
+              (probes == 0 || set(TCP_KEEPCNT, probes))))
+    result = -1;
+  return result;
 }
 
 // What every TCP connection gets. A refusal is no reason to fail.
@@ -2460,8 +2437,7 @@ class Group {
   /// `limit` is how many tasks may run at a time; 0: any number.
   explicit Group(std::size_t limit = 0)
       : state_(std::make_shared<internal::GroupState>(limit)) {}
-  Group(const Group&) = delete;
-  Group& operator=(const Group&) = delete;
+  Group(Group&&) = delete;
   /// Waits for the tasks that still run; `wait` also tells how they ended.
   ~Group() { wait(); }
 
@@ -2577,40 +2553,32 @@ inline constexpr const char* conditions[] = {
 // The errors that sockets know, in Go's words: the C libraries have different
 // ones ("Address in use", "Address already in use").
 inline constexpr std::pair<int, const char*> errno_texts[] = {
-    {EPERM, "operation not permitted"}, {ENOENT, "no such file or directory"},
-    {EINTR, "interrupted system call"}, {EIO, "input/output error"},
-    {EBADF, "bad file descriptor"},
-    {EAGAIN, "resource temporarily unavailable"},
-    {ENOMEM, "cannot allocate memory"}, {EACCES, "permission denied"},
-    {EEXIST, "file exists"}, {ENODEV, "no such device"},
-    {ENOTDIR, "not a directory"}, {EISDIR, "is a directory"},
-    {EINVAL, "invalid argument"}, {ENFILE, "too many open files in system"},
-    {EMFILE, "too many open files"}, {ENOSPC, "no space left on device"},
-    {EROFS, "read-only file system"}, {EPIPE, "broken pipe"},
-    {ENAMETOOLONG, "file name too long"},
-    {ELOOP, "too many levels of symbolic links"}, {EPROTO, "protocol error"},
-    {ENOTSOCK, "socket operation on non-socket"},
-    {EDESTADDRREQ, "destination address required"},
-    {EMSGSIZE, "message too long"},
-    {EPROTOTYPE, "protocol wrong type for socket"},
-    {ENOPROTOOPT, "protocol not available"},
-    {EPROTONOSUPPORT, "protocol not supported"},
-    {EOPNOTSUPP, "operation not supported"},
+    {EPERM, "operation not permitted"}, {ENOPROTOOPT, "protocol not available"},
+    {ENOENT, "no such file or directory"}, {ENAMETOOLONG, "file name too long"},
+    {EINTR, "interrupted system call"}, {EOPNOTSUPP, "operation not supported"},
+    {EIO, "input/output error"}, {EDESTADDRREQ, "destination address required"},
+    {EBADF, "bad file descriptor"}, {EPROTONOSUPPORT, "protocol not supported"},
+    {EAGAIN, "resource temporarily unavailable"}, {EACCES, "permission denied"},
+    {ENOMEM, "cannot allocate memory"}, {ENETUNREACH, "network is unreachable"},
+    {EEXIST, "file exists"}, {EADDRNOTAVAIL, "cannot assign requested address"},
+    {ENODEV, "no such device"}, {EPROTOTYPE, "protocol wrong type for socket"},
+    {ENOTDIR, "not a directory"}, {ELOOP, "too many levels of symbolic links"},
+    {EISDIR, "is a directory"}, {ENOTSOCK, "socket operation on non-socket"},
+    {EINVAL, "invalid argument"}, {EALREADY, "operation already in progress"},
+    {ENFILE, "too many open files in system"}, {EROFS, "read-only file system"},
+    {EMFILE, "too many open files"}, {EINPROGRESS, "operation now in progress"},
+    {ENOSPC, "no space left on device"}, {EADDRINUSE, "address already in use"},
+    {EPIPE, "broken pipe"}, {ECONNABORTED, "software caused connection abort"},
+    {EPROTO, "protocol error"}, {ECONNRESET, "connection reset by peer"},
+    {EMSGSIZE, "message too long"}, {ENOBUFS, "no buffer space available"},
     {EAFNOSUPPORT, "address family not supported by protocol"},
-    {EADDRINUSE, "address already in use"},
-    {EADDRNOTAVAIL, "cannot assign requested address"},
-    {ENETDOWN, "network is down"}, {ENETUNREACH, "network is unreachable"},
-    {ECONNABORTED, "software caused connection abort"},
-    {ECONNRESET, "connection reset by peer"},
-    {ENOBUFS, "no buffer space available"},
+    {ENETDOWN, "network is down"}, {ECONNREFUSED, "connection refused"},
     {EISCONN, "transport endpoint is already connected"},
-    {ENOTCONN, "transport endpoint is not connected"},
-    {ETIMEDOUT, "connection timed out"}, {ECONNREFUSED, "connection refused"},
-    {EHOSTUNREACH, "no route to host"}, {EFAULT, "bad address"},
+    {ENOTCONN, "transport endpoint is not connected"}, {EFAULT, "bad address"},
+    {ETIMEDOUT, "connection timed out"}, {EHOSTUNREACH, "no route to host"},
     {ENETRESET, "network dropped connection on reset"},
     {ESHUTDOWN, "cannot send after transport endpoint shutdown"},
-    {EHOSTDOWN, "host is down"}, {EALREADY, "operation already in progress"},
-    {EINPROGRESS, "operation now in progress"}};
+    {EHOSTDOWN, "host is down"}};
 // clang-format on
 
 inline std::string text_of(Errc condition) {
@@ -2639,8 +2607,7 @@ namespace sys {
 // lstat(2): which file a path names. The numbers may need 64 bits where the
 // program has 32.
 struct File {
-  std::uint64_t device = 0;
-  std::uint64_t inode = 0;
+  std::pair<std::uint64_t, std::uint64_t> id{};  // device, inode
   bool is_socket = false;
 };
 inline int lstat(const std::string& path, File& file) {
@@ -2651,7 +2618,7 @@ inline int lstat(const std::string& path, File& file) {
   struct stat found {};
   const int result = ::lstat(path.c_str(), &found);
 #endif
-  file = {found.st_dev, found.st_ino, S_ISSOCK(found.st_mode) != 0};
+  file = {{found.st_dev, found.st_ino}, S_ISSOCK(found.st_mode) != 0};
   return result;
 }
 // fchmod(2): the mode of a socket that is not bound yet is that of the file to
@@ -2711,10 +2678,9 @@ inline int duplicate(int fd) { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); }
 
 // open(2) for reading, also of more than 2 GiB in a 32-bit program; read(2)
 inline int open(const std::string& path) {
+  int flags = O_RDONLY | O_CLOEXEC;
 #ifdef O_LARGEFILE
-  constexpr int flags = O_RDONLY | O_CLOEXEC | O_LARGEFILE;
-#else
-  constexpr int flags = O_RDONLY | O_CLOEXEC;
+  flags |= O_LARGEFILE;
 #endif
   if (path.find('\0') != path.npos) return refuse(EINVAL);
   return retry([&] { return ::open(path.c_str(), flags); });
@@ -2823,48 +2789,37 @@ inline int epoll_wait(int, std::vector<Ready>&, int) { return -1; }
 
 namespace internal {
 inline IP ip_from_kernel(const sys::Address& from) {
-  if (from.family() == AF_INET) {
-    unsigned char bytes[4];
-    std::memcpy(bytes, &from.v4.sin_addr, sizeof bytes);
-    return IP(bytes, 4);
-  }
+  const void* v4 = &from.v4.sin_addr;
+  if (from.family() == AF_INET)
+    return IP(static_cast<const unsigned char*>(v4), 4);
   if (from.family() != AF_INET6) return IP();
   const unsigned scope = from.v6.sin6_scope_id;
   const std::string zone = scope ? sys::if_indextoname(scope) : "";
   return IP(from.v6.sin6_addr.s6_addr, 16, zone).unmap();
 }
 
-inline std::uint16_t port_from_kernel(const sys::Address& at) {
-  return ntohs(at.family() == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
-}
-
 // An IPv6 socket takes IPv4 addresses in their mapped form (RFC 4291, 2.5.5.2).
 inline std::error_code ip_to_kernel(const Addr& addr, int family,
                                     sys::Address& out) {
   const IP ip = addr.ip().unmap();
+  out.any.sa_family = static_cast<sa_family_t>(family);
+  out.v6.sin6_port = htons(addr.port());  // v4's stands in the same place
+  out.set_size(family == AF_INET ? sizeof out.v4 : sizeof out.v6);
   if (family == AF_INET) {
-    if (ip.is6()) return non_ipv4_address;
-    out.v4.sin_family = AF_INET;
-    out.v4.sin_port = htons(addr.port());
     std::memcpy(&out.v4.sin_addr, ip.data(), 4);
-    out.set_size(sizeof out.v4);
-    return {};
+    return ip.is6() ? make_error_code(non_ipv4_address) : std::error_code();
   }
-  out.v6.sin6_family = AF_INET6;
-  out.v6.sin6_port = htons(addr.port());
   unsigned char* bytes = out.v6.sin6_addr.s6_addr;
   if (ip.is6()) std::memcpy(bytes, ip.data(), 16);
   if (ip.is4() && !ip.is_unspecified()) {
     bytes[10] = bytes[11] = 0xff;
     std::memcpy(bytes + 12, ip.data(), 4);
   }
-  if (!ip.zone().empty()) out.v6.sin6_scope_id = sys::if_nametoindex(ip.zone());
+  if (ip.zone().empty()) return {};
+  out.v6.sin6_scope_id = sys::if_nametoindex(ip.zone());
   // An unknown zone must not become any zone.
-  if (!ip.zone().empty() && out.v6.sin6_scope_id == 0 &&
-      (ip.is_link_local_unicast() || ip.is_multicast()))
-    return sys::error(EINVAL);
-  out.set_size(sizeof out.v6);
-  return {};
+  const bool needed = ip.is_link_local_unicast() || ip.is_multicast();
+  return sys::error(needed && out.v6.sin6_scope_id == 0 ? EINVAL : 0);
 }
 
 // The bytes of a unix socket's name. A name longer than the room for it, or a
@@ -2896,7 +2851,7 @@ inline std::error_code to_kernel(const Addr& addr, int family,
 inline Addr from_kernel(const Network& network, const sys::Address& from) {
   if (from.size == 0) return {};
   if (network.family != AF_UNIX)
-    return {network.base, ip_from_kernel(from), port_from_kernel(from)};
+    return {network.base, ip_from_kernel(from), ntohs(from.v6.sin6_port)};
   const std::size_t head = offsetof(sockaddr_un, sun_path);
   const std::size_t size = from.size > head ? from.size - head : 0;
   const std::string name(from.un.sun_path, size);
@@ -2972,25 +2927,22 @@ inline HostPort split_host_port(std::string_view address) {
   const std::size_t colon = address.rfind(':');
   if (colon == address.npos) return fail(missing_port);
   std::string_view host = address.substr(0, colon);
-  const std::string_view port = address.substr(colon + 1);
-
+  std::size_t end = 0;  // of what stands in brackets
   if (address[0] == '[') {
     const std::size_t bracket = address.find(']');
     if (bracket == address.npos) return fail(missing_bracket);
-    if (bracket + 1 != colon) {
-      const bool more = address.substr(bracket + 1, 1) == ":";
-      return fail(more ? too_many_colons : missing_port);
-    }
+    end = bracket + 1;
+    if (end != colon)
+      return fail(address[end] == ':' ? too_many_colons : missing_port);
     host = address.substr(1, bracket - 1);
   } else if (host.find(':') != host.npos) {
     return fail(too_many_colons);
   }
-  const auto has = [&](char c) {
-    return host.find(c) != host.npos || port.find(c) != port.npos;
-  };
-  if (has('[')) return fail(unexpected_open_bracket);
-  if (has(']')) return fail(unexpected_close_bracket);
-  return {std::string(host), std::string(port)};
+  if (address.find('[', end ? 1 : 0) != address.npos)
+    return fail(unexpected_open_bracket);
+  if (address.find(']', end) != address.npos)
+    return fail(unexpected_close_bracket);
+  return {std::string(host), std::string(address.substr(colon + 1))};
 }
 
 /// Reads an IP address: IPv4 as four decimal numbers without leading zeros;
@@ -3152,7 +3104,7 @@ inline Result<Answer> ask_now(const Question& about) {
     bool news = bool(ip);
     for (const IP& earlier : answer.ips) news = news && earlier != ip;
     if (news) answer.ips.push_back(ip);
-    if (ip) answer.port = port_from_kernel(address);
+    if (ip) answer.port = ntohs(address.v6.sin6_port);
   }
   if (answer.ips.empty()) return no_such_host;
   return answer;
@@ -3170,7 +3122,7 @@ struct Lookups {
   static constexpr std::size_t most = 64;
   std::mutex mutex;
   std::condition_variable changed;
-  std::vector<std::shared_ptr<Lookup>> running{};
+  std::list<std::shared_ptr<Lookup>> running{};
 
   explicit Lookups(Lookups*) {}
 
@@ -3185,18 +3137,16 @@ struct Lookups {
     err = start(
         "lookup", Socket(),
         [fresh] { fresh->answer = ask_now(fresh->question); },
-        [this, fresh](const Error& why) { end(*fresh, why); });
+        [this, fresh](const Error& why) { end(fresh, why); });
     if (err) running.pop_back();
     return fresh;
   }
 
-  void end(Lookup& lookup, const Error& err) {
+  void end(const std::shared_ptr<Lookup>& lookup, const Error& err) {
     const std::lock_guard<std::mutex> lock(mutex);
-    if (err) lookup.answer = err.code();
-    lookup.done = true;
-    for (auto& each : running)
-      if (each.get() == &lookup) std::swap(each, running.back());
-    running.pop_back();
+    if (err) lookup->answer = err.code();
+    lookup->done = true;
+    running.remove(lookup);
     changed.notify_all();
   }
 };
@@ -3450,23 +3400,20 @@ struct Dialer {
   }
 
   // The family of the first address goes first; "tcp" gives the other one a
-  // lane of its own and a later start.
+  // lane of its own and a later start. A local address can reach those of its
+  // family only; any address, 0.0.0.0 or ::, is of both.
   void divide(const std::vector<Addr>& addrs) {
+    const Addr& local = options.local;
     const auto delay = options.fallback_delay;
     const bool race = network.name == "tcp" && delay != forever;
     std::vector<Addr>& first = lanes[0].addrs;
     for (const Addr& addr : addrs) {
-      if (!reachable(addr)) continue;
+      const bool any = is_any(local) || is_any(addr);
+      if (!any && is6(addr) != is6(local)) continue;
       const bool second = race && !first.empty() && is6(addr) != is6(first[0]);
       lanes[second ? 1 : 0].addrs.push_back(addr);
     }
     lanes[1].start = time_after(delay);
-  }
-
-  // A local address can reach those of its family only; any address, 0.0.0.0 or
-  // ::, is of both.
-  bool reachable(const Addr& to) const {
-    return is_any(options.local) || is_any(to) || is6(to) == is6(options.local);
   }
 
   // Starts on the next address of a lane; true when it is connected.
@@ -3995,8 +3942,7 @@ inline void remove_file(SocketState& s) {
   }
   sys::File now;
   if (mine.maker == sys::forks && !mine.path.empty() &&
-      sys::lstat(mine.path, now) == 0 && now.device == mine.device &&
-      now.inode == mine.inode)
+      sys::lstat(mine.path, now) == 0 && now.id == mine.id)
     sys::unlink(mine.path);
 }
 
@@ -4005,7 +3951,7 @@ inline void remove_file(SocketState& s) {
 inline SocketFile made_file(const std::string& path) {
   sys::File made;
   if (path.empty() || path[0] == '@' || sys::lstat(path, made) != 0) return {};
-  return {sys::absolute(path), made.device, made.inode, sys::forks};
+  return {sys::absolute(path), made.id, sys::forks};
 }
 
 // Nil for an open unix socket.
@@ -4128,19 +4074,11 @@ inline Error set_buffer(const Socket& socket, int name, int bytes) {
     return bytes < 0 ? sys::refuse(EINVAL)
                      : sys::setsockopt(s.fd, SOL_SOCKET, name, bytes);
   };
-  return control(socket, "set", "setsockopt", set, this_end_only());
+  return control(socket, "set", "setsockopt", set, &only<Addr>());
 }
 
-// The network of a descriptor that somebody else opened, or null.
-inline const Network* network_of(int family, int type) {
-  const bool ip = family == AF_INET || family == AF_INET6;
-  for (const Network& each : networks)
-    if (each.type == type && each.family == (ip ? AF_UNSPEC : family))
-      return &each;
-  return nullptr;
-}
-
-// Makes a handle of it. The error's operation is Go's.
+// Makes a handle of a descriptor that somebody else opened. The error's
+// operation is Go's.
 template <class H>
 Result<H> adopt(int fd) {
   const auto fail = [](const char* call,
@@ -4155,7 +4093,11 @@ Result<H> adopt(int fd) {
     return fail("getsockopt");
   sys::Address here, there;
   if (sys::getsockname(fd, here) < 0) return fail("getsockname");
-  const Network* network = network_of(here.family(), type);
+  int family = here.family();
+  if (family == AF_INET || family == AF_INET6) family = AF_UNSPEC;
+  const Network* network = nullptr;
+  for (const Network& each : networks)
+    if (each.type == type && each.family == family) network = &each;
   if (!network || (listens != 0) != (H::kind == Kind::listener) ||
       (H::kind == Kind::packets && type != SOCK_DGRAM))
     return fail("", unexpected_address_type);
@@ -4257,9 +4199,7 @@ inline Result<int> duplicate(const Socket& socket) {
 /// process, it becomes non-blocking and without delay, as `set_no_delay` says.
 /// Errors: ENOTSOCK, ENOTCONN and kin, unexpected_address_type. Go:
 /// `net.FileConn`.
-inline Result<Conn> conn_from(int descriptor) {
-  return internal::adopt<Conn>(descriptor);
-}
+inline Result<Conn> conn_from(int fd) { return internal::adopt<Conn>(fd); }
 /// The same for a listening descriptor; what it accepts has the default
 /// keep-alive too. Go: `net.FileListener`.
 inline Result<Listener> listener_from(int descriptor) {
@@ -4479,8 +4419,7 @@ class Poller {
  public:
   /// Watches nothing yet.
   Poller() : state_(std::make_shared<internal::PollerState>()) {}
-  Poller(const Poller&) = delete;
-  Poller& operator=(const Poller&) = delete;
+  Poller(Poller&&) = delete;
 
   /// Watches a socket for a sum of `Interest`s, until `unwatch` or close;
   /// watching it again changes interest and key. The Poller has a handle of its
