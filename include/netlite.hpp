@@ -67,14 +67,11 @@
 #define NETLITE_VERSION_MINOR 2
 #define NETLITE_VERSION_PATCH 0
 
-// ---------------------------------------------------------------------------
-// Headers and platform
-//
-// One macro is yours to define, for the compiler (-D...), not in the code:
-// NETLITE_PORTABLE makes Linux use what macOS and FreeBSD use (poll instead of
-// epoll, a pipe instead of an eventfd), so that it can be tested here.
-// (std::min and std::max come with <string> in every known library; <algorithm>
-// would add a tenth to the time that this header takes to compile.)
+// --- Headers and platform ---------------------------------------------------
+// The compiler's option -DNETLITE_PORTABLE makes Linux use what macOS and
+// FreeBSD use (poll for epoll, a pipe for an eventfd), so that it can be
+// tested. (std::min and std::max come with <string> in every known library;
+// <algorithm> would add a tenth to the time that this header takes to compile.)
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -126,9 +123,8 @@
 #endif
 
 // Everything lies in an inline namespace named after version and variant: two
-// of them in one program are different names, so they never share a body. And
-// it is visible under -fvisibility=hidden, so that an Error made in one shared
-// library is the same type as in another.
+// of them in one program never share a body. It is visible even under
+// -fvisibility=hidden: an Error is the same type in all shared libraries.
 #if defined(NETLITE_LINUX) && defined(__cpp_exceptions)
 #define NETLITE_VARIANT v0_2
 #elif defined(NETLITE_LINUX)
@@ -144,14 +140,11 @@
 namespace netlite {
 inline namespace NETLITE_NAMESPACE {
 
-// ---------------------------------------------------------------------------
-// Addresses
-//
+// --- Addresses --------------------------------------------------------------
 // Where a socket is: an IP address and a port, or the name of a unix socket.
-// These are plain values; "Names" makes them of text.
+// These are plain values; see also "Addresses, the rest".
 
 namespace internal {
-
 // What plain values have in common: T::key() says by what they are compared.
 template <class T>
 struct Value {
@@ -165,12 +158,37 @@ struct Value {
   }
 };
 
+// The networks, by the names that callers give them.
+struct Network {
+  std::string_view name;
+  std::string_view base;  // without the restriction to one family
+  int family;
+  int type;
+};
+
+inline constexpr Network networks[] = {
+    {"tcp", "tcp", AF_UNSPEC, SOCK_STREAM},
+    {"tcp4", "tcp", AF_INET, SOCK_STREAM},
+    {"tcp6", "tcp", AF_INET6, SOCK_STREAM},
+    {"udp", "udp", AF_UNSPEC, SOCK_DGRAM},
+    {"udp4", "udp", AF_INET, SOCK_DGRAM},
+    {"udp6", "udp", AF_INET6, SOCK_DGRAM},
+    {"unix", "unix", AF_UNIX, SOCK_STREAM},
+    {"unixgram", "unixgram", AF_UNIX, SOCK_DGRAM},
+    {"unixpacket", "unixpacket", AF_UNIX, SOCK_SEQPACKET},
+};
+inline constexpr Network pipe_network{"pipe", "pipe", AF_UNIX, SOCK_STREAM};
+
+inline const Network* find_network(std::string_view name) {
+  for (const Network& network : networks)
+    if (network.name == name) return &network;
+  return nullptr;
+}
 }  // namespace internal
 
-/// An IP is an IPv4 or IPv6 address, or nothing (default-constructed). IPs
-/// compare, print and hash; an IPv4 address and its mapped form (RFC 4291,
-/// 2.5.5.2) are two, but the classes (`is_private` and so on) count both as
-/// IPv4. Go: `net.IP`, `netip.Addr`.
+/// An IP is an IPv4 or IPv6 address, or nothing. IPs compare, print and hash;
+/// an IPv4 address and its mapped form (RFC 4291, 2.5.5.2) are two, but the
+/// classes (`is_private` ...) count both as IPv4. Go: `net.IP`, `netip.Addr`.
 class IP : public internal::Value<IP> {
  public:
   /// No address.
@@ -186,14 +204,13 @@ class IP : public internal::Value<IP> {
 
   /// True for anything but the empty IP.
   explicit operator bool() const { return size_ != 0; }
-  /// Four bytes?
+  /// Four bytes, IPv4?
   bool is4() const { return size_ == 4; }
-  /// Sixteen bytes?
+  /// Sixteen bytes, IPv6?
   bool is6() const { return size_ == 16; }
   /// An IPv4-mapped address, IPv4 in IPv6 clothes?
   bool is4_in_6() const {
-    return is6() &&
-           std::memcmp(data(), "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0;
+    return is6() && !std::memcmp(data(), "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
   }
   /// 0.0.0.0 or ::, which mean "any address of this machine"?
   bool is_unspecified() const { return is(4, zeros, 32) || is(16, zeros, 128); }
@@ -218,16 +235,15 @@ class IP : public internal::Value<IP> {
   bool is_interface_local_multicast() const {
     return is(16, "\xff", 8) && scope() == 1;
   }
-  /// Any unicast address but the above (private ones included) and
-  /// 255.255.255.255?
+  /// Any other but 255.255.255.255? Private ones are global, too.
   bool is_global_unicast() const {
     return *this && !is(4, "\xff\xff\xff\xff", 32) && !is_unspecified() &&
            !is_loopback() && !is_multicast() && !is_link_local_unicast();
   }
 
-  /// The bytes in network order; `size()` of them.
+  /// The bytes in network order; `size()` of them: 0, 4 or 16.
   const unsigned char* data() const { return bytes_.data(); }
-  /// 0, 4 or 16 bytes.
+  /// How many bytes.
   std::size_t size() const { return size_; }
   /// The interface of a link-local IPv6 address, "eth0" in fe80::1%eth0.
   std::string zone() const { return zone_; }
@@ -266,37 +282,6 @@ class IP : public internal::Value<IP> {
   std::string zone_;
 };
 
-namespace internal {
-
-// The networks, by the names that callers give them.
-struct Network {
-  std::string_view name;
-  std::string_view base;  // without the restriction to one family
-  int family;
-  int type;
-};
-
-inline constexpr Network networks[] = {
-    {"tcp", "tcp", AF_UNSPEC, SOCK_STREAM},
-    {"tcp4", "tcp", AF_INET, SOCK_STREAM},
-    {"tcp6", "tcp", AF_INET6, SOCK_STREAM},
-    {"udp", "udp", AF_UNSPEC, SOCK_DGRAM},
-    {"udp4", "udp", AF_INET, SOCK_DGRAM},
-    {"udp6", "udp", AF_INET6, SOCK_DGRAM},
-    {"unix", "unix", AF_UNIX, SOCK_STREAM},
-    {"unixgram", "unixgram", AF_UNIX, SOCK_DGRAM},
-    {"unixpacket", "unixpacket", AF_UNIX, SOCK_SEQPACKET},
-};
-inline constexpr Network pipe_network{"pipe", "pipe", AF_UNIX, SOCK_STREAM};
-
-inline const Network* find_network(std::string_view name) {
-  for (const Network& network : networks)
-    if (network.name == name) return &network;
-  return nullptr;
-}
-
-}  // namespace internal
-
 /// Joins host and port to "host:port", or to "[host]:port" when the host has a
 /// colon. Go: `net.JoinHostPort`.
 inline std::string join_host_port(std::string_view host,
@@ -318,12 +303,10 @@ class Addr : public internal::Value<Addr> {
     ip_ = std::move(ip);
     port_ = port;
   }
-  /// An address of "unix", "unixgram" or "unixpacket": a file's path, or an
-  /// abstract name written "@name" (Linux; a file whose name begins with @ is
-  /// "./@name"). An empty path is that of a socket without a name.
+  /// An address of "unix", "unixgram" or "unixpacket": a file's path, an
+  /// abstract name "@name" (Linux; a file of that name is "./@name"), or "".
   Addr(std::string_view network, std::string_view path) : path_(path) {
-    if (const auto* known = internal::find_network(network))
-      network_ = known->base;
+    if (const auto* one = internal::find_network(network)) network_ = one->base;
     if (network == "pipe") network_ = internal::pipe_network.base;
   }
 
@@ -335,9 +318,9 @@ class Addr : public internal::Value<Addr> {
   IP ip() const { return ip_; }
   /// The port, 0 to 65535, in the machine's own byte order.
   std::uint16_t port() const { return port_; }
-  /// The unix socket's path or "@name"; "" when it has no name.
+  /// The unix socket's path or "@name".
   std::string path() const { return path_; }
-  /// True for a unix socket without a name: nobody can dial or answer it.
+  /// A unix socket without a name, which nobody can dial or answer?
   bool unnamed() const {
     return network_.substr(0, 4) == "unix" && path_.empty();
   }
@@ -357,11 +340,9 @@ class Addr : public internal::Value<Addr> {
   std::string path_;
 };
 
-// ---------------------------------------------------------------------------
-// Errors
-//
-// A call returns an Error: nil when all went well, or else the whole story of
-// what was tried, where, and why it failed.
+// --- Errors -----------------------------------------------------------------
+// A call returns an Error: nil, or else the whole story of what was tried,
+// where, and why it failed.
 
 /// The conditions that netlite itself reports, as values of `category()`.
 /// Compare an Error with them: `err == netlite::eof`.
@@ -393,8 +374,8 @@ enum Errc {
   write_to_connected,        ///< write_to on a socket that has its one peer
 };
 
-/// What the resolver reports, as values of `resolver_category()`. The other
-/// values of that category are the EAI_... numbers of getaddrinfo(3).
+/// What the resolver reports, as values of `resolver_category()`; the others
+/// are the EAI_... numbers of getaddrinfo(3).
 enum ResolverErrc {
   no_such_host = EAI_NONAME,  ///< the name does not exist
 };
@@ -411,7 +392,6 @@ namespace netlite {
 inline namespace NETLITE_NAMESPACE {
 
 namespace internal {
-
 // An error in Go's words, the same on every system. See "Words".
 std::string text_of(const std::error_code& code);
 std::string text_of(Errc condition);
@@ -437,8 +417,8 @@ class ResolverCategory : public std::error_category {
   }
 };
 
-// One T for all, which needs no memory, so it can tell that there is none, and
-// is never destroyed: threads may use it while the process exits.
+// One T for all. It needs no memory, so it can tell that there is none, and is
+// never destroyed: threads may use it while the process exits.
 template <class T>
 const T& only() noexcept {
   alignas(T) static unsigned char room[sizeof(T)];
@@ -446,12 +426,19 @@ const T& only() noexcept {
   return instance;
 }
 
-// The same cause? A shared library may have a category object of its own that
-// means the same as ours: then the names tell.
+// The same cause? A shared library may have a category object of its own.
 inline bool same(const std::error_code& a, const std::error_code& b) noexcept {
   return a.value() == b.value() &&
          (a.category() == b.category() ||
           std::strcmp(a.category().name(), b.category().name()) == 0);
+}
+
+// Is it one of these errnos?
+inline bool is_errno(const std::error_code& code,
+                     std::initializer_list<int> numbers) noexcept {
+  for (const int each : numbers)
+    if (code == std::error_code(each, std::system_category())) return true;
+  return false;
 }
 
 // Everything about a failure but its cause.
@@ -463,16 +450,6 @@ struct Story {
   Addr local{};
   Addr remote{};
 };
-
-// What an Error can be compared with, beside another one.
-template <class T>
-inline constexpr bool is_code =
-    std::is_error_code_enum_v<T> || std::is_same_v<T, std::error_code>;
-template <class T>
-inline constexpr bool is_cause =
-    is_code<T> || std::is_error_condition_enum_v<T> ||
-    std::is_same_v<T, std::error_condition>;
-
 }  // namespace internal
 
 /// The category of `Errc`, named "netlite".
@@ -493,17 +470,16 @@ inline std::error_code make_error_code(ResolverErrc code) noexcept {
 }
 
 /// An Error tells the whole story of a call that failed: operation, network,
-/// both ends, cause. It is nil - false, `if (err)` - when all went well.
-/// Errors are values: copy them, keep them, compare them. A nil error, `eof`
-/// and `would_block` allocate nothing. Go: `error`, mostly `*net.OpError`.
+/// both ends, cause. It is nil - false - when all went well. Copy it, keep it,
+/// compare it. A nil error, `eof` and `would_block` allocate nothing. Go:
+/// `error`, mostly `*net.OpError`.
 class Error {
  public:
   /// A nil error: nothing went wrong.
   Error() noexcept = default;
   /// An error that is only its cause, as `eof` is.
   Error(std::error_code code) noexcept : code_(code) {}
-  /// The same for a condition, `return netlite::closed;`, or for any other
-  /// enum that is registered as an error code.
+  /// The same for `netlite::closed` or another enum of error codes.
   template <class Code,
             std::enable_if_t<std::is_error_code_enum_v<Code>, int> = 0>
   Error(Code code) noexcept : code_(code) {}
@@ -516,10 +492,10 @@ class Error {
 
   /// True when something went wrong.
   explicit operator bool() const noexcept { return bool(code_); }
-  /// The cause: a value of `category()`, of `resolver_category()`, or an
-  /// errno in `std::system_category()`.
+  /// The cause: of `category()`, of `resolver_category()`, or an errno in
+  /// `std::system_category()`.
   std::error_code code() const noexcept { return code_; }
-  /// What was asked for: "dial", "read", "accept" ...; "" when unknown.
+  /// What was asked for, such as "dial"; "" when unknown.
   std::string op() const { return story().op; }
   /// The network as the caller named it, such as "tcp4"; "" when unknown.
   std::string network() const { return story().network; }
@@ -534,54 +510,53 @@ class Error {
   /// `dial tcp 127.0.0.1:9988: connect: connection refused`; "" when nil.
   std::string message() const {
     if (!code_) return {};
-    const internal::Story& about = story();
-    std::string text = about.op;
+    const internal::Story& all = story();
+    std::string text = all.op;
     if (!text.empty()) {
-      if (!about.network.empty()) text += " " + about.network;
-      if (about.local) text += " " + about.local.string();
-      if (about.remote)
-        text += (about.local ? "->" : " ") + about.remote.string();
+      if (!all.network.empty()) text += " " + all.network;
+      if (all.local) text += " " + all.local.string();
+      if (all.remote) text += (all.local ? "->" : " ") + all.remote.string();
       text += ": ";
     }
-    if (!about.subject.empty()) text += about.subject + ": ";
-    return text + internal::text_of(code_) + about.behind;
+    if (!all.subject.empty()) text += all.subject + ": ";
+    return text + internal::text_of(code_) + all.behind;
   }
 
   /// True when time ran out: a deadline, ETIMEDOUT, EAGAIN. Go: `Timeout()`.
   bool timeout() const noexcept {
-    return *this == timed_out || is_errno({ETIMEDOUT, EAGAIN, EWOULDBLOCK});
+    return *this == timed_out || internal::is_errno(code_, {ETIMEDOUT, EAGAIN});
   }
-  /// True when the same call may succeed later: time ran out, or the machine
-  /// is short of descriptors or memory. Go: `Temporary()`.
+  /// True when the same call may succeed later: as timeout, or the machine is
+  /// short of descriptors or memory. Go: `Temporary()`.
   bool temporary() const noexcept {
     return timeout() || *this == would_block ||
-           is_errno({EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM}) ||
-           internal::same(code_, {EAI_AGAIN, resolver_category()});
+           *this == std::error_code(EAI_AGAIN, resolver_category()) ||
+           internal::is_errno(code_, {EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM});
   }
 
-  /// Same cause? The stories may differ.
+  /// Same cause, as in `err == netlite::eof`? The stories may differ.
   friend bool operator==(const Error& a, const Error& b) noexcept {
     return internal::same(a.code_, b.code_);
   }
-  /// Same cause - `err == netlite::eof`, or a code - or same kind of cause,
-  /// `err == std::errc::connection_refused`?
-  template <class Cause, std::enable_if_t<internal::is_cause<Cause>, int> = 0>
-  friend bool operator==(const Error& err, const Cause& cause) noexcept {
-    if constexpr (internal::is_code<Cause>)
-      return internal::same(err.code_, cause);
-    else
-      return err.code_ == cause;
+  /// Same kind of cause, as in `err == std::errc::connection_refused`?
+  friend bool operator==(const Error& err, std::errc kind) noexcept {
+    return err.code_ == kind;
+  }
+  /// The same for any other condition.
+  friend bool operator==(const Error& err,
+                         const std::error_condition& kind) noexcept {
+    return err.code_ == kind;
   }
   /// The opposite.
-  template <class Cause>
-  friend auto operator!=(const Error& err, const Cause& cause) noexcept
-      -> decltype(!(err == cause)) {
-    return !(err == cause);
+  template <class T>
+  friend auto operator!=(const Error& err, const T& other) noexcept
+      -> decltype(!(err == other)) {
+    return !(err == other);
   }
   /// Prints `err.message()`.
-  template <class Traits>
-  friend std::basic_ostream<char, Traits>& operator<<(
-      std::basic_ostream<char, Traits>& out, const Error& err) {
+  template <class Out>
+  friend auto operator<<(Out& out, const Error& err)
+      -> decltype(out << std::string()) {
     return out << err.message();
   }
 
@@ -589,19 +564,13 @@ class Error {
   const internal::Story& story() const noexcept {
     return story_ ? *story_ : internal::only<internal::Story>();
   }
-  bool is_errno(std::initializer_list<int> numbers) const noexcept {
-    for (const int each : numbers)
-      if (code_ == std::error_code(each, std::system_category())) return true;
-    return false;
-  }
 
   std::error_code code_;
   std::shared_ptr<const internal::Story> story_;
 };
 
-/// What a call returns, always together with an Error:
-/// `auto [conn, err] = net::dial("tcp", "localhost:9988");`
-/// A function of your own that returns a Result may say `return conn;`,
+/// What a call returns: `auto [conn, err] = net::dial("tcp", address);`. A
+/// function of your own that returns a Result may say `return conn;`,
 /// `return err;`, `return netlite::timed_out;` or `return {count, err};`.
 template <class T>
 struct [[nodiscard]] Result {
@@ -636,45 +605,42 @@ namespace sys {
 [[noreturn]] inline void fail(const Error& err);  // see "netlite::sys"
 }
 
-/// Does nothing for a nil error, or throws a Failure that carries it. Where
-/// exceptions are off it prints the message and aborts. Made for small
-/// programs and tests.
+/// Throws a Failure that carries the error, unless that is nil. Where
+/// exceptions are off it prints the message and aborts. For small programs.
 inline void must(const Error& err) {
   if (err) sys::fail(err);
 }
-/// Returns the value of a result, or throws likewise:
-/// `auto conn = net::must(net::dial("tcp", address));`
+/// Returns the value of a result, `net::must(net::dial("tcp", address))`, or
+/// throws likewise.
 template <class T>
 T must(Result<T> result) {
   must(result.error);
   return std::move(result.value);
 }
-/// The same for anything else that carries an `error`, which is returned whole:
-/// `auto [host, port, err] = net::must(net::split_host_port(text));`
+/// Returns anything else that carries an `error` whole, or throws likewise.
 template <class T>
 auto must(T result) -> decltype(must(result.error), T(std::move(result))) {
   must(result.error);
   return result;
 }
 
-// ---------------------------------------------------------------------------
-// netlite::sys: the BSD calls
-//
-// One small function a call, named after its man page, returning what the
-// call returns: -1 and errno for a failure. Nothing else in this header
-// touches the kernel. Whatever differs between systems is decided here, and so
-// are three policies:
+// --- netlite::sys: the BSD calls --------------------------------------------
+// One small function a call, named after its man page, returning what the call
+// returns: -1 and errno for a failure. Nothing else touches the kernel.
+// Whatever differs between systems is decided here, and so are three policies:
 //   EINTR          a call that a signal interrupted is made again, except
-//                  connect (the attempt goes on by itself), close (the
-//                  descriptor is gone already) and poll (its caller looks at
-//                  the clock first).
+//                  connect, close and poll, for reasons that stand there.
 //   close-on-exec  and non-blocking, from birth where the system can: no child
 //                  that another thread forks in between can inherit them.
 //   SIGPIPE        never: MSG_NOSIGNAL, or SO_NOSIGPIPE where that is missing.
 
 namespace sys {
-
 // What the systems have.
+#ifdef __linux__
+constexpr bool is_linux = true;
+#else
+constexpr bool is_linux = false;
+#endif
 #ifdef NETLITE_LINUX
 constexpr int birth_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
 constexpr int receive_flags = MSG_CMSG_CLOEXEC;
@@ -688,21 +654,10 @@ constexpr int send_flags = MSG_NOSIGNAL;
 #else
 constexpr int send_flags = 0;
 #endif
-#ifdef __linux__
-constexpr bool is_linux = true;
+#ifdef TCP_KEEPIDLE
+constexpr int keep_idle = TCP_KEEPIDLE;
 #else
-constexpr bool is_linux = false;
-#endif
-constexpr int no_option = -1;  // where a system lacks one: ENOPROTOOPT
-#if defined(TCP_KEEPIDLE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
-constexpr int keep_idle = TCP_KEEPIDLE, keep_interval = TCP_KEEPINTVL,
-              keep_count = TCP_KEEPCNT;
-#elif defined(TCP_KEEPALIVE)  // older macOS
-constexpr int keep_idle = TCP_KEEPALIVE, keep_interval = no_option,
-              keep_count = no_option;
-#else
-constexpr int keep_idle = no_option, keep_interval = no_option,
-              keep_count = no_option;
+constexpr int keep_idle = TCP_KEEPALIVE;  // macOS
 #endif
 
 // A socket address as the kernel wants it.
@@ -727,18 +682,13 @@ struct Address {
   }
 };
 
-inline std::error_code error(int number) {
-  return {number, std::system_category()};
-}
+inline std::error_code error(int n) { return {n, std::system_category()}; }
 inline std::error_code last_error() { return error(errno); }
-
 // Sets errno, for a call that is refused before it is made.
 inline int refuse(int number) { return errno = number, -1; }
-
 // Does this errno mean "later"? (BSD's of a full unixgram queue is ENOBUFS.)
 inline bool would_block(int number) {
-  return number == EAGAIN || number == EWOULDBLOCK ||
-         (!is_linux && number == ENOBUFS);
+  return number == EAGAIN || (!is_linux && number == ENOBUFS);
 }
 
 // The end of must: an exception, or where there are none, of the program.
@@ -752,8 +702,7 @@ inline bool would_block(int number) {
 }
 
 // Calls f; returns what an exception said that f let out, or "". glibc ends a
-// thread - pthread_exit(3), pthread_cancel(3) - by an exception that must not
-// be caught for good.
+// thread (pthread_exit, pthread_cancel) by one that must not be kept.
 template <class F>
 std::string guarded(F f) {
 #ifdef __cpp_exceptions
@@ -791,20 +740,18 @@ auto retry(Call call) {
 class Uncancelled {
  public:
   Uncancelled() { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
-  Uncancelled(const Uncancelled&) = delete;
-  Uncancelled& operator=(const Uncancelled&) = delete;
+  Uncancelled(Uncancelled&&) = delete;
   ~Uncancelled() { ::pthread_setcancelstate(before_, nullptr); }
 
  private:
   int before_;
 };
 
-// Which process is this: the one that the program began as (0), a child that
-// it forked (1), a child of that (2) ...? A child inherits every lock and count
-// as it was, but none of the threads that would undo them. pthread_atfork(3).
+// The program's first process is 0, a child that it forked 1, a child of that
+// 2 ... A child inherits every lock and count as it was, but none of the
+// threads that would undo them. pthread_atfork(3).
 inline std::atomic<std::uint32_t> forks{0};
-inline const int forks_are_counted =
-    ::pthread_atfork(nullptr, nullptr, [] { ++forks; });
+inline const int counting = ::pthread_atfork(nullptr, nullptr, [] { ++forks; });
 
 // close(2). Not repeated after EINTR: the descriptor is released all the same,
 // and its number may be somebody else's by now.
@@ -843,19 +790,16 @@ inline int born_pair(int result, int (&fds)[2]) {
   return result;
 }
 inline int socketpair(int (&fds)[2]) {
-  return born_pair(::socketpair(AF_UNIX, SOCK_STREAM | birth_flags, 0, fds),
-                   fds);
+  const int type = SOCK_STREAM | birth_flags;
+  return born_pair(::socketpair(AF_UNIX, type, 0, fds), fds);
 }
 
-inline int bind(int fd, const Address& address) {
-  return ::bind(fd, &address.any, address.size);
-}
-
+inline int bind(int fd, const Address& a) { return ::bind(fd, &a.any, a.size); }
 inline int listen(int fd, int backlog) { return ::listen(fd, backlog); }
 
-// accept(2). The peer's address comes with it, because a peer that has reset
-// the connection already has no address left to ask for. (macOS says EINVAL to
-// fcntl about such a one.)
+// accept(2). The peer's address comes with it: one that has reset the
+// connection already has none left to ask for. (macOS says EINVAL to fcntl
+// about it.)
 inline int accept(int fd, Address& peer) {
   return retry([&] {
     peer = Address();
@@ -868,27 +812,23 @@ inline int accept(int fd, Address& peer) {
 #endif
   });
 }
-
-// What accept(2) says about one client that has gone already; Linux hands over
-// that client's pending network errors too.
-inline bool concerns_one_client(int number) {
+// What accept(2) says about one client that has gone already; on Linux also
+// that client's pending network errors.
+inline bool concerns_one_client(const std::error_code& code) {
 #ifdef ENONET
-  if (number == ENONET) return true;
+  if (code == error(ENONET)) return true;
 #endif
-  for (const int each : {ECONNABORTED, ECONNRESET, EPROTO, ENETDOWN,
-                         ENOPROTOOPT, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH})
-    if (number == each) return true;
-  return false;
+  return internal::is_errno(
+      code, {ECONNABORTED, ECONNRESET, EPROTO, ENETDOWN, ENOPROTOOPT, EHOSTDOWN,
+             EHOSTUNREACH, ENETUNREACH});
 }
 
-// connect(2). Not repeated after EINTR: the attempt goes on by itself, and
-// asking again would be told EALREADY.
+// connect(2). Not repeated after EINTR: the attempt goes on by itself.
 inline int connect(int fd, const Address& address) {
   return ::connect(fd, &address.any, address.size);
 }
 
 inline int shutdown(int fd, int how) { return ::shutdown(fd, how); }
-
 inline int getsockname(int fd, Address& address) {
   return ::getsockname(fd, &address.any, &address.size);
 }
@@ -898,30 +838,16 @@ inline int getpeername(int fd, Address& address) {
 
 inline int setsockopt(int fd, int level, int name, const void* value,
                       std::size_t size) {
-  if (name == no_option) return refuse(ENOPROTOOPT);
   return ::setsockopt(fd, level, name, value, static_cast<socklen_t>(size));
 }
 inline int setsockopt(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof value);
 }
-inline int getsockopt(int fd, int level, int name, void* value,
-                      std::size_t size) {
-  auto length = static_cast<socklen_t>(size);
-  return ::getsockopt(fd, level, name, value, &length);
+inline int getsockopt(int fd, int level, int name, void* out, socklen_t size) {
+  return ::getsockopt(fd, level, name, out, &size);
 }
 
-// TCP's keep-alive probes, tcp(7), in whole seconds; 0 probes: the system's
-// number.
-inline int set_keep_alive(int fd, int idle, int interval, int count) {
-  int result = setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  if (!result) result = setsockopt(fd, IPPROTO_TCP, keep_idle, idle);
-  if (!result) result = setsockopt(fd, IPPROTO_TCP, keep_interval, interval);
-  if (!result && count) result = setsockopt(fd, IPPROTO_TCP, keep_count, count);
-  return result;
-}
-
-// recv(2) and send(2), of a gigabyte at most: not all systems take more than
-// INT_MAX at once.
+// recv(2) and send(2); not all systems take more than INT_MAX at once.
 constexpr std::size_t most_at_once = 1 << 30;
 inline ssize_t recv(int fd, void* data, std::size_t size) {
   size = std::min(size, most_at_once);
@@ -933,6 +859,12 @@ inline ssize_t send(int fd, const void* data, std::size_t size) {
 }
 
 // recvmsg(2) and sendmsg(2): several pieces, descriptors
+inline msghdr message_of(iovec* pieces, std::size_t count) {
+  msghdr message{};
+  message.msg_iov = pieces;
+  message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
+  return message;
+}
 inline ssize_t recvmsg(int fd, msghdr& message) {
   return retry([&] { return ::recvmsg(fd, &message, receive_flags); });
 }
@@ -954,9 +886,7 @@ inline ssize_t recvfrom(int fd, void* data, std::size_t size, Address& from,
   return std::min(n, room);
 #else
   iovec piece{data, size};
-  msghdr message{};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
+  msghdr message = message_of(&piece, 1);
   message.msg_name = &from.any;
   message.msg_namelen = from.size;
   const ssize_t n = recvmsg(fd, message);
@@ -966,7 +896,6 @@ inline ssize_t recvfrom(int fd, void* data, std::size_t size, Address& from,
 #endif
 }
 
-// sendto(2): one message to an address
 inline ssize_t sendto(int fd, const void* data, std::size_t size,
                       const Address& to) {
   return retry(
@@ -980,9 +909,9 @@ inline int poll(pollfd* fds, std::size_t count, int milliseconds) {
 }
 inline void pause(int milliseconds) { poll(nullptr, 0, milliseconds); }
 
-// A bell wakes a thread that sleeps in poll: ringing it makes the other end
-// readable, until the ring is taken. eventfd(2) needs one descriptor for both
-// ends, pipe(2) two.
+// A bell wakes a thread that sleeps in poll: ringing it makes it readable,
+// until the ring is taken. eventfd(2) needs one descriptor for both ends,
+// pipe(2) two.
 struct Bell {
   int heard = -1;
   int rung = -1;
@@ -1038,30 +967,25 @@ inline int start_thread(void* (*run)(void*), void* argument) {
   ::pthread_attr_destroy(&detached);
   return number;
 }
-
 }  // namespace sys
 
-// ---------------------------------------------------------------------------
-// Time
-//
-// A call waits until a Deadline, a point on the clock, not for so many seconds:
-// so it does not matter how often it had to start anew. All durations of
-// netlite count from now: zero or less has passed already.
+// --- Time -------------------------------------------------------------------
+// A call waits until a Deadline, a point on the clock: so it does not matter
+// how often it had to start anew. Durations count from now: zero or less has
+// passed.
 
 /// A duration that never ends.
 inline constexpr std::chrono::nanoseconds forever =
     std::chrono::nanoseconds::max();
 
 namespace internal {
-
 // A duration in nanoseconds; one beyond what they can count is cut to it.
 template <class Rep, class Period>
 std::chrono::nanoseconds saturated(std::chrono::duration<Rep, Period> d) {
   using std::chrono::nanoseconds;
   const std::chrono::duration<long double, std::nano> wide = d;
-  if (wide.count() >= static_cast<long double>(INT64_MAX)) return forever;
-  if (wide.count() <= static_cast<long double>(INT64_MIN))
-    return nanoseconds::min();
+  if (wide >= forever) return forever;
+  if (wide <= -forever) return -forever;
   // Floats are too coarse to count in: the last ones would round up and over.
   if constexpr (std::is_floating_point_v<Rep>)
     return std::chrono::duration_cast<nanoseconds>(wide);
@@ -1069,10 +993,11 @@ std::chrono::nanoseconds saturated(std::chrono::duration<Rep, Period> d) {
     return std::chrono::duration_cast<nanoseconds>(d);
 }
 
-using Time = std::chrono::steady_clock::time_point;
+using Clock = std::chrono::steady_clock;
+using Time = Clock::time_point;
 
 inline Time time_after(std::chrono::nanoseconds d) {
-  const Time now = std::chrono::steady_clock::now();
+  const Time now = Clock::now();
   return d < Time::max() - now ? now + d : Time::max();
 }
 
@@ -1080,11 +1005,10 @@ inline Time time_after(std::chrono::nanoseconds d) {
 // is ever early; -1 for ever. poll counts to 24.8 days, so ask again.
 inline int poll_time(Time when) {
   if (when == Time::max()) return -1;
-  const Time now = std::chrono::steady_clock::now();
+  const Time now = Clock::now();
   if (when <= now) return 0;
-  const auto ms =
-      std::chrono::ceil<std::chrono::milliseconds>(when - now).count();
-  return ms < INT_MAX ? static_cast<int>(ms) : INT_MAX;
+  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(when - now);
+  return static_cast<int>(std::min<std::int64_t>(ms.count(), INT_MAX));
 }
 
 // Waits on a condition variable until `done`, or until then; is it done? An
@@ -1094,19 +1018,17 @@ template <class Done>
 bool wait_until(std::condition_variable& changed,
                 std::unique_lock<std::mutex>& lock, Time when, Done done) {
   while (!done()) {
-    const Time now = std::chrono::steady_clock::now();
+    const Time now = Clock::now();
     if (now >= when) return false;
     changed.wait_until(lock, std::min(when, now + std::chrono::hours(1)));
   }
   return true;
 }
-
 }  // namespace internal
 
 /// A Deadline is a point on the steady clock. A duration means "from now"; one
 /// past the clock's end (292 years), such as `forever`, never comes. Signals,
-/// partial progress and changes of the wall clock do not move it; it never
-/// fires early.
+/// partial progress and the wall clock do not move it; it is never early.
 class Deadline {
  public:
   /// The clock that never jumps.
@@ -1137,18 +1059,14 @@ class Deadline {
 /// The deadline that never comes; clears one that was set.
 inline constexpr Deadline no_deadline{Deadline::Clock::time_point::max()};
 
-// ---------------------------------------------------------------------------
-// Waiting
-//
+// --- Waiting ----------------------------------------------------------------
 // The machine under every call: what handles share, how a thread gets in and
 // out of it, and how it sleeps there. Nothing here is for you to call.
 
 namespace internal {
-
-// The one T of this process. It is never destroyed: threads may use it while
-// the process exits. A forked child begins with a T of its own, made with the
-// inherited one in view: a lock that a thread of the parent held would stay
-// locked in the child for ever.
+// The one T of this process, never destroyed. A forked child begins with a T of
+// its own, made with the inherited one in view: a lock that a thread of the
+// parent held would stay locked in the child for ever.
 template <class T>
 T& of_this_process() {
   struct Made {
@@ -1166,49 +1084,41 @@ T& of_this_process() {
 }
 
 // The bells that sleepers poll beside their sockets, made when needed and kept.
-// One for each sleeper would cost a descriptor for each connection, and halve
-// the number of clients that fit; so there is one for about every twelfth
-// descriptor, chosen by the socket's number, and sockets share them. (Measured:
-// 0.92 of the clients that bare sockets can serve.)
+// One for each connection would halve the number of clients that fit; so there
+// is one for every twelfth descriptor, chosen by the socket's number, and
+// sockets share them. (Measured: 0.92 of the clients that bare sockets can
+// serve.)
 class Bells {
  public:
   // A forked child has its parent's bells, which are not for it to ring.
   explicit Bells(Bells* inherited)
-      : bells_(std::min<std::size_t>(
-            4096, std::max<std::size_t>(1, sys::descriptor_limit() / 12))) {
+      : bells_(std::min<std::size_t>(4096, 1 + sys::descriptor_limit() / 12)) {
+    for (auto& bell : bells_) bell = sys::Bell();
     if (inherited)
-      for (const auto& bell : inherited->bells_) sys::discard(unpacked(bell));
+      for (const auto& bell : inherited->bells_) sys::discard(bell);
   }
 
   // The bell for one direction of a socket. When the descriptor table is full,
   // the next one that there is; or none.
   sys::Bell get(int fd, short events) {
-    const auto first =
-        static_cast<std::size_t>(fd) * 2 + (events == POLLOUT ? 1 : 0);
+    const auto first = static_cast<std::size_t>(fd) * 2 + (events == POLLOUT);
     for (std::size_t i = 0; i < bells_.size(); ++i) {
-      std::atomic<std::uint64_t>& bell = bells_[(first + i) % bells_.size()];
-      if (i == 0 && bell == 0) make(bell);
-      if (bell != 0) return unpacked(bell);
+      std::atomic<sys::Bell>& place = bells_[(first + i) % bells_.size()];
+      sys::Bell bell = place;
+      if (i == 0 && !bell) {
+        const sys::Bell made = sys::make_bell();
+        if (place.compare_exchange_strong(bell, made))
+          bell = made;
+        else
+          sys::discard(made);  // another thread was faster
+      }
+      if (bell) return bell;
     }
     return {};
   }
 
  private:
-  // Both ends in one number, which can be set in one go; 0 is none.
-  static sys::Bell unpacked(std::uint64_t bell) {
-    return {static_cast<int>(bell >> 32) - 1,
-            static_cast<int>(bell & 0xffffffff) - 1};
-  }
-  static void make(std::atomic<std::uint64_t>& place) {
-    const sys::Bell made = sys::make_bell();
-    std::uint64_t none = 0;
-    if (!place.compare_exchange_strong(
-            none, static_cast<std::uint64_t>(made.heard + 1) << 32 |
-                      static_cast<std::uint32_t>(made.rung + 1)))
-      sys::discard(made);  // another thread was faster
-  }
-
-  std::vector<std::atomic<std::uint64_t>> bells_;
+  std::vector<std::atomic<sys::Bell>> bells_;
 };
 
 // A thread that sleeps in `wait`: with which bell, until when, and whether
@@ -1255,8 +1165,7 @@ enum class Kind { conn, listener, packets };
 // The file that a unix listener made, and will remove, if there is one.
 struct SocketFile {
   std::string path{};
-  std::uint64_t device = 0;
-  std::uint64_t inode = 0;
+  std::pair<std::uint64_t, std::uint64_t> id{};
   std::uint32_t maker = 0;  // which process
 };
 
@@ -1264,14 +1173,6 @@ struct PollerState;  // see "Poller"
 
 // What handles share.
 struct SocketState {
-  SocketState(Kind what, int descriptor, const Network& of, Addr here,
-              Addr there)
-      : kind(what),
-        fd(descriptor),
-        network(of),
-        local(std::move(here)),
-        remote(std::move(there)) {}
-
   const Kind kind;
   const int fd;
   const Network& network;  // as the caller named it
@@ -1282,13 +1183,17 @@ struct SocketState {
   Direction writing{POLLOUT};
 
   // Guards the sleepers, and what follows.
-  std::mutex guard;
-  std::condition_variable changed;  // somebody left, or there is news
-  std::atomic<unsigned> news{0};    // for servers that rest
+  std::mutex guard{};
+  std::condition_variable changed{};  // somebody left, or there is news
+  std::atomic<unsigned> news{0};      // for servers that rest
   SocketFile file{};
   std::vector<std::weak_ptr<PollerState>> pollers{};  // that watch it
 
-  bool is_closed() const { return (state_ & closing) != 0; }
+  // Which process counts, the calls inside, and whether it closes.
+  std::atomic<std::uint64_t> calls{0};
+  static constexpr std::uint64_t closing = 1, inside = 2;
+
+  bool is_closed() const { return (calls & closing) != 0; }
   bool is_stream() const { return network.type == SOCK_STREAM; }
   int family() const {
     if (network.family != AF_UNSPEC) return network.family;
@@ -1296,27 +1201,26 @@ struct SocketState {
   }
 
   // Counts a call in; `to_close` marks the socket as well. False when it is
-  // closed already. The calls that were inside when the process forked are the
-  // parent's: a child begins to count anew.
+  // closed already. A forked child begins to count anew.
   bool enter(bool to_close = false) {
     const std::uint64_t process = static_cast<std::uint64_t>(sys::forks) << 32;
-    std::uint64_t before = state_, after;
+    std::uint64_t before = calls, after;
     do {
       if (before & closing) return false;
       after = (before >> 32 << 32 == process ? before : process) + inside;
       if (to_close) after |= closing;
-    } while (!state_.compare_exchange_weak(before, after));
+    } while (!calls.compare_exchange_weak(before, after));
     return true;
   }
 
   // Counts a call out. Of a closed socket with the guard held, since the thread
   // that waits for this one may free it all right afterwards.
   void leave() {
-    std::uint64_t before = state_;
+    std::uint64_t before = calls;
     while (!(before & closing))
-      if (state_.compare_exchange_weak(before, before - inside)) return;
+      if (calls.compare_exchange_weak(before, before - inside)) return;
     const std::lock_guard<std::mutex> lock(guard);
-    state_ -= inside;
+    calls -= inside;
     changed.notify_all();
   }
 
@@ -1328,54 +1232,31 @@ struct SocketState {
   }
 
   // Is the caller, who closes it, the only one inside?
-  bool alone() const { return (state_ & 0xffffffff) == inside + closing; }
-
- private:
-  static constexpr std::uint64_t closing = 1;
-  static constexpr std::uint64_t inside = 2;
-  std::atomic<std::uint64_t> state_{0};  // process, calls inside, closing
+  bool alone() const { return (calls & 0xffffffff) == inside + closing; }
 };
 
-// The story of a failure on a socket. `call` names the BSD call for what the
-// kernel said; netlite's own conditions speak for themselves.
-inline Error failure(const char* op, const SocketState* socket,
-                     std::error_code code, const char* call = "",
-                     bool both_ends = true) {
-  if (code == would_block) return code;
-  if (!socket) return {code, {op, ""}};
-  if (code.category() == category()) call = "";
-  return {code,
-          {op, std::string(socket->network.name), call, "", socket->local,
-           both_ends ? socket->remote : Addr()}};
-}
-
-// What a BSD call returned: a count or descriptor, or why not.
-struct Outcome {
-  ssize_t n = 0;
-  std::error_code why{};
-};
-
-// The one place where calls wait: until the socket is ready for `events`, or
-// the deadline or `limit` has come, or the bell. It may return for no reason:
-// the caller looks again at everything. 1 when the socket was ready, else 0.
-// (`second`: who waits for both directions sleeps in both.)
-inline Outcome wait(SocketState& s, Direction& first, short events,
-                    Time limit = Time::max(), Direction* second = nullptr) {
-  Sleeper me{of_this_process<Bells>().get(s.fd, first.events), limit};
-  Direction* const beds[] = {&first, second ? second : &first};
+// The one place where calls wait: until the socket is ready for `events`
+// (true), or a deadline or `limit` has come, or the bell. It may return for no
+// reason: the caller looks again at everything. Who waits to read or write
+// sleeps in both beds.
+using Beds = std::initializer_list<Direction*>;
+inline Result<bool> wait(SocketState& s, Beds beds, short events,
+                         Time limit = Time::max()) {
+  Sleeper me{of_this_process<Bells>().get(s.fd, (*beds.begin())->events),
+             limit};
   {
     // Whoever closes marks first and rings then, under this guard. So either
     // we see the mark here, or they see us sleep, and ring.
     const std::lock_guard<std::mutex> lock(s.guard);
     for (Direction* bed : beds) {
-      if (s.is_closed() || bed->ended) return {};
+      if (s.is_closed() || bed->ended) return false;
       me.until = std::min(me.until, bed->due().when());
     }
     for (Direction* bed : beds) bed->sleeper = &me;
   }
   struct Awake {  // also when the thread is cancelled
     SocketState& s;
-    Direction* const (&beds)[2];
+    const Beds beds;
     Sleeper& me;
     ~Awake() {
       const std::lock_guard<std::mutex> lock(s.guard);
@@ -1391,45 +1272,43 @@ inline Outcome wait(SocketState& s, Direction& first, short events,
     int time = poll_time(me.until);
     // Without a bell there is nothing to wake us: look up now and then.
     if (!me.bell && (time < 0 || time > 10)) time = 10;
-    if (sys::poll(fds, 2, time) < 0 && errno != EINTR)
-      return {0, sys::last_error()};
+    if (sys::poll(fds, 2, time) < 0 && errno != EINTR) return sys::last_error();
   }
   // The ring was meant for another thread that shares the bell, and is on its
   // way to take it. Look elsewhere for a moment instead of spinning.
   if (!me.rung && fds[1].revents && !fds[0].revents) sys::poll(fds, 1, 1);
-  return {fds[0].revents != 0};
+  return fds[0].revents != 0;
 }
 
 enum class Mode { wait, once };  // a try_ call looks once
 
-// Makes a call until it succeeds or fails, waiting while it would block.
-// The order of truth: closed, then the deadline, then what the socket says.
-// Trying first is one call where there is something. Where the last read has
-// left nothing, as epoll(7) explains, waiting first spares the one in vain. (A
-// write always tries: poll calls a socket writable late, when a good part of
-// its buffer is free, and a short one may fit before.)
+// Makes a call until it succeeds or fails, waiting while it would block. The
+// order of truth: closed, then the deadline, then what the socket says. It
+// tries first; but where the last read has left nothing, waiting first spares a
+// call in vain, epoll(7). (A write always tries: poll calls a socket writable
+// late, when a good part of its buffer is free.)
 template <class Call>
-Outcome attempt(SocketState& s, Direction& direction, Mode mode, Call call) {
+Result<std::size_t> attempt(SocketState& s, Direction& direction, Mode mode,
+                            Call call) {
   bool try_first = mode == Mode::once || !direction.drained;
   for (bool ready = false;; try_first = true) {
-    if (s.is_closed()) return {0, closed};
-    if (direction.due().passed()) return {0, timed_out};
+    if (s.is_closed()) return closed;
+    if (direction.due().passed()) return timed_out;
     if (try_first) {
       const ssize_t n = call();
-      if (n >= 0) return {n};
+      if (n >= 0) return static_cast<std::size_t>(n);
       const std::error_code why = sys::last_error();
-      if (!sys::would_block(why.value()))
-        return {0, s.is_closed() ? closed : why};
-      if (mode == Mode::once) return {0, would_block};
+      if (!sys::would_block(why.value())) return s.is_closed() ? closed : why;
+      if (mode == Mode::once) return would_block;
     }
     // Ready, and yet nothing: another process was faster, or Linux calls a
-    // unixgram socket writable whose receiver's queue is full. A pause of a
-    // millisecond keeps that from spinning.
-    const Outcome waited =
-        ready ? wait(s, direction, 0, time_after(std::chrono::milliseconds(1)))
-              : wait(s, direction, direction.events);
-    if (waited.why) return waited;
-    ready = waited.n != 0 && !ready;
+    // unixgram socket writable whose receiver's queue is full. Do not spin.
+    const auto [was_ready, err] =
+        ready
+            ? wait(s, {&direction}, 0, time_after(std::chrono::milliseconds(1)))
+            : wait(s, {&direction}, direction.events);
+    if (err) return err;
+    ready = was_ready && !ready;
   }
 }
 
@@ -1472,13 +1351,11 @@ inline void release(SocketState* s) {
   delete s;
 }
 
-struct Access;  // the door to what handles keep private
-
+template <Kind>
+class Handle;  // of one kind of socket; see "Connections"
 }  // namespace internal
 
-// ---------------------------------------------------------------------------
-// Connections
-//
+// --- Connections ------------------------------------------------------------
 // Sockets are handles, as Go's Conn is: copies of a handle refer to the same
 // socket, the last one closes it, and any thread may call anything on it.
 
@@ -1498,30 +1375,15 @@ class Socket : public internal::Value<Socket> {
   const void* key() const { return state_.get(); }
 
  private:
-  friend struct internal::Access;
+  friend internal::SocketState* state_of(const Socket& socket) {
+    return socket.state_.get();
+  }
+  template <internal::Kind>
+  friend class internal::Handle;
   std::shared_ptr<internal::SocketState> state_;
 };
 
 namespace internal {
-
-struct Access {
-  static SocketState* state(const Socket& socket) {
-    return socket.state_.get();
-  }
-  // Makes the first handle of a socket; the descriptor is the socket's then,
-  // whatever happens.
-  template <class H>
-  static H make(Descriptor fd, const Network& network, Addr local,
-                Addr remote = {}) {
-    auto* state = new SocketState(H::kind, fd.get(), network, std::move(local),
-                                  std::move(remote));
-    fd.release();
-    Socket socket;
-    socket.state_.reset(state, release);
-    return H(socket);
-  }
-};
-
 // A handle of one kind of socket. Of an Event's socket it makes that one if it
 // is of this kind, else nothing. A Listener does not become a Conn by accident:
 // what is more than a Socket does not convert.
@@ -1530,13 +1392,39 @@ class Handle : public Socket {
  public:
   static constexpr Kind kind = of;
   Handle() = default;
+  explicit Handle(std::shared_ptr<SocketState> s) { state_ = std::move(s); }
   template <class T, std::enable_if_t<std::is_same_v<T, Socket>, int> = 0>
   explicit Handle(const T& socket) {
-    const SocketState* state = Access::state(socket);
-    if (state && state->kind == of) Socket::operator=(socket);
+    if (socket && state_of(socket)->kind == of) state_ = socket.state_;
   }
 };
 
+// Makes the first handle of a socket; the descriptor is the socket's then,
+// whatever happens.
+template <class H>
+H make_handle(Descriptor fd, const Network& network, Addr local,
+              Addr remote = {}) {
+  auto* state = new SocketState{H::kind, fd.get(), network, std::move(local),
+                                std::move(remote)};
+  fd.release();
+  return H(std::shared_ptr<SocketState>(state, release));
+}
+
+template <class T>
+inline constexpr bool is_byte =
+    std::is_same_v<T, char> || std::is_same_v<T, signed char> ||
+    std::is_same_v<T, unsigned char> || std::is_same_v<T, std::byte>;
+
+// What an array or a container of bytes keeps; of anything else, no type.
+template <class C, class T = std::remove_pointer_t<
+                       decltype(void(std::size(std::declval<C&>())),
+                                std::data(std::declval<C&>()))>>
+using element = std::enable_if_t<is_byte<std::remove_cv_t<T>>, T>;
+
+template <class T>
+inline constexpr bool is_text =
+    std::is_convertible_v<const T&, std::string_view> &&
+    !std::is_null_pointer_v<T>;
 }  // namespace internal
 
 /// One end of a connection. `Conn(event.socket)` is that socket, or nothing if
@@ -1554,70 +1442,6 @@ class PacketConn : public internal::Handle<internal::Kind::packets> {
   using Handle::Handle;
 };
 
-namespace internal {
-
-// A call inside a socket. While one lives, the descriptor stays ours.
-class Use {
- public:
-  explicit Use(const Socket& socket)
-      : state_(Access::state(socket)), entered_(state_ && state_->enter()) {}
-  Use(const Use&) = delete;
-  Use& operator=(const Use&) = delete;
-  ~Use() {
-    if (entered_) state_->leave();
-  }
-  explicit operator bool() const { return entered_; }
-  SocketState& operator*() const { return *state_; }
-  SocketState* operator->() const { return state_; }
-  // The story of a call that failed; of one that was not let in: closed.
-  Error failure(const char* op, std::error_code why = closed,
-                const char* call = "", bool both_ends = true) const {
-    return internal::failure(op, state_, why, call, both_ends);
-  }
-
- private:
-  SocketState* state_;
-  bool entered_;
-};
-
-template <class T>
-inline constexpr bool is_byte =
-    std::is_same_v<T, char> || std::is_same_v<T, signed char> ||
-    std::is_same_v<T, unsigned char> || std::is_same_v<T, std::byte>;
-
-// What an array or a container keeps; void when it is none.
-template <class C, class = void>
-struct Element {
-  using type = void;
-};
-template <class C>
-struct Element<C, std::void_t<decltype(std::data(std::declval<C&>())),
-                              decltype(std::size(std::declval<C&>()))>> {
-  using type = std::remove_pointer_t<decltype(std::data(std::declval<C&>()))>;
-};
-template <class C>
-using element = typename Element<std::remove_reference_t<C>>::type;
-
-template <class T>
-inline constexpr bool is_text =
-    std::is_convertible_v<const T&, std::string_view> && !std::is_array_v<T> &&
-    !std::is_null_pointer_v<T>;
-
-// What can be written whole. (Arrays of char have rules of their own.)
-template <class C>
-inline constexpr bool is_bytes =
-    !is_text<C> && is_byte<std::remove_cv_t<element<C>>> &&
-    !std::is_same_v<std::remove_cv_t<std::remove_extent_t<C>>, char>;
-
-// What can be read into: nothing temporary, but for a view such as std::span,
-// which leads to the same bytes even when it is const.
-template <class C>
-inline constexpr bool is_room = is_byte<element<C>> &&
-                                (std::is_lvalue_reference_v<C> ||
-                                 is_byte<element<const C>>);
-
-}  // namespace internal
-
 /// The bytes to write: text (whatever std::string_view takes), a container or
 /// array of bytes, or pointer and size. A view: it owns nothing.
 class Bytes {
@@ -1633,7 +1457,8 @@ class Bytes {
     *this = Bytes(view.data(), view.size());
   }
   /// std::vector, std::array, std::span, std::byte[N]: all of it.
-  template <class C, std::enable_if_t<internal::is_bytes<C>, bool> = true>
+  template <class C, class = internal::element<const C>,
+            std::enable_if_t<!internal::is_text<C>, int> = 0>
   Bytes(const C& bytes) : Bytes(std::data(bytes), std::size(bytes)) {}
   /// A literal, or another array that cannot change: all of it, NULs included,
   /// except for one at its end.
@@ -1664,8 +1489,10 @@ class Buffer {
  public:
   /// `size` bytes at `data`.
   Buffer(void* data, std::size_t size) : data_(data), size_(size) {}
-  /// char[N], std::array, std::vector, std::string, std::span: all of it.
-  template <class C, std::enable_if_t<internal::is_room<C>, int> = 0>
+  /// char[N], std::array, std::vector, std::string, std::span: all of it. (A
+  /// temporary is taken if its bytes can change even when it is const: a view.)
+  template <class C, class T = internal::element<const C>,
+            std::enable_if_t<!std::is_const_v<T>, int> = 0>
   Buffer(C&& room) : Buffer(std::data(room), std::size(room)) {}
 
   /// Where the room is.
@@ -1680,50 +1507,90 @@ class Buffer {
 
 // How every call is built
 //
-//   const Use use(conn);                    enter the socket, or it is closed
-//   const auto turn = take_turn(...);       one reader and one writer at a time
-//   attempt(...)                            until the kernel has an answer:
-//     closed? deadline passed?              look, in this order
-//     the BSD call                          it does not block
-//     wait                                  for the socket, or for a ring
-//   ~turn, ~use                             leave; close may be waiting for it
-//   return {n, use.failure(...)}            the count, and the whole story
+//   const Use use(socket);           enter the socket, or it is closed
+//   const auto turn = take_turn(..)  one reader and one writer at a time
+//   attempt(...)                     until the kernel has an answer:
+//     closed? deadline passed?       look, in this order
+//     the BSD call                   it does not block
+//     wait                           for the socket, or for a ring
+//   return failure(...)              the whole story
+//   ~turn, ~use                      leave; close may be waiting for it
 //
-// A call that cannot block, such as an option, is Use and the BSD call.
+// That is `perform`; `control` is the same for what cannot block.
 
 namespace internal {
+// A call inside a socket. While one lives, the descriptor stays ours.
+class Use {
+ public:
+  explicit Use(const Socket& socket)
+      : state_(state_of(socket)), entered_(state_ && state_->enter()) {}
+  Use(Use&&) = delete;
+  ~Use() {
+    if (entered_) state_->leave();
+  }
+  explicit operator bool() const { return entered_; }
+  SocketState& operator*() const { return *state_; }
+  SocketState* operator->() const { return state_; }
 
-// A call that takes something from the socket.
+ private:
+  SocketState* state_;
+  bool entered_;
+};
+
+// The story of a failure on a socket. `subject` names the BSD call for what the
+// kernel said; that the socket is closed or late needs none. `remote`: the
+// other end, if it is not the socket's own.
+inline Error failure(const char* op, const Socket& socket,
+                     const Error& why = closed, std::string_view subject = "",
+                     const Addr* remote = nullptr) {
+  const SocketState* s = state_of(socket);
+  if (why == would_block) return why;
+  if (why == closed || why == timed_out) subject = "";
+  if (!s) return {why.code(), {op, "", std::string(subject)}};
+  return {why.code(),
+          {op, std::string(s->network.name), std::string(subject), "", s->local,
+           remote ? *remote : s->remote}};
+}
+
+// Makes a call that does not block.
 template <class Call>
-Outcome take(const Use& use, Mode mode, Call call) {
-  const auto turn = take_turn(use->reading, mode);
-  if (!turn) return {0, would_block};
-  return attempt(*use, use->reading, mode, call);
+Error control(const Socket& socket, const char* op, const char* name, Call call,
+              const Addr* remote = nullptr) {
+  const Use use(socket);
+  if (!use) return failure(op, socket, closed, name, remote);
+  if (call(*use) >= 0) return {};
+  return failure(op, socket, sys::last_error(), name, remote);
+}
+
+// Makes a call that may block, for POLLIN or POLLOUT.
+template <class Call>
+Result<std::size_t> perform(const Socket& socket, short events, Mode mode,
+                            const char* op, const char* name, Call call) {
+  const Use use(socket);
+  if (!use) return failure(op, socket);
+  Direction& direction = events == POLLIN ? use->reading : use->writing;
+  const auto turn = take_turn(direction, mode);
+  if (!turn) return would_block;
+  const auto done = attempt(*use, direction, mode, [&] { return call(*use); });
+  if (done.error) return failure(op, socket, done.error, name);
+  return done;
 }
 
 // Takes what there is: bytes of a stream, or one message.
-inline ssize_t receive(const Use& use, Buffer buffer, sys::Address& from,
-                       bool& cut) {
-  if (!use->is_stream())
-    return sys::recvfrom(use->fd, buffer.data(), buffer.size(), from, cut);
-  const ssize_t n = sys::recv(use->fd, buffer.data(), buffer.size());
-  use->reading.drained = n >= 0 && n < static_cast<ssize_t>(buffer.size());
-  return n;
-}
-
-inline Result<std::size_t> read(const Conn& conn, Buffer buffer, Mode mode) {
-  const Use use(conn);
-  if (!use) return use.failure("read");
-  if (buffer.size() == 0) return std::size_t{0};
-  sys::Address from;
+inline Result<std::size_t> receive(const Socket& socket, Buffer buffer,
+                                   Mode mode, const char* name,
+                                   sys::Address& from) {
   bool cut = false;
-  const Outcome got =
-      take(use, mode, [&] { return receive(use, buffer, from, cut); });
-  if (got.why) return use.failure("read", got.why, "read");
-  if (got.n == 0 && use->network.type != SOCK_DGRAM) return eof;
-  const auto n = static_cast<std::size_t>(got.n);
-  if (cut) return {n, use.failure("read", truncated)};
-  return n;
+  const auto call = [&](SocketState& s) {
+    if (!s.is_stream())
+      return sys::recvfrom(s.fd, buffer.data(), buffer.size(), from, cut);
+    const ssize_t n = sys::recv(s.fd, buffer.data(), buffer.size());
+    s.reading.drained = n >= 0 && n < static_cast<ssize_t>(buffer.size());
+    return n;
+  };
+  auto got = perform(socket, POLLIN, mode, "read", name, call);
+  if (cut) got.error = failure("read", socket, truncated);
+  return got;
 }
 
 // Reads with `read` until the buffer is full.
@@ -1731,8 +1598,7 @@ template <class Read>
 Result<std::size_t> fill(Buffer buffer, Read read) {
   std::size_t have = 0;
   while (have < buffer.size()) {
-    const auto [n, err] =
-        read(Buffer(buffer.data() + have, buffer.size() - have));
+    const auto [n, err] = read({buffer.data() + have, buffer.size() - have});
     have += n;
     if (err == eof && have > 0) return {have, unexpected_eof};
     if (err) return {have, err};
@@ -1740,6 +1606,96 @@ Result<std::size_t> fill(Buffer buffer, Read read) {
   return have;
 }
 
+inline iovec to_iovec(Bytes bytes) {
+  return {const_cast<char*>(bytes.data()), bytes.size()};
+}
+
+// Takes `n` bytes off the front of some pieces.
+inline void step_over(std::size_t n, iovec*& pieces, std::size_t& count) {
+  for (; count > 1 && n >= pieces->iov_len; ++pieces, --count)
+    n -= pieces->iov_len;
+  *pieces = {static_cast<char*>(pieces->iov_base) + n, pieces->iov_len - n};
+}
+
+// Writes all the pieces, a message in one go; the count survives an error.
+inline Result<std::size_t> write_all(const Socket& socket, iovec* pieces,
+                                     std::size_t count, Mode mode,
+                                     const char* op,
+                                     const sys::Address* to = nullptr) {
+  const Use use(socket);
+  if (!use) return failure(op, socket);
+  const auto turn = take_turn(use->writing, mode);
+  if (!turn) return would_block;
+  std::size_t left = 0, written = 0;
+  for (std::size_t i = 0; i < count; ++i) left += pieces[i].iov_len;
+  for (;;) {
+    const auto [n, err] = attempt(*use, use->writing, mode, [&] {
+      // An empty message is a message; an empty write to a stream is nothing.
+      if (use->is_stream() && left == 0) return ssize_t{0};
+      if (to) return sys::sendto(use->fd, pieces->iov_base, left, *to);
+      if (count == 1) return sys::send(use->fd, pieces->iov_base, left);
+      // More than 1,024 pieces at a time are not portable (IOV_MAX). A stream
+      // can take them in turn; of a message the kernel says EMSGSIZE.
+      const std::size_t most = use->is_stream() ? 1024 : count;
+      return sys::sendmsg(use->fd,
+                          sys::message_of(pieces, std::min(count, most)));
+    });
+    if (err) return {written, failure(op, socket, err, op)};
+    written += n;
+    left -= n;
+    if (left == 0 || mode == Mode::once || !use->is_stream()) return written;
+    step_over(n, pieces, count);
+  }
+}
+
+// Tells the Pollers that watch a socket that it closes, or that its write side
+// has ended. See "Poller".
+void tell_pollers(SocketState& s);
+
+// Tells everybody that a socket closes; false when it was closed already.
+inline bool start_close(const Socket& socket) {
+  SocketState* s = state_of(socket);
+  if (!s || !s->enter(true)) return false;
+  remove_file(*s);
+  {
+    const std::lock_guard<std::mutex> lock(s->guard);
+    s->reading.ring();
+    s->writing.ring();
+  }
+  s->announce();
+  tell_pollers(*s);
+  return true;
+}
+
+// Waits until they have left, and releases the descriptor.
+inline Error finish_close(const Socket& socket) {
+  const sys::Uncancelled thread;
+  SocketState& s = *state_of(socket);
+  {
+    std::unique_lock<std::mutex> lock(s.guard);
+    s.changed.wait(lock, [&] { return s.alone(); });
+  }
+  const int result = sys::close(s.fd);
+  const std::error_code why = sys::last_error();
+  s.leave();
+  if (result == 0 || why.value() == EINTR) return {};
+  return failure("close", socket, why, "close");
+}
+
+// As in Go, errors of deadlines and buffers tell of this end only.
+inline Error move_deadlines(const Socket& socket, Deadline deadline,
+                            bool reading, bool writing) {
+  const auto move = [&](SocketState& s) {
+    {
+      const std::lock_guard<std::mutex> lock(s.guard);
+      if (reading) s.reading.move(deadline);
+      if (writing) s.writing.move(deadline);
+    }
+    s.announce();
+    return 0;
+  };
+  return control(socket, "set", "", move, &only<Addr>());
+}
 }  // namespace internal
 
 /// Reads what is there, at least one byte, at most the buffer. Blocks until
@@ -1751,8 +1707,14 @@ Result<std::size_t> fill(Buffer buffer, Read read) {
 /// returns `truncated` when that did not fit. 0 is an empty datagram; of
 /// unixpacket an empty message cannot be told from the end, so it is `eof`.
 /// Go: `Conn.Read`.
-inline Result<std::size_t> read(const Conn& conn, Buffer buffer) {
-  return internal::read(conn, buffer, internal::Mode::wait);
+inline Result<std::size_t> read(const Conn& conn, Buffer buffer,
+                                internal::Mode mode = internal::Mode::wait) {
+  sys::Address from;
+  const bool none = buffer.size() == 0;
+  if (none) return control(conn, "read", "", [](auto&) { return 0; });
+  const auto [n, err] = receive(conn, buffer, mode, "read", from);
+  if (!err && n == 0 && state_of(conn)->network.type != SOCK_DGRAM) return eof;
+  return {n, err};
 }
 
 /// Reads until the buffer is full. Errors as read; the count is what was read
@@ -1762,67 +1724,6 @@ inline Result<std::size_t> read_full(const Conn& conn, Buffer buffer) {
   return internal::fill(buffer, [&](Buffer rest) { return read(conn, rest); });
 }
 
-namespace internal {
-
-// Takes `n` bytes off the front of some pieces.
-inline void step_over(std::size_t n, iovec*& pieces, std::size_t& count) {
-  for (; count > 1 && n >= pieces->iov_len; ++pieces, --count)
-    n -= pieces->iov_len;
-  pieces->iov_base = static_cast<char*>(pieces->iov_base) + n;
-  pieces->iov_len -= n;
-}
-
-// Sends pieces once, or the one piece that has an address.
-inline ssize_t send_pieces(int fd, iovec* pieces, std::size_t count,
-                           const sys::Address* to) {
-  if (to) return sys::sendto(fd, pieces->iov_base, pieces->iov_len, *to);
-  if (count == 1) return sys::send(fd, pieces->iov_base, pieces->iov_len);
-  msghdr message{};
-  message.msg_iov = pieces;
-  message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
-  return sys::sendmsg(fd, message);
-}
-
-// Writes all the pieces, a message in one go; the count survives an error.
-inline Result<std::size_t> write(const Use& use, iovec* pieces,
-                                 std::size_t count, Mode mode,
-                                 const char* op = "write",
-                                 const sys::Address* to = nullptr) {
-  const auto turn = take_turn(use->writing, mode);
-  if (!turn) return would_block;
-  std::size_t left = 0, written = 0;
-  for (std::size_t i = 0; i < count; ++i) left += pieces[i].iov_len;
-  for (;;) {
-    const Outcome sent = attempt(*use, use->writing, mode, [&] {
-      // An empty message is a message; an empty write to a stream is nothing.
-      if (use->is_stream() && left == 0) return ssize_t{0};
-      // More than 1,024 pieces at a time are not portable (IOV_MAX). A stream
-      // can take them in turn; of a message the kernel says EMSGSIZE.
-      const std::size_t most = use->is_stream() ? 1024 : count;
-      return send_pieces(use->fd, pieces, std::min(count, most), to);
-    });
-    if (sent.why) return {written, use.failure(op, sent.why, op)};
-    const auto n = static_cast<std::size_t>(sent.n);
-    written += n;
-    left -= n;
-    if (left == 0 || mode == Mode::once || !use->is_stream()) return written;
-    step_over(n, pieces, count);
-  }
-}
-
-inline iovec to_iovec(Bytes bytes) {
-  return {const_cast<char*>(bytes.data()), bytes.size()};
-}
-
-inline Result<std::size_t> write(const Conn& conn, Bytes bytes, Mode mode) {
-  const Use use(conn);
-  if (!use) return use.failure("write");
-  iovec piece = to_iovec(bytes);
-  return write(use, &piece, 1, mode);
-}
-
-}  // namespace internal
-
 /// Writes all the bytes, in one piece even when other threads write too.
 /// Blocks until the kernel has taken them (not: until the peer has read them).
 /// With an error, the count says how many it took: `closed`, `timed_out`, or
@@ -1830,64 +1731,16 @@ inline Result<std::size_t> write(const Conn& conn, Bytes bytes, Mode mode) {
 /// bytes are written to a stream without asking it: 0 even when the peer has
 /// gone (Go: EPIPE). On a datagram or unixpacket socket sends one message. Go:
 /// `Conn.Write`.
-inline Result<std::size_t> write(const Conn& conn, Bytes bytes) {
-  return internal::write(conn, bytes, internal::Mode::wait);
+inline Result<std::size_t> write(const Conn& conn, Bytes bytes,
+                                 internal::Mode mode = internal::Mode::wait) {
+  iovec piece = internal::to_iovec(bytes);
+  return write_all(conn, &piece, 1, mode, "write");
 }
 /// The same for `size` bytes at `data`.
 inline Result<std::size_t> write(const Conn& conn, const void* data,
                                  std::size_t size) {
   return write(conn, Bytes(data, size));
 }
-namespace internal {
-
-// Tells the Pollers that watch a socket that it closes, or that its write side
-// has ended. See "Poller".
-using Pollers = std::vector<std::weak_ptr<PollerState>>;
-void tell_pollers(const Pollers& pollers, const SocketState& s);
-
-// Tells everybody that a socket closes; false when it was closed already.
-inline bool start_close(SocketState& s) {
-  if (!s.enter(true)) return false;
-  remove_file(s);
-  Pollers pollers;
-  {
-    const std::lock_guard<std::mutex> lock(s.guard);
-    s.reading.ring();
-    s.writing.ring();
-    ++s.news;
-    s.changed.notify_all();
-    pollers.swap(s.pollers);
-  }
-  tell_pollers(pollers, s);
-  return true;
-}
-
-// Waits until they have left, and releases the descriptor.
-inline Error finish_close(SocketState& s) {
-  const sys::Uncancelled thread;
-  {
-    std::unique_lock<std::mutex> lock(s.guard);
-    s.changed.wait(lock, [&] { return s.alone(); });
-  }
-  const int result = sys::close(s.fd);
-  const std::error_code why = sys::last_error();
-  s.leave();
-  if (result == 0 || why.value() == EINTR) return {};
-  return failure("close", &s, why, "close");
-}
-
-// Makes a call that does not block, on the descriptor.
-template <class Call>
-Error control(const Socket& socket, const char* op, const char* name, Call call,
-              bool both_ends = true) {
-  const Use use(socket);
-  if (!use) return use.failure(op, closed, name, both_ends);
-  if (call(use->fd) < 0)
-    return use.failure(op, sys::last_error(), name, both_ends);
-  return {};
-}
-
-}  // namespace internal
 
 /// Closes the socket for all its handles. Wakes every call that is blocked on
 /// it, which then returns `closed`; waits until all have left; and releases the
@@ -1896,70 +1749,49 @@ Error control(const Socket& socket, const char* op, const char* name, Call call,
 /// (RFC 1122, 4.2.2.13). Blocks no longer than that, except where SO_LINGER is
 /// set. A second close returns `closed`. Go: `Conn.Close`, `Listener.Close`.
 inline Error close(const Socket& socket) {
-  internal::SocketState* s = internal::Access::state(socket);
-  if (!s || !internal::start_close(*s))
-    return internal::failure("close", s, closed);
-  return internal::finish_close(*s);
+  if (!start_close(socket)) return failure("close", socket);
+  return finish_close(socket);
 }
 
 /// Ends what we read: a blocked read returns `eof`. shutdown(2), SHUT_RD.
 /// Errors: `closed`, ENOTCONN when the connection is over. Go:
 /// `TCPConn.CloseRead`.
 inline Error close_read(const Conn& conn) {
-  return internal::control(conn, "close", "shutdown",
-                           [](int fd) { return sys::shutdown(fd, SHUT_RD); });
+  return control(conn, "close", "shutdown", [](internal::SocketState& s) {
+    return sys::shutdown(s.fd, SHUT_RD);
+  });
 }
 
 /// Ends what we write: the peer reads `eof` after the last byte, and may go on
 /// writing. A write that is blocked ends with EPIPE. shutdown(2), SHUT_WR.
 /// Errors as close_read. Go: `TCPConn.CloseWrite`.
 inline Error close_write(const Conn& conn) {
-  const internal::Use use(conn);
-  if (!use) return use.failure("close", closed, "shutdown");
-  if (sys::shutdown(use->fd, SHUT_WR) < 0)
-    return use.failure("close", sys::last_error(), "shutdown");
-  // Linux does not tell those who wait for room in a unix socket.
-  internal::Pollers pollers;
-  {
-    const std::lock_guard<std::mutex> lock(use->guard);
-    use->writing.ended = true;
-    use->writing.ring();
-    pollers = use->pollers;
-  }
-  internal::tell_pollers(pollers, *use);
-  return {};
+  const auto end = [](internal::SocketState& s) {
+    if (sys::shutdown(s.fd, SHUT_WR) < 0) return -1;
+    // Linux does not tell those who wait for room in a unix socket.
+    {
+      const std::lock_guard<std::mutex> lock(s.guard);
+      s.writing.ended = true;
+      s.writing.ring();
+    }
+    tell_pollers(s);
+    return 0;
+  };
+  return control(conn, "close", "shutdown", end);
 }
 
 /// The address of this end; the same after close. Go: `LocalAddr`.
 inline Addr local_addr(const Socket& socket) {
-  const internal::SocketState* s = internal::Access::state(socket);
+  const internal::SocketState* s = state_of(socket);
   return s ? s->local : Addr();
 }
 
 /// The address of the other end; the same after close. None for a socket that
 /// has no one peer. Go: `RemoteAddr`.
 inline Addr remote_addr(const Socket& socket) {
-  const internal::SocketState* s = internal::Access::state(socket);
+  const internal::SocketState* s = state_of(socket);
   return s ? s->remote : Addr();
 }
-
-namespace internal {
-
-inline Error move_deadlines(const Socket& socket, Deadline deadline,
-                            bool reading, bool writing) {
-  const Use use(socket);
-  // As in Go, deadlines and buffers are this end's, other options both ends'.
-  if (!use) return use.failure("set", closed, "", false);
-  {
-    const std::lock_guard<std::mutex> lock(use->guard);
-    if (reading) use->reading.move(deadline);
-    if (writing) use->writing.move(deadline);
-  }
-  use->announce();
-  return {};
-}
-
-}  // namespace internal
 
 /// Sets the deadline of all reads and writes (on a Listener: of accept), now
 /// and later, also of calls that are blocked already. A call that finds it
@@ -1967,65 +1799,36 @@ inline Error move_deadlines(const Socket& socket, Deadline deadline,
 /// (`no_deadline`), and the connection works on. Does not block. Error:
 /// `closed`. Go: `SetDeadline`.
 inline Error set_deadline(const Socket& socket, Deadline deadline) {
-  return internal::move_deadlines(socket, deadline, true, true);
+  return move_deadlines(socket, deadline, true, true);
 }
 /// The same for reads and accept only. Go: `SetReadDeadline`.
 inline Error set_read_deadline(const Socket& socket, Deadline deadline) {
-  return internal::move_deadlines(socket, deadline, true, false);
+  return move_deadlines(socket, deadline, true, false);
 }
 /// The same for writes only. Go: `SetWriteDeadline`.
 inline Error set_write_deadline(const Socket& socket, Deadline deadline) {
-  return internal::move_deadlines(socket, deadline, false, true);
+  return move_deadlines(socket, deadline, false, true);
 }
 
-// ---------------------------------------------------------------------------
-// Dialling
-//
+// --- Dialling ---------------------------------------------------------------
 // From a name to its addresses, and from those to a connection.
 
-namespace internal {
-
-// An address as the kernel wants it, for a socket of that family, and back. See
-// "Addresses for the kernel".
-std::error_code to_kernel(const Addr& addr, int family, sys::Address& out);
-Addr from_kernel(const Network& network, const sys::Address& from);
-
-inline Addr local_of(int fd, const Network& network) {
-  sys::Address address;
-  if (sys::getsockname(fd, address) < 0) return {};
-  return from_kernel(network, address);
-}
-
-// "address X: missing port in address" and kin
-inline Error address_error(std::error_code code, std::string_view address) {
-  if (address.empty()) return code;
-  return {code, {"", "", "address " + std::string(address)}};
-}
-
-// All addresses that a text stands for, in the order to try them; how they are
-// found is told under "Names".
-Result<std::vector<Addr>> resolve_all(const Network& network,
-                                      std::string_view address,
-                                      Deadline deadline);
-
-inline Error no_network(const char* op, std::string_view name) {
-  return {unknown_network,
-          {op, std::string(name), "", " " + std::string(name)}};
-}
-
-// A function of the user's, kept. (std::function would do the same; its
-// header alone adds a quarter to what the other headers take to compile.)
+/// A Callback is a function of yours that netlite keeps; a default-constructed
+/// one is none. (std::function would do the same; its header alone adds a
+/// quarter to what the other headers take to compile.)
 template <class R, class A>
 class Callback {
  public:
+  /// No function.
   Callback() = default;
+  /// A function, or what can be called like one. A pointer or std::function
+  /// that holds nothing is none.
   template <class F, std::enable_if_t<!std::is_same_v<F, Callback>, int> = 0>
   Callback(F f) {
     constexpr bool fits = std::is_invocable_r_v<R, F&, A>;
     static_assert(fits,
                   "A hook must take and return what its type in DialOptions, "
                   "ListenOptions, ServeOptions or Reader says.");
-    // A pointer or std::function that holds nothing is no function.
     if constexpr (std::is_constructible_v<F, std::nullptr_t> &&
                   std::is_constructible_v<bool, F&>)
       if (!f) return;
@@ -2037,8 +1840,9 @@ class Callback {
       };
     }
   }
-  // False also for one that was moved from.
+  /// Is there one? False also for a Callback that was moved from.
   explicit operator bool() const { return bool(state_); }
+  /// Calls it.
   R operator()(A a) const { return call_(state_.get(), a); }
 
  private:
@@ -2046,12 +1850,10 @@ class Callback {
   R (*call_)(void*, A) = nullptr;
 };
 
-}  // namespace internal
-
 /// Sees a descriptor after socket(2), before bind(2) and connect(2), to set
 /// options early: `[](int descriptor) -> net::Error`. An error ends the
 /// attempt. Go: `Dialer.Control`.
-using Control = internal::Callback<Error, int>;
+using Control = Callback<Error, int>;
 
 /// How to dial; the defaults are Go's. C++20 writes `{.timeout = 2s}`.
 /// Durations count from now: 0 or less is at once. Go: `net.Dialer`.
@@ -2085,53 +1887,78 @@ struct [[nodiscard]] Pipe {
 };
 
 namespace internal {
+// An address as the kernel wants it, for a socket of that family, and back. See
+// "Addresses for the kernel".
+std::error_code to_kernel(const Addr& addr, int family, sys::Address& out);
+Addr from_kernel(const Network& network, const sys::Address& from);
 
-// Whole seconds, rounded up, at most as many as tcp(7) takes.
-inline int whole_seconds(std::chrono::nanoseconds d) {
-  const auto most = std::chrono::seconds(32767);
-  return static_cast<int>(
-      std::chrono::ceil<std::chrono::seconds>(std::min<decltype(d)>(d, most))
-          .count());
+inline Addr local_of(int fd, const Network& network) {
+  sys::Address address;
+  if (sys::getsockname(fd, address) < 0) return {};
+  return from_kernel(network, address);
+}
+
+// "address X: missing port in address" and kin
+inline Error address_error(std::error_code code, std::string_view address) {
+  if (address.empty()) return code;
+  return {code, {"", "", "address " + std::string(address)}};
+}
+
+// What was wrong with a call, before anybody has told what it was made for.
+inline Error failed(const char* call, std::error_code why = sys::last_error()) {
+  return {why, {"", "", call}};
+}
+
+// The same failure, told of the whole call.
+inline Error retell(const Error& why, const char* op, std::string_view network,
+                    const Addr& local = {}) {
+  const std::string name(network);
+  const bool unknown = why == unknown_network;
+  return {why.code(),
+          {op, name, why.subject(), unknown ? " " + name : "", local}};
+}
+
+// Idle time and interval of TCP's keep-alive probes, rounded up to seconds, of
+// which tcp(7) takes so many at most. 0 or less, and `forever`: no probes.
+inline int set_keep_alive(int fd, std::chrono::nanoseconds idle,
+                          std::chrono::nanoseconds interval, int probes) {
+  const bool on = std::min(idle, interval).count() > 0 &&
+                  std::max(idle, interval) != forever;
+  const auto seconds = [](std::chrono::nanoseconds d) {
+    const std::chrono::nanoseconds most = std::chrono::seconds(32767);
+    const auto up = std::chrono::ceil<std::chrono::seconds>(std::min(d, most));
+    return static_cast<int>(up.count());
+  };
+  const auto set = [&](int name, int value) {
+    return sys::setsockopt(fd, IPPROTO_TCP, name, value) == 0;
+  };
+  int result = sys::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, on ? 1 : 0);
+  if (on && !(set(sys::keep_idle, seconds(idle)) &&
+              set(TCP_KEEPINTVL, seconds(interval)) &&
+              (probes == 0 || set(TCP_KEEPCNT, probes))))
+    result = -1;
+  return result;
 }
 
 // What every TCP connection gets. A refusal is no reason to fail.
-inline void set_tcp_defaults(int fd, std::chrono::nanoseconds keep_alive,
-                             bool no_delay) {
+inline void set_defaults(int fd, std::chrono::nanoseconds keep_alive,
+                         bool no_delay) {
   if (no_delay) sys::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  const int seconds = whole_seconds(keep_alive);
-  if (keep_alive.count() > 0 && keep_alive != forever)
-    sys::set_keep_alive(fd, seconds, seconds, 0);
+  if (keep_alive.count() > 0) set_keep_alive(fd, keep_alive, keep_alive, 0);
 }
 
-// Is it any address of this machine, 0.0.0.0 or ::, or none?
-inline bool is_any(const Addr& addr) {
-  return !addr.ip() || addr.ip().is_unspecified();
-}
+// A network, and all addresses on it that a text stands for, in the order to
+// try them. See "Names".
+struct Resolved {
+  const Network* network = nullptr;
+  std::vector<Addr> addrs{};
+};
+Result<Resolved> resolve_all(std::string_view network, std::string_view address,
+                             Deadline deadline);
 
-// Whether an IPv6 socket that will be bound takes IPv4 too (RFC 3493, 5.3).
-inline void choose_families(int fd, int family, const Network& network) {
-  if (family == AF_INET6)
-    sys::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY,
-                    network.family == AF_INET6 ? 1 : 0);
-}
-
-// Keeps the addresses that a given local address can reach: those of its
-// family. Any address, 0.0.0.0 or ::, is of both.
-inline Error keep_reachable(const Addr& local, std::vector<Addr>& addrs) {
-  if (is_any(local)) return {};
-  std::vector<Addr> fitting;
-  for (Addr& addr : addrs)
-    if (is_any(addr) || addr.ip().is6() == local.ip().unmap().is6())
-      fitting.push_back(std::move(addr));
-  addrs = std::move(fitting);
-  if (addrs.empty()) return address_error(no_suitable_address, local.string());
-  return {};
-}
-
-// Connects to the first of these addresses that answers. See "Racing".
-Result<Conn> dial_all(const Network& network, const DialOptions& options,
-                      Deadline deadline, std::vector<Addr> addrs);
-
+// Connects to the first of them that answers. See "Racing".
+Result<Conn> dial_all(const Resolved& to, const DialOptions& options,
+                      Deadline deadline);
 }  // namespace internal
 
 /// Connects to an address. `network` is tcp, tcp4, tcp6, udp, udp4, udp6,
@@ -2151,24 +1978,15 @@ Result<Conn> dial_all(const Network& network, const DialOptions& options,
 /// dial takes ::1 and `listen_packet` 127.0.0.1. Say 127.0.0.1 to both.
 inline Result<Conn> dial(std::string_view network, std::string_view address,
                          const DialOptions& options = {}) {
-  const auto fail = [&](const Error& cause) -> Error {
-    return {cause.code(), {"dial", std::string(network), cause.subject()}};
-  };
-  const internal::Network* known = internal::find_network(network);
-  if (!known) return internal::no_network("dial", network);
-  if (address.empty()) return fail(missing_address);
-  const Addr& local = options.local;
-  if (local && local.network() != known->base)
-    return fail(
-        internal::address_error(mismatched_local_address, local.string()));
-
   const Deadline deadline =
       std::min(options.deadline.when(), internal::time_after(options.timeout));
-  auto [addrs, err] = internal::resolve_all(*known, address, deadline);
-  if (err) return fail(err);
-  if (const Error why = internal::keep_reachable(local, addrs))
-    return fail(why);
-  return internal::dial_all(*known, options, deadline, std::move(addrs));
+  auto [found, err] = internal::resolve_all(network, address, deadline);
+  const Addr& local = options.local;
+  if (!err && address.empty()) err = missing_address;
+  if (!err && local && local.network() != found.network->base)
+    err = internal::address_error(mismatched_local_address, local.string());
+  if (err) return internal::retell(err, "dial", network);
+  return internal::dial_all(found, options, deadline);
 }
 
 /// Dials within a time limit, look-up included. 0 or less has passed already
@@ -2191,13 +2009,11 @@ inline Pipe pipe() {
   internal::Descriptor first(fds[0]), second(fds[1]);
   const internal::Network& network = internal::pipe_network;
   const Addr end("pipe", "pipe");
-  return {internal::Access::make<Conn>(std::move(first), network, end, end),
-          internal::Access::make<Conn>(std::move(second), network, end, end)};
+  return {internal::make_handle<Conn>(std::move(first), network, end, end),
+          internal::make_handle<Conn>(std::move(second), network, end, end)};
 }
 
-// ---------------------------------------------------------------------------
-// Listeners
-//
+// --- Listeners --------------------------------------------------------------
 // A listener waits for those who dial, and accept returns a connection to each.
 
 /// How to listen; the defaults are Go's. Go: `net.ListenConfig`.
@@ -2218,6 +2034,19 @@ struct ListenOptions {
 };
 
 namespace internal {
+// Is it any address of this machine, 0.0.0.0 or ::, or none?
+inline bool is_any(const Addr& addr) {
+  return !addr.ip() || addr.ip().is_unspecified();
+}
+
+inline bool is6(const Addr& addr) { return addr.ip().unmap().is6(); }
+
+// Whether an IPv6 socket that will be bound takes IPv4 too (RFC 3493, 5.3).
+inline void choose_families(int fd, int family, const Network& network) {
+  if (family == AF_INET6)
+    sys::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY,
+                    network.family == AF_INET6 ? 1 : 0);
+}
 
 // bind(2) for a unix socket, with the file mode asked for and over a dead
 // socket's file when that was asked for; and which file that made. See "Unix
@@ -2226,66 +2055,57 @@ int bind_unix(int fd, const sys::Address& address, const std::string& path,
               int type, const ListenOptions& options);
 SocketFile made_file(const std::string& path);
 
-// socket(2) and what comes before bind(2); `family` tells which kind it is.
-// "tcp" and "udp" on any address serve both families, with an IPv6 socket that
-// takes IPv4 too; a machine without IPv6 serves IPv4.
-inline Descriptor open_for_bind(const Network& network, const Addr& addr,
-                                int& family) {
-  const bool any = is_any(addr);
-  family = network.family;
-  if (family == AF_UNSPEC) family = any || addr.ip().is6() ? AF_INET6 : AF_INET;
-  Descriptor fd(sys::socket(family, network.type));
-  if (!fd && errno == EAFNOSUPPORT && network.family == AF_UNSPEC && any) {
-    family = AF_INET;
-    fd = Descriptor(sys::socket(family, network.type));
-  }
-  if (fd) choose_families(fd.get(), family, network);
-  return fd;
-}
-
-// What errno says of a call, before anybody has told what it was made for.
-inline Error call_error(const char* call) {
-  return {sys::last_error(), {"", "", call}};
+// bind(2)
+inline Error bind_socket(int fd, int af, const Network& network,
+                         const Addr& addr, const ListenOptions& options = {}) {
+  sys::Address name;
+  if (const auto why = to_kernel(addr, af, name)) return failed("bind", why);
+  const int result =
+      af == AF_UNIX ? bind_unix(fd, name, addr.path(), network.type, options)
+                    : sys::bind(fd, name);
+  return result < 0 ? failed("bind") : Error();
 }
 
 // What a socket gets before it is bound.
-inline Error prepare_to_bind(int fd, const Network& network, bool group,
-                             const ListenOptions& options) {
+inline Error prepare(int fd, const Network& network, bool group,
+                     const ListenOptions& options) {
   if (network.base == "tcp" || group)
     sys::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   if (network.base == "udp") sys::setsockopt(fd, SOL_SOCKET, SO_BROADCAST, 1);
   // Elsewhere two sockets may hear one group only if they share the port.
   const bool share = options.reuse_port || (group && !sys::is_linux);
   if (share && sys::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
-    return call_error("setsockopt");
+    return failed("setsockopt");
   return options.control ? options.control(fd) : Error();
 }
 
-// Opens a socket for an address, and binds it.
-inline Error open_and_bind(const Network& network, const Addr& addr,
-                           const ListenOptions& options, Descriptor& fd) {
-  int family = 0;
-  fd = open_for_bind(network, addr, family);
-  if (!fd) return call_error("socket");
+// Opens a socket for an address, and binds it. "tcp" and "udp" on any address
+// serve both families, with an IPv6 socket that takes IPv4 too; a machine
+// without IPv6 serves IPv4.
+inline Result<Descriptor> open_and_bind(const Network& network,
+                                        const Addr& addr,
+                                        const ListenOptions& options) {
+  const bool any = is_any(addr);
+  int family = network.family;
+  if (family == AF_UNSPEC) family = any || is6(addr) ? AF_INET6 : AF_INET;
+  Descriptor fd(sys::socket(family, network.type));
+  if (!fd && errno == EAFNOSUPPORT && network.family == AF_UNSPEC && any)
+    fd = Descriptor(sys::socket(family = AF_INET, network.type));
+  if (!fd) return failed("socket");
+  choose_families(fd.get(), family, network);
   const bool group = network.type == SOCK_DGRAM && addr.ip().is_multicast();
-  if (Error why = prepare_to_bind(fd.get(), network, group, options))
-    return why;
+  if (Error err = prepare(fd.get(), network, group, options)) return err;
   // A group's datagrams arrive at any address; join_group chooses the group.
   const Addr place = group ? Addr(network.base, IP(), addr.port()) : addr;
-  sys::Address name;
-  if (const auto why = to_kernel(place, family, name))
-    return {why, {"", "", "bind"}};
-  const int result = family == AF_UNIX ? bind_unix(fd.get(), name, addr.path(),
-                                                   network.type, options)
-                                       : sys::bind(fd.get(), name);
-  return result < 0 ? call_error("bind") : Error();
+  if (Error err = bind_socket(fd.get(), family, network, place, options))
+    return err;
+  return fd;
 }
 
 // A server takes one address: of several, the first IPv4 one (or IPv6 one).
-inline const Addr& favourite(const std::vector<Addr>& addrs,
-                             bool want6 = false) {
+inline const Addr& favourite(const std::vector<Addr>& addrs, bool six = false) {
   for (const Addr& addr : addrs)
-    if (addr.ip().is6() == want6) return addr;
+    if (addr.ip().is6() == six) return addr;
   return addrs.front();
 }
 
@@ -2293,73 +2113,41 @@ inline const Addr& favourite(const std::vector<Addr>& addrs,
 template <class H>
 Result<H> bind_to(const Network& network, const Addr& addr,
                   const ListenOptions& options) {
-  constexpr bool packets = std::is_same_v<H, PacketConn>;
-  Descriptor fd;
-  if (const Error why = open_and_bind(network, addr, options, fd)) return why;
-  if (network.base == "tcp")
-    set_tcp_defaults(fd.get(), options.keep_alive, true);
+  auto [fd, err] = open_and_bind(network, addr, options);
+  if (err) return err;
+  if (network.base == "tcp") set_defaults(fd.get(), options.keep_alive, true);
   // From here on a failure removes the file that bind made.
   Addr here = local_of(fd.get(), network);
-  H handle = Access::make<H>(std::move(fd), network, std::move(here));
-  SocketState& made = *Access::state(handle);
-  made.keep_alive = options.keep_alive;
-  if (network.family == AF_UNIX) made.file = made_file(addr.path());
-  if (!made.file.path.empty() && options.mode >= 0 &&
+  H handle = make_handle<H>(std::move(fd), network, std::move(here));
+  SocketState& s = *state_of(handle);
+  s.keep_alive = options.keep_alive;
+  if (network.family == AF_UNIX) s.file = made_file(addr.path());
+  if (!s.file.path.empty() && options.mode >= 0 &&
       sys::chmod(addr.path(), options.mode) < 0)
-    return call_error("chmod");
+    return failed("chmod");
   // The kernel cuts the number to what the system allows.
   const int backlog = options.backlog > 0 ? options.backlog : INT_MAX;
-  if (!packets && sys::listen(made.fd, backlog) < 0)
-    return call_error("listen");
+  const bool packets = H::kind == Kind::packets;
+  if (!packets && sys::listen(s.fd, backlog) < 0) return failed("listen");
   // The file of a unixgram socket stays; we knew of it for failures only.
-  if (packets) made.file = {};
+  if (packets) s.file = {};
   return handle;
 }
 
 template <class H>
-Result<H> listen(std::string_view network_name, std::string_view address,
+Result<H> listen(std::string_view network, std::string_view address,
                  const ListenOptions& options) {
-  constexpr bool packets = std::is_same_v<H, PacketConn>;
-  Addr addr;
-  const auto fail = [&](const Error& why) -> Error {
-    return {why.code(),
-            {"listen", std::string(network_name), why.subject(), "", addr}};
-  };
-  const Network* network = find_network(network_name);
-  if (!network) return no_network("listen", network_name);
-  const auto [addrs, err] = resolve_all(*network, address, no_deadline);
-  if (err) return fail(err);
-  addr = favourite(addrs);
-  if (packets != (network->type == SOCK_DGRAM))
-    return fail(address_error(unexpected_address_type, address));
-  auto made = bind_to<H>(*network, addr, options);
-  if (made.error) return fail(made.error);
+  const auto [found, err] = resolve_all(network, address, no_deadline);
+  if (err) return retell(err, "listen", network);
+  const Addr& addr = favourite(found.addrs);
+  const bool datagrams = found.network->type == SOCK_DGRAM;
+  if (datagrams != (H::kind == Kind::packets))
+    return retell(address_error(unexpected_address_type, address), "listen",
+                  network, addr);
+  auto made = bind_to<H>(*found.network, addr, options);
+  if (made.error) made.error = retell(made.error, "listen", network, addr);
   return made;
 }
-
-inline Result<Conn> accept(const Listener& listener, Mode mode) {
-  const Use use(listener);
-  if (!use) return use.failure("accept");
-  sys::Address peer;
-  Outcome got;
-  do {
-    got = take(use, mode, [&] {
-      return static_cast<ssize_t>(sys::accept(use->fd, peer));
-    });
-  } while (got.why.category() == std::system_category() &&
-           sys::concerns_one_client(got.why.value()));
-  if (got.why) return use.failure("accept", got.why, "accept4");
-
-  Descriptor fd(static_cast<int>(got.n));
-  if (!sys::accepted_inherits && use->network.base == "tcp")
-    set_tcp_defaults(fd.get(), use->keep_alive, true);
-  // Only a listener on any address has to ask which one the client chose.
-  const bool any = use->local.ip().is_unspecified();
-  Addr local = any ? local_of(fd.get(), use->network) : use->local;
-  return Access::make<Conn>(std::move(fd), use->network, std::move(local),
-                            from_kernel(use->network, peer));
-}
-
 }  // namespace internal
 
 /// Opens a socket that waits for connections. `network` is tcp, tcp4, tcp6,
@@ -2379,22 +2167,56 @@ inline Result<Listener> listen(std::string_view network,
 /// misfortune (ECONNABORTED and kin) is no error, the wait goes on; a machine
 /// short of descriptors (EMFILE and kin) is: `temporary()`, and the client
 /// stays queued. Several threads may accept. Go: `Listener.Accept`.
-inline Result<Conn> accept(const Listener& listener) {
-  return internal::accept(listener, internal::Mode::wait);
+inline Result<Conn> accept(const Listener& listener,
+                           internal::Mode mode = internal::Mode::wait) {
+  sys::Address peer;
+  internal::Descriptor fd;
+  const auto call = [&](internal::SocketState& s) {
+    fd = internal::Descriptor(sys::accept(s.fd, peer));
+    return fd.get();
+  };
+  Error err;
+  do err = perform(listener, POLLIN, mode, "accept", "accept4", call).error;
+  while (sys::concerns_one_client(err.code()));
+  if (err) return err;
+  const internal::SocketState& s = *state_of(listener);
+  if (!sys::accepted_inherits && s.network.base == "tcp")
+    internal::set_defaults(fd.get(), s.keep_alive, true);
+  // Only a listener on any address has to ask which one the client chose.
+  const bool any = s.local.ip().is_unspecified();
+  Addr local = any ? internal::local_of(fd.get(), s.network) : s.local;
+  return internal::make_handle<Conn>(std::move(fd), s.network, std::move(local),
+                                     internal::from_kernel(s.network, peer));
 }
 
 /// The address the listener has, with the real port when 0 was asked for.
 /// Go: `Listener.Addr`.
 inline Addr addr(const Listener& listener) { return local_addr(listener); }
 
-// ---------------------------------------------------------------------------
-// Many at once
-//
+// --- Many at once -----------------------------------------------------------
 // A thread for each conversation: Group counts them, serve makes a server of
 // them.
 
-namespace internal {
+/// Hears of what happened to one client while the server goes on:
+/// `[](const net::Error& err) { ... }`.
+using Report = Callback<void, const Error&>;
 
+/// How to serve.
+struct ServeOptions {
+  /// How many connections are served at a time; the next ones wait in the
+  /// listener's queue. 0: any number. Give handlers deadlines too, or so many
+  /// clients that say nothing keep everybody else out.
+  std::size_t max_connections = 0;
+  /// How long handlers may go on after the listener was closed; then their
+  /// connections are closed too. 0 or less: at once; `forever`: they are waited
+  /// for. (A download may need longer than these 5 s.)
+  std::chrono::nanoseconds grace = std::chrono::seconds(5);
+  /// Hears of failed accepts, failed thread starts, and what handlers return
+  /// or throw, from one thread at a time: it should be quick.
+  Report on_error{};
+};
+
+namespace internal {
 // Has it an Error, as each Result has?
 template <class T, class = void>
 inline constexpr bool has_error = false;
@@ -2421,7 +2243,7 @@ Error run(F& f) {
   return err;
 }
 
-// What a thread runs: f, and then `end` is told how it went. By then f is gone
+// What a thread runs: f, and then `end` hears how it went. By then f is gone
 // with all it owned. A task that ends its own thread, pthread_exit(3), is one
 // that failed.
 template <class F, class End>
@@ -2429,7 +2251,7 @@ struct Task {
   F f;
   End end;
 
-  static void* in_thread(void* argument) {
+  static void* main(void* argument) {
     struct Ending {
       Task* task;
       Error err = task_failed;
@@ -2444,16 +2266,16 @@ struct Task {
   }
 };
 
-// Runs f in a thread of its own. 0, or an errno: then neither is called. (new
-// and delete by hand: unique_ptr would cost each f 20 ms of the user's compile
+// Runs f in a thread of its own; with an error, neither is called. (new and
+// delete by hand: unique_ptr would cost each f 20 ms of the user's compile
 // time.)
 template <class F, class End>
-int start(F f, End end) {
+Error start(const char* op, const Socket& socket, F f, End end) {
   auto* task = new (std::nothrow) Task<F, End>{std::move(f), std::move(end)};
-  if (!task) return ENOMEM;
-  const int error = sys::start_thread(Task<F, End>::in_thread, task);
-  if (error) delete task;
-  return error;
+  const int error = task ? sys::start_thread(Task<F, End>::main, task) : ENOMEM;
+  if (!error) return {};
+  delete task;
+  return failure(op, socket, sys::error(error), "pthread_create");
 }
 
 struct GroupState {
@@ -2478,6 +2300,133 @@ struct GroupState {
   }
 };
 
+// What a server knows of its connections.
+struct Serving {
+  struct Served {
+    Conn conn;
+    bool closing = false;  // its grace is over
+  };
+  using Place = std::list<Served>::iterator;
+
+  Listener listener;
+  ServeOptions options;
+  std::mutex mutex{};
+  std::condition_variable changed{};
+  std::list<Served> served{};
+  std::atomic<std::size_t> running{0};
+  std::mutex reporting{};
+
+  Serving(Listener on, ServeOptions how)
+      : listener(std::move(on)), options(std::move(how)) {}
+
+  Place begin(const Conn& conn) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    served.push_front({conn});
+    ++running;
+    return served.begin();
+  }
+
+  void end(Place place, const Error& err) {
+    report(err);
+    std::list<Served> ended;
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      ended.splice(ended.begin(), served, place);
+    }
+    // Without the mutex: a close that lingers may take its time.
+    if (ended.front().closing) finish_close(ended.front().conn);
+    ended.clear();
+    const std::lock_guard<std::mutex> lock(mutex);
+    --running;
+    changed.notify_all();
+    // The accept loop may be waiting for room, or for a descriptor.
+    state_of(listener)->announce();
+  }
+
+  void report(const Error& err) {
+    if (!err || !options.on_error) return;
+    const std::lock_guard<std::mutex> lock(reporting);
+    sys::guarded([&] { options.on_error(err); });
+  }
+
+  // Rests until the listener has more news than were seen - a handler has
+  // ended, its deadline was moved, it was closed - or until its deadline, or
+  // `limit`. Others may accept meanwhile.
+  void rest(unsigned seen, Time limit = Time::max()) {
+    const Use use(listener);
+    if (!use) return;
+    std::unique_lock<std::mutex> lock(use->guard);
+    wait_until(use->changed, lock, std::min(limit, use->reading.due().when()),
+               [&] { return use->news != seen; });
+  }
+
+  // The next connection, when there is room for it. `seen`: the news before.
+  Result<Conn> next(unsigned& seen) {
+    const SocketState& s = *state_of(listener);
+    for (;; rest(seen)) {
+      seen = s.news;
+      const std::size_t most = options.max_connections;
+      if (most == 0 || running < most || s.is_closed() ||
+          s.reading.due().passed())
+        return accept(listener);
+    }
+  }
+
+  // Lets handlers finish; when their grace is over, tells all their connections
+  // that they are closed. Each handler then does the rest as it ends.
+  void finish() {
+    const auto idle = [&] { return running == 0; };
+    std::unique_lock<std::mutex> lock(mutex);
+    if (!wait_until(changed, lock, time_after(options.grace), idle))
+      for (Served& each : served) each.closing = start_close(each.conn);
+    changed.wait(lock, idle);
+    // A thread on its way out may still hold us, but nothing of the caller's.
+    listener = Listener();
+    options = ServeOptions();
+  }
+};
+
+// Can accept never succeed again?
+inline bool is_final(const Error& err) {
+  return err == closed || err == timed_out ||
+         is_errno(err.code(), {EBADF, EINVAL, ENOTSOCK});
+}
+
+// Starts the thread of one connection; `make_task` makes of it what to run.
+template <class MakeTask>
+void start_serving(const std::shared_ptr<Serving>& serving, const Conn& conn,
+                   const MakeTask& make_task) {
+  const Serving::Place place = serving->begin(conn);
+  const auto start = [&] {  // copying the handler may throw
+    return internal::start(
+        "serve", conn, make_task(conn),
+        [serving, place](const Error& why) { serving->end(place, why); });
+  };
+  if (const Error why = run(start)) serving->end(place, why);
+}
+
+// The accept loop.
+template <class MakeTask>
+Error accept_all(const std::shared_ptr<Serving>& serving,
+                 const MakeTask& make_task) {
+  constexpr std::chrono::milliseconds shortest(5), longest(1000);
+  auto pause = shortest;
+  for (;;) {
+    unsigned seen = 0;
+    const auto [conn, err] = serving->next(seen);
+    if (err && is_final(err)) return err == closed ? Error() : err;
+    if (!err) {
+      pause = shortest;
+      start_serving(serving, conn, make_task);
+      continue;
+    }
+    // Out of descriptors or memory: the client stays queued. Trying again at
+    // once would keep a core busy until somebody frees some.
+    serving->report(err);
+    serving->rest(seen, time_after(pause));
+    pause = std::min(pause * 2, longest);
+  }
+}
 }  // namespace internal
 
 /// A Group counts tasks that run in threads of their own. Its destructor waits
@@ -2488,8 +2437,7 @@ class Group {
   /// `limit` is how many tasks may run at a time; 0: any number.
   explicit Group(std::size_t limit = 0)
       : state_(std::make_shared<internal::GroupState>(limit)) {}
-  Group(const Group&) = delete;
-  Group& operator=(const Group&) = delete;
+  Group(Group&&) = delete;
   /// Waits for the tasks that still run; `wait` also tells how they ended.
   ~Group() { wait(); }
 
@@ -2528,178 +2476,18 @@ class Group {
   template <class F>
   Error begin(F task) {
     state_->begin();
-    int error = 0;
     const auto start = [&] {  // moving the task may throw
-      error = internal::start(
-          std::move(task),
+      return internal::start(
+          "go", Socket(), std::move(task),
           [state = state_](const Error& err) { state->end(err); });
     };
     const Error err = internal::run(start);
-    if (err || error) state_->end({});
-    if (!error) return err;
-    return {sys::error(error), {"go", "", "pthread_create"}};
+    if (err) state_->end({});
+    return err;
   }
 
   std::shared_ptr<internal::GroupState> state_;
 };
-
-/// Hears of what happened to one client while the server goes on:
-/// `[](const net::Error& err) { ... }`.
-using Report = internal::Callback<void, const Error&>;
-
-/// How to serve.
-struct ServeOptions {
-  /// How many connections are served at a time; the next ones wait in the
-  /// listener's queue. 0: any number. Give handlers deadlines too, or so many
-  /// clients that say nothing keep everybody else out.
-  std::size_t max_connections = 0;
-  /// How long handlers may go on after the listener was closed; then their
-  /// connections are closed too. 0 or less: at once; `forever`: they are waited
-  /// for. (A download may need longer than these 5 s.)
-  std::chrono::nanoseconds grace = std::chrono::seconds(5);
-  /// Hears of failed accepts, failed thread starts, and what handlers return
-  /// or throw, from one thread at a time: it should be quick.
-  Report on_error{};
-};
-
-namespace internal {
-
-// What a server knows of its connections.
-struct Serving {
-  struct Served {
-    Conn conn;
-    bool closing = false;  // its grace is over
-  };
-  using Place = std::list<Served>::iterator;
-
-  Listener listener;
-  ServeOptions options;
-  std::mutex mutex{};
-  std::condition_variable changed{};
-  std::list<Served> served{};
-  std::atomic<std::size_t> running{0};
-  std::mutex reporting{};
-
-  Serving(Listener on, ServeOptions how)
-      : listener(std::move(on)), options(std::move(how)) {}
-
-  Place begin(const Conn& conn) {
-    const std::lock_guard<std::mutex> lock(mutex);
-    served.push_front({conn});
-    ++running;
-    return served.begin();
-  }
-
-  void end(Place place, const Error& err) {
-    report(err);
-    std::list<Served> ended;
-    {
-      const std::lock_guard<std::mutex> lock(mutex);
-      ended.splice(ended.begin(), served, place);
-    }
-    // Without the mutex: a close that lingers may take its time.
-    if (ended.front().closing) finish_close(*Access::state(ended.front().conn));
-    ended.clear();
-    const std::lock_guard<std::mutex> lock(mutex);
-    --running;
-    changed.notify_all();
-    // The accept loop may be waiting for room, or for a descriptor.
-    Access::state(listener)->announce();
-  }
-
-  void report(const Error& err) {
-    if (!err || !options.on_error) return;
-    const std::lock_guard<std::mutex> lock(reporting);
-    sys::guarded([&] { options.on_error(err); });
-  }
-
-  // Rests until the listener has more news than were seen - a handler has
-  // ended, its deadline was moved, it was closed - or until its deadline, or
-  // `limit`. Others may accept meanwhile.
-  void rest(unsigned seen, Time limit = Time::max()) {
-    const Use use(listener);
-    if (!use) return;
-    std::unique_lock<std::mutex> lock(use->guard);
-    wait_until(use->changed, lock, std::min(limit, use->reading.due().when()),
-               [&] { return use->news != seen; });
-  }
-
-  // The next connection, when there is room for it. `seen`: the news before.
-  Result<Conn> next(unsigned& seen) {
-    const SocketState* s = Access::state(listener);
-    for (;;) {
-      seen = s->news;
-      const bool full =
-          options.max_connections && running >= options.max_connections;
-      if (!full || s->is_closed() || s->reading.due().passed())
-        return accept(listener, Mode::wait);
-      rest(seen);
-    }
-  }
-
-  // Lets handlers finish; when their grace is over, tells all their connections
-  // that they are closed. Each handler then does the rest as it ends.
-  void finish() {
-    const auto idle = [&] { return running == 0; };
-    std::unique_lock<std::mutex> lock(mutex);
-    if (!wait_until(changed, lock, time_after(options.grace), idle))
-      for (Served& each : served)
-        each.closing = start_close(*Access::state(each.conn));
-    changed.wait(lock, idle);
-    // A thread on its way out may still hold us, but nothing of the caller's.
-    listener = Listener();
-    options = ServeOptions();
-  }
-};
-
-// Can accept never succeed again?
-inline bool is_final(const Error& err) {
-  if (err == closed || err == timed_out) return true;
-  for (const int error : {EBADF, EINVAL, ENOTSOCK})
-    if (err == sys::error(error)) return true;
-  return false;
-}
-
-// Starts the thread of one connection; `task` makes of it what to run.
-template <class MakeTask>
-void start_serving(const std::shared_ptr<Serving>& serving, const Conn& conn,
-                   const MakeTask& make_task) {
-  const Serving::Place place = serving->begin(conn);
-  const auto start = [&]() -> Error {  // copying the handler may throw
-    const int error = internal::start(
-        make_task(conn),
-        [serving, place](const Error& why) { serving->end(place, why); });
-    if (error == 0) return {};
-    return failure("serve", Access::state(conn), sys::error(error),
-                   "pthread_create");
-  };
-  if (const Error why = run(start)) serving->end(place, why);
-}
-
-// The accept loop.
-template <class MakeTask>
-Error accept_all(const std::shared_ptr<Serving>& serving,
-                 const MakeTask& make_task) {
-  constexpr std::chrono::milliseconds shortest(5), longest(1000);
-  auto pause = shortest;
-  for (;;) {
-    unsigned seen = 0;
-    const auto [conn, err] = serving->next(seen);
-    if (err && is_final(err)) return err == closed ? Error() : err;
-    if (!err) {
-      pause = shortest;
-      start_serving(serving, conn, make_task);
-      continue;
-    }
-    // Out of descriptors or memory: the client stays queued. Trying again at
-    // once would keep a core busy until somebody frees some.
-    serving->report(err);
-    serving->rest(seen, time_after(pause));
-    pause = std::min(pause * 2, longest);
-  }
-}
-
-}  // namespace internal
 
 /// Accepts connections and runs a copy of `handler` for each, in a thread of
 /// its own: `[](net::Conn conn) { ... }`, which may return an Error or a
@@ -2720,7 +2508,7 @@ template <class Handler>
                 "serve: the handler must be a function that can be copied and "
                 "takes a connection: [](net::Conn conn) { ... }");
   if constexpr (fits) {
-    if (!listener) return internal::failure("serve", nullptr, closed);
+    if (!listener) return failure("serve", listener);
     const auto serving = std::make_shared<internal::Serving>(listener, options);
     // However this ends - accept may find no memory - handlers end before it.
     struct End {
@@ -2744,13 +2532,10 @@ template <class Handler>
 // course. What follows is used as you need it, each section by itself.
 // ===========================================================================
 
-// ---------------------------------------------------------------------------
-// Words
-//
+// --- Words ------------------------------------------------------------------
 // What errors say, in Go's words on every system.
 
 namespace internal {
-
 // Each condition in Go's words, in the order of Errc.
 // clang-format off
 inline constexpr const char* conditions[] = {
@@ -2767,45 +2552,33 @@ inline constexpr const char* conditions[] = {
 
 // The errors that sockets know, in Go's words: the C libraries have different
 // ones ("Address in use", "Address already in use").
-struct ErrnoText {
-  int number;
-  const char* text;
-};
-inline constexpr ErrnoText errno_texts[] = {
-    {EPERM, "operation not permitted"}, {ENOENT, "no such file or directory"},
-    {EINTR, "interrupted system call"}, {EIO, "input/output error"},
-    {EBADF, "bad file descriptor"},
-    {EAGAIN, "resource temporarily unavailable"},
-    {ENOMEM, "cannot allocate memory"}, {EACCES, "permission denied"},
-    {EEXIST, "file exists"}, {ENODEV, "no such device"},
-    {ENOTDIR, "not a directory"}, {EISDIR, "is a directory"},
-    {EINVAL, "invalid argument"}, {ENFILE, "too many open files in system"},
-    {EMFILE, "too many open files"}, {ENOSPC, "no space left on device"},
-    {EROFS, "read-only file system"}, {EPIPE, "broken pipe"},
-    {ENAMETOOLONG, "file name too long"},
-    {ELOOP, "too many levels of symbolic links"}, {EPROTO, "protocol error"},
-    {ENOTSOCK, "socket operation on non-socket"},
-    {EDESTADDRREQ, "destination address required"},
-    {EMSGSIZE, "message too long"},
-    {EPROTOTYPE, "protocol wrong type for socket"},
-    {ENOPROTOOPT, "protocol not available"},
-    {EPROTONOSUPPORT, "protocol not supported"},
-    {EOPNOTSUPP, "operation not supported"},
+inline constexpr std::pair<int, const char*> errno_texts[] = {
+    {EPERM, "operation not permitted"}, {ENOPROTOOPT, "protocol not available"},
+    {ENOENT, "no such file or directory"}, {ENAMETOOLONG, "file name too long"},
+    {EINTR, "interrupted system call"}, {EOPNOTSUPP, "operation not supported"},
+    {EIO, "input/output error"}, {EDESTADDRREQ, "destination address required"},
+    {EBADF, "bad file descriptor"}, {EPROTONOSUPPORT, "protocol not supported"},
+    {EAGAIN, "resource temporarily unavailable"}, {EACCES, "permission denied"},
+    {ENOMEM, "cannot allocate memory"}, {ENETUNREACH, "network is unreachable"},
+    {EEXIST, "file exists"}, {EADDRNOTAVAIL, "cannot assign requested address"},
+    {ENODEV, "no such device"}, {EPROTOTYPE, "protocol wrong type for socket"},
+    {ENOTDIR, "not a directory"}, {ELOOP, "too many levels of symbolic links"},
+    {EISDIR, "is a directory"}, {ENOTSOCK, "socket operation on non-socket"},
+    {EINVAL, "invalid argument"}, {EALREADY, "operation already in progress"},
+    {ENFILE, "too many open files in system"}, {EROFS, "read-only file system"},
+    {EMFILE, "too many open files"}, {EINPROGRESS, "operation now in progress"},
+    {ENOSPC, "no space left on device"}, {EADDRINUSE, "address already in use"},
+    {EPIPE, "broken pipe"}, {ECONNABORTED, "software caused connection abort"},
+    {EPROTO, "protocol error"}, {ECONNRESET, "connection reset by peer"},
+    {EMSGSIZE, "message too long"}, {ENOBUFS, "no buffer space available"},
     {EAFNOSUPPORT, "address family not supported by protocol"},
-    {EADDRINUSE, "address already in use"},
-    {EADDRNOTAVAIL, "cannot assign requested address"},
-    {ENETDOWN, "network is down"}, {ENETUNREACH, "network is unreachable"},
-    {ECONNABORTED, "software caused connection abort"},
-    {ECONNRESET, "connection reset by peer"},
-    {ENOBUFS, "no buffer space available"},
+    {ENETDOWN, "network is down"}, {ECONNREFUSED, "connection refused"},
     {EISCONN, "transport endpoint is already connected"},
-    {ENOTCONN, "transport endpoint is not connected"},
-    {ETIMEDOUT, "connection timed out"}, {ECONNREFUSED, "connection refused"},
-    {EHOSTUNREACH, "no route to host"}, {EFAULT, "bad address"},
+    {ENOTCONN, "transport endpoint is not connected"}, {EFAULT, "bad address"},
+    {ETIMEDOUT, "connection timed out"}, {EHOSTUNREACH, "no route to host"},
     {ENETRESET, "network dropped connection on reset"},
     {ESHUTDOWN, "cannot send after transport endpoint shutdown"},
-    {EHOSTDOWN, "host is down"}, {EALREADY, "operation already in progress"},
-    {EINPROGRESS, "operation now in progress"}};
+    {EHOSTDOWN, "host is down"}};
 // clang-format on
 
 inline std::string text_of(Errc condition) {
@@ -2817,29 +2590,24 @@ inline std::string text_of(Errc condition) {
 inline std::string text_of(const std::error_code& code) {
   if (code.category() == std::system_category() ||
       code.category() == std::generic_category())
-    for (const ErrnoText& each : errno_texts)
-      if (each.number == code.value()) return each.text;
+    for (const auto& [number, text] : errno_texts)
+      if (number == code.value()) return text;
   std::string text = code.message();
   const auto upper = [](char c) { return c >= 'A' && c <= 'Z'; };
   if (text.size() > 1 && upper(text[0]) && !upper(text[1]))
     text[0] = static_cast<char>(text[0] - 'A' + 'a');
   return text;
 }
-
 }  // namespace internal
 
-// ---------------------------------------------------------------------------
-// netlite::sys, the rest
-//
+// --- netlite::sys, the rest -------------------------------------------------
 // The BSD calls that the sections below need.
 
 namespace sys {
-
 // lstat(2): which file a path names. The numbers may need 64 bits where the
 // program has 32.
 struct File {
-  std::uint64_t device = 0;
-  std::uint64_t inode = 0;
+  std::pair<std::uint64_t, std::uint64_t> id{};  // device, inode
   bool is_socket = false;
 };
 inline int lstat(const std::string& path, File& file) {
@@ -2850,7 +2618,7 @@ inline int lstat(const std::string& path, File& file) {
   struct stat found {};
   const int result = ::lstat(path.c_str(), &found);
 #endif
-  file = {found.st_dev, found.st_ino, S_ISSOCK(found.st_mode) != 0};
+  file = {{found.st_dev, found.st_ino}, S_ISSOCK(found.st_mode) != 0};
   return result;
 }
 // fchmod(2): the mode of a socket that is not bound yet is that of the file to
@@ -2880,12 +2648,15 @@ inline std::string if_indextoname(unsigned index) {
   return ::if_indextoname(index, name) ? name : std::to_string(index);
 }
 
-// getaddrinfo(3); returns its EAI_... number, and sets errno for EAI_SYSTEM -
-// or forgets to, so it must not be an older one. May block for seconds.
-inline int getaddrinfo(const char* host, const char* service,
+// getaddrinfo(3) of a host or, where that is "", of a service; returns its
+// EAI_... number, and sets errno for EAI_SYSTEM - or forgets to, so it must not
+// be an older one. May block for seconds.
+inline int getaddrinfo(const std::string& host, const std::string& service,
                        const addrinfo& hints, addrinfo** found) {
   errno = 0;
-  return ::getaddrinfo(host, service, &hints, found);
+  return ::getaddrinfo(host.empty() ? nullptr : host.c_str(),
+                       service.empty() ? nullptr : service.c_str(), &hints,
+                       found);
 }
 // getnameinfo(3) for a name; returns and blocks as getaddrinfo.
 inline int getnameinfo(const Address& address, char (&name)[NI_MAXHOST]) {
@@ -2907,10 +2678,9 @@ inline int duplicate(int fd) { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); }
 
 // open(2) for reading, also of more than 2 GiB in a 32-bit program; read(2)
 inline int open(const std::string& path) {
+  int flags = O_RDONLY | O_CLOEXEC;
 #ifdef O_LARGEFILE
-  constexpr int flags = O_RDONLY | O_CLOEXEC | O_LARGEFILE;
-#else
-  constexpr int flags = O_RDONLY | O_CLOEXEC;
+  flags |= O_LARGEFILE;
 #endif
   if (path.find('\0') != path.npos) return refuse(EINVAL);
   return retry([&] { return ::open(path.c_str(), flags); });
@@ -2929,36 +2699,27 @@ constexpr int linger_seconds = SO_LINGER;
 // Joins or leaves a multicast group, ip(7), RFC 3678. A socket on a port hears
 // every group that any socket of the machine joined, says Linux, unless told to
 // hear only those that it joined itself.
-inline int change_group([[maybe_unused]] int fd, [[maybe_unused]] bool join,
-                        [[maybe_unused]] const Address& group,
-                        [[maybe_unused]] unsigned interface_index) {
-#ifdef IP_MULTICAST_ALL
-  if (group.family() == AF_INET)
-    setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
+inline int change_group(int fd, bool join, const Address& group,
+                        unsigned interface_index) {
+  const bool v4 = group.family() == AF_INET;
+  const int level = v4 ? IPPROTO_IP : IPPROTO_IPV6;
+#ifdef __linux__
+  constexpr int ipv6_multicast_all = 29;  // not every C library has its name
+  setsockopt(fd, level, v4 ? IP_MULTICAST_ALL : ipv6_multicast_all, 0);
 #endif
-#ifdef IPV6_MULTICAST_ALL
-  if (group.family() == AF_INET6)
-    setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
-#endif
-#ifdef MCAST_JOIN_GROUP
   group_req request{};
   request.gr_interface = interface_index;
   std::memcpy(&request.gr_group, &group.storage, sizeof group.storage);
-  const int level = group.family() == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
-  return sys::setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
-                         &request, sizeof request);
-#else
-  return refuse(ENOPROTOOPT);
-#endif
+  return setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
+                    &request, sizeof request);
 }
 
 // Is this control message one with descriptors? Linux may also attach one that
 // stands for the sender's process: SCM_PIDFD, which is 4.
 inline bool carries_descriptors(const cmsghdr& header) {
-#ifdef __linux__
-  if (header.cmsg_level == SOL_SOCKET && header.cmsg_type == 4) return true;
-#endif
-  return header.cmsg_level == SOL_SOCKET && header.cmsg_type == SCM_RIGHTS;
+  return header.cmsg_level == SOL_SOCKET &&
+         (header.cmsg_type == SCM_RIGHTS ||
+          (is_linux && header.cmsg_type == 4));
 }
 
 // Who is at the other end of a unix socket; SO_PEERCRED, getpeereid(3). What
@@ -2966,22 +2727,21 @@ inline bool carries_descriptors(const cmsghdr& header) {
 inline int peer_credentials(int fd, [[maybe_unused]] long& pid, unsigned& uid,
                             unsigned& gid) {
 #ifdef __linux__
-  ucred peer{};
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, sizeof peer) < 0)
-    return -1;
+  ucred who{};
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, sizeof who) < 0) return -1;
   // What Linux says where nobody is: process 0 of user -1.
-  if (peer.uid == static_cast<uid_t>(-1)) return refuse(ENOTCONN);
+  if (who.uid == static_cast<uid_t>(-1)) return refuse(ENOTCONN);
   // A process in a namespace that we cannot see is 0, too; kill(0) would hit
   // our own group.
-  if (peer.pid > 0) pid = peer.pid;
-  uid = peer.uid;
-  gid = peer.gid;
+  if (who.pid > 0) pid = who.pid;
+  uid = who.uid;
+  gid = who.gid;
   return 0;
 #else
 #ifdef LOCAL_PEERPID
-  pid_t peer = 0;
-  if (getsockopt(fd, 0, LOCAL_PEERPID, &peer, sizeof peer) == 0 && peer > 0)
-    pid = peer;
+  pid_t who = 0;
+  if (getsockopt(fd, 0, LOCAL_PEERPID, &who, sizeof who) == 0 && who > 0)
+    pid = who;
 #endif
   return ::getpeereid(fd, &uid, &gid);
 #endif
@@ -2998,8 +2758,8 @@ struct Ready {
 constexpr bool has_epoll = true;
 inline int epoll_create() { return ::epoll_create1(EPOLL_CLOEXEC); }
 // No events: stops watching it.
-inline int epoll_watch(int epoll, int fd, unsigned events, std::uint64_t id,
-                       bool known) {
+inline int epoll_ctl(int epoll, int fd, unsigned events, std::uint64_t id,
+                     bool known) {
   epoll_event event{};
   event.events = events;
   event.data.u64 = id;
@@ -3018,64 +2778,48 @@ inline int epoll_wait(int epoll, std::vector<Ready>& ready, int milliseconds) {
 #else
 constexpr bool has_epoll = false;
 inline int epoll_create() { return -1; }
-inline int epoll_watch(int, int, unsigned, std::uint64_t, bool) { return 0; }
+inline int epoll_ctl(int, int, unsigned, std::uint64_t, bool) { return 0; }
 inline int epoll_wait(int, std::vector<Ready>&, int) { return -1; }
 #endif
-
 }  // namespace sys
 
-// ---------------------------------------------------------------------------
-// Addresses for the kernel
-//
-// What bind(2) and connect(2) want, and what accept(2) returns.
+// --- Addresses, the rest ----------------------------------------------------
+// What bind(2) and connect(2) want, what accept(2) returns, and what people
+// write. None of these calls blocks.
 
 namespace internal {
-
 inline IP ip_from_kernel(const sys::Address& from) {
-  if (from.family() == AF_INET) {
-    unsigned char bytes[4];
-    std::memcpy(bytes, &from.v4.sin_addr, sizeof bytes);
-    return IP(bytes, 4);
-  }
+  const void* v4 = &from.v4.sin_addr;
+  if (from.family() == AF_INET)
+    return IP(static_cast<const unsigned char*>(v4), 4);
   if (from.family() != AF_INET6) return IP();
   const unsigned scope = from.v6.sin6_scope_id;
   const std::string zone = scope ? sys::if_indextoname(scope) : "";
   return IP(from.v6.sin6_addr.s6_addr, 16, zone).unmap();
 }
 
-inline std::uint16_t port_from_kernel(const sys::Address& from) {
-  if (from.family() == AF_INET6) return ntohs(from.v6.sin6_port);
-  return ntohs(from.v4.sin_port);
-}
-
-// An address as the kernel wants it, for a socket of that family: an IPv6 one
-// takes IPv4 addresses in their mapped form (RFC 4291, 2.5.5.2).
+// An IPv6 socket takes IPv4 addresses in their mapped form (RFC 4291, 2.5.5.2).
 inline std::error_code ip_to_kernel(const Addr& addr, int family,
                                     sys::Address& out) {
   const IP ip = addr.ip().unmap();
+  out.any.sa_family = static_cast<sa_family_t>(family);
+  out.v6.sin6_port = htons(addr.port());  // v4's stands in the same place
+  out.set_size(family == AF_INET ? sizeof out.v4 : sizeof out.v6);
   if (family == AF_INET) {
-    if (ip.is6()) return non_ipv4_address;
-    out.v4.sin_family = AF_INET;
-    out.v4.sin_port = htons(addr.port());
     std::memcpy(&out.v4.sin_addr, ip.data(), 4);
-    out.set_size(sizeof out.v4);
-    return {};
+    return ip.is6() ? make_error_code(non_ipv4_address) : std::error_code();
   }
-  out.v6.sin6_family = AF_INET6;
-  out.v6.sin6_port = htons(addr.port());
   unsigned char* bytes = out.v6.sin6_addr.s6_addr;
   if (ip.is6()) std::memcpy(bytes, ip.data(), 16);
   if (ip.is4() && !ip.is_unspecified()) {
     bytes[10] = bytes[11] = 0xff;
     std::memcpy(bytes + 12, ip.data(), 4);
   }
-  if (!ip.zone().empty()) out.v6.sin6_scope_id = sys::if_nametoindex(ip.zone());
+  if (ip.zone().empty()) return {};
+  out.v6.sin6_scope_id = sys::if_nametoindex(ip.zone());
   // An unknown zone must not become any zone.
-  if (!ip.zone().empty() && out.v6.sin6_scope_id == 0 &&
-      (ip.is_link_local_unicast() || ip.is_multicast()))
-    return sys::error(EINVAL);
-  out.set_size(sizeof out.v6);
-  return {};
+  const bool needed = ip.is_link_local_unicast() || ip.is_multicast();
+  return sys::error(needed && out.v6.sin6_scope_id == 0 ? EINVAL : 0);
 }
 
 // The bytes of a unix socket's name. A name longer than the room for it, or a
@@ -3106,35 +2850,17 @@ inline std::error_code to_kernel(const Addr& addr, int family,
 // The same back; no address at all for the sender that has none.
 inline Addr from_kernel(const Network& network, const sys::Address& from) {
   if (from.size == 0) return {};
-  if (&network == &pipe_network) return {network.base, network.base};
   if (network.family != AF_UNIX)
-    return {network.base, ip_from_kernel(from), port_from_kernel(from)};
+    return {network.base, ip_from_kernel(from), ntohs(from.v6.sin6_port)};
   const std::size_t head = offsetof(sockaddr_un, sun_path);
   const std::size_t size = from.size > head ? from.size - head : 0;
-  const std::string_view name(from.un.sun_path, size);
-  if (size == 0 || (name[0] == '\0' && !sys::is_linux))
-    return {network.base, ""};
-  if (name[0] == '\0') return {network.base, "@" + std::string(name.substr(1))};
+  const std::string name(from.un.sun_path, size);
+  const bool abstract = size > 0 && name[0] == '\0';
+  if (abstract && sys::is_linux) return {network.base, "@" + name.substr(1)};
   // "@cli" would be the abstract name, somebody else's.
-  const std::string path(name.substr(0, name.find('\0')));
+  const std::string path = name.substr(0, name.find('\0'));
   return {network.base, path[0] == '@' ? "./" + path : path};
 }
-
-}  // namespace internal
-
-// ---------------------------------------------------------------------------
-// Host and port
-//
-// Reading the text of addresses. None of these calls blocks.
-
-/// What `split_host_port` returns: `auto [host, port, err] = ...`.
-struct [[nodiscard]] HostPort {
-  std::string host{};  ///< without brackets
-  std::string port{};  ///< a number or a service's name, as it was written
-  Error error{};       ///< nil when the address could be split
-};
-
-namespace internal {
 
 // "invalid IP address: X" and kin
 inline Error parse_error(Errc code, std::string_view text) {
@@ -3145,17 +2871,16 @@ inline Error parse_error(Errc code, std::string_view text) {
 // mean nothing; except in an IPv4 tail, where they once meant octal.
 inline std::string without_leading_zeros(std::string_view text) {
   std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (i == 0 || text[i - 1] == ':') {
-      const std::string_view group = text.substr(i, text.substr(i).find(':'));
-      const bool tail = group.find('.') != group.npos;
-      std::size_t zeros = 0;
-      while (!tail && zeros + 1 < group.size() && group[zeros] == '0') ++zeros;
-      i += zeros;
-    }
-    out += text[i];
+  for (;;) {
+    std::string_view group = text.substr(0, text.find(':'));
+    text.remove_prefix(group.size());
+    const bool tail = group.find('.') != group.npos;
+    while (!tail && group.size() > 1 && group[0] == '0') group.remove_prefix(1);
+    out += group;
+    if (text.empty()) return out;
+    out += ':';
+    text.remove_prefix(1);
   }
-  return out;
 }
 
 // The address's bytes, and how many: 4, 16, or 0 when it is none.
@@ -3168,8 +2893,7 @@ inline std::size_t parse_numeric(std::string_view text, unsigned char* bytes) {
 
 // Decimal digits as a number, cut to `most`; -1 when they are something else.
 inline int parse_digits(std::string_view text, int most) {
-  if (text.empty()) return -1;
-  int number = 0;
+  int number = text.empty() ? -1 : 0;
   for (const char c : text) {
     if (c < '0' || c > '9') return -1;
     number = std::min(number * 10 + (c - '0'), most);
@@ -3184,8 +2908,14 @@ inline int parse_port(std::string_view text) {
   const int port = parse_digits(text, 65536);
   return minus && port > 0 ? 65536 : port;
 }
-
 }  // namespace internal
+
+/// What `split_host_port` returns: `auto [host, port, err] = ...`.
+struct [[nodiscard]] HostPort {
+  std::string host{};  ///< without brackets
+  std::string port{};  ///< a number or a service's name, as it was written
+  Error error{};       ///< nil when the address could be split
+};
 
 /// Splits "host:port", "[host]:port" or "[ipv6%zone]:port" without looking at
 /// what the two are. Errors: missing_port, too_many_colons, missing_bracket,
@@ -3197,25 +2927,22 @@ inline HostPort split_host_port(std::string_view address) {
   const std::size_t colon = address.rfind(':');
   if (colon == address.npos) return fail(missing_port);
   std::string_view host = address.substr(0, colon);
-  const std::string_view port = address.substr(colon + 1);
-
+  std::size_t end = 0;  // of what stands in brackets
   if (address[0] == '[') {
     const std::size_t bracket = address.find(']');
     if (bracket == address.npos) return fail(missing_bracket);
-    if (bracket + 1 != colon) {
-      const bool more = address.substr(bracket + 1, 1) == ":";
-      return fail(more ? too_many_colons : missing_port);
-    }
+    end = bracket + 1;
+    if (end != colon)
+      return fail(address[end] == ':' ? too_many_colons : missing_port);
     host = address.substr(1, bracket - 1);
   } else if (host.find(':') != host.npos) {
     return fail(too_many_colons);
   }
-  const auto has = [&](char c) {
-    return host.find(c) != host.npos || port.find(c) != port.npos;
-  };
-  if (has('[')) return fail(unexpected_open_bracket);
-  if (has(']')) return fail(unexpected_close_bracket);
-  return {std::string(host), std::string(port)};
+  if (address.find('[', end ? 1 : 0) != address.npos)
+    return fail(unexpected_open_bracket);
+  if (address.find(']', end) != address.npos)
+    return fail(unexpected_close_bracket);
+  return {std::string(host), std::string(address.substr(colon + 1))};
 }
 
 /// Reads an IP address: IPv4 as four decimal numbers without leading zeros;
@@ -3226,285 +2953,12 @@ inline HostPort split_host_port(std::string_view address) {
 inline Result<IP> parse_ip(std::string_view text) {
   unsigned char bytes[16];
   const std::size_t percent = text.find('%');
-  const std::size_t size =
-      internal::parse_numeric(text.substr(0, percent), bytes);
+  const auto size = internal::parse_numeric(text.substr(0, percent), bytes);
   if (percent == text.npos && size != 0) return IP(bytes, size);
   if (percent != text.npos && percent + 1 < text.size() && size == 16)
     return IP(bytes, size, text.substr(percent + 1));
   return internal::parse_error(invalid_ip, text);
 }
-
-// ---------------------------------------------------------------------------
-// Names
-//
-// How a name becomes addresses, and what else the resolver and the machine can
-// be asked.
-
-namespace internal {
-
-// What is asked of the resolver. A service is looked up for a socket type.
-struct Question {
-  enum Kind { host, address, service } kind;
-  std::string text;
-  int family = AF_UNSPEC;
-  int type = SOCK_STREAM;
-  bool operator==(const Question& other) const {
-    return kind == other.kind && text == other.text && family == other.family &&
-           type == other.type;
-  }
-};
-
-// What it said.
-struct Answer {
-  std::error_code why{};
-  std::vector<IP> ips{};
-  std::string name{};
-  int port = 0;
-};
-
-inline std::error_code resolver_error(int code) {
-  // Where errno does not say why, it was seen to be this: Go's issue 6232.
-  if (code == EAI_SYSTEM && errno == 0) errno = EMFILE;
-  if (code == EAI_SYSTEM) return sys::last_error();
-  if (code == sys::no_data) return no_such_host;
-  return {code, resolver_category()};
-}
-
-// Asks getaddrinfo(3). It was seen to succeed with an empty list, and to list
-// what nobody had asked for: what is no IP address does not count.
-inline Answer ask_addresses(const Question& question) {
-  const bool service = question.kind == Question::service;
-  addrinfo hints{};
-  hints.ai_family = question.family;
-  hints.ai_socktype = question.type;  // one answer an address, not three
-  hints.ai_flags = service ? 0 : AI_CANONNAME;
-  const char* text = question.text.c_str();
-  addrinfo* found = nullptr;
-  if (const int code = sys::getaddrinfo(
-          service ? nullptr : text, service ? text : nullptr, hints, &found))
-    return {resolver_error(code)};
-  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> list(found,
-                                                            ::freeaddrinfo);
-  Answer answer;
-  if (found && found->ai_canonname) answer.name = found->ai_canonname;
-  for (const addrinfo* each = found; each; each = each->ai_next) {
-    sys::Address address;
-    address.size = std::min<socklen_t>(each->ai_addrlen, address.size);
-    std::memcpy(&address.storage, each->ai_addr, address.size);
-    IP ip = ip_from_kernel(address);
-    if (!ip) continue;
-    answer.port = port_from_kernel(address);
-    bool known = false;
-    for (const IP& earlier : answer.ips) known = known || earlier == ip;
-    if (!known) answer.ips.push_back(std::move(ip));
-  }
-  if (answer.ips.empty()) answer.why = no_such_host;
-  return answer;
-}
-
-// Asks getnameinfo(3) for the name of an address.
-inline Answer ask_name(const Question& question) {
-  const IP ip = parse_ip(question.text).value.unmap();
-  sys::Address address;
-  to_kernel(Addr("tcp", ip, 0), ip.is4() ? AF_INET : AF_INET6, address);
-  char name[NI_MAXHOST] = "";
-  const int code = sys::getnameinfo(address, name);
-  return {code ? resolver_error(code) : std::error_code(), {}, name};
-}
-
-inline Answer ask_now(const Question& question) {
-  return question.kind == Question::address ? ask_name(question)
-                                            : ask_addresses(question);
-}
-
-// Questions that are under way in threads of their own. The resolver knows no
-// deadline and cannot be interrupted: a thread whose time is up is left to
-// itself. But only so many linger, and equal questions share one.
-struct Lookups {
-  struct Lookup {
-    Question question;
-    bool done = false;
-    Answer answer{};
-  };
-  static constexpr std::size_t most = 64;
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::vector<std::shared_ptr<Lookup>> running{};
-
-  explicit Lookups(Lookups*) {}
-
-  // The look-up of this question, started if need be; null when there is no
-  // place for it now. The mutex is held.
-  std::shared_ptr<Lookup> get(const Question& question, int& error) {
-    for (const auto& each : running)
-      if (each->question == question) return each;
-    if (running.size() >= most) return nullptr;
-    auto fresh = std::make_shared<Lookup>(Lookup{question});
-    running.push_back(fresh);
-    error = start([fresh] { fresh->answer = ask_now(fresh->question); },
-                  [this, fresh](const Error& err) { end(*fresh, err); });
-    if (error) running.pop_back();
-    return fresh;
-  }
-
-  void end(Lookup& lookup, const Error& err) {
-    const std::lock_guard<std::mutex> lock(mutex);
-    if (err) lookup.answer.why = err.code();
-    lookup.done = true;
-    for (auto& each : running)
-      if (each.get() == &lookup) std::swap(each, running.back());
-    running.pop_back();
-    changed.notify_all();
-  }
-};
-
-// Asks the resolver, which may block, until the deadline.
-inline Answer ask_within(Deadline deadline, const Question& question) {
-  if (deadline.never()) return ask_now(question);
-  if (deadline.passed()) return {timed_out};
-  auto& lookups = of_this_process<Lookups>();
-  std::unique_lock<std::mutex> lock(lookups.mutex);
-  std::shared_ptr<Lookups::Lookup> mine;
-  int error = 0;
-  const bool done = wait_until(lookups.changed, lock, deadline.when(), [&] {
-    if (!mine) mine = lookups.get(question, error);
-    return error || (mine && mine->done);
-  });
-  if (error) return {sys::error(error)};
-  return done ? mine->answer : Answer{timed_out};
-}
-
-inline Error lookup_error(std::error_code why, std::string_view name) {
-  return {why, {"", "", "lookup " + std::string(name)}};
-}
-
-struct Service {
-  std::string_view protocol;
-  std::string_view name;
-  int port;
-};
-
-// For machines without /etc/services.
-inline constexpr Service services[] = {
-    {"tcp", "ftp", 21},    {"tcp", "ssh", 22},    {"tcp", "telnet", 23},
-    {"tcp", "smtp", 25},   {"tcp", "domain", 53}, {"tcp", "gopher", 70},
-    {"tcp", "http", 80},   {"tcp", "pop3", 110},  {"tcp", "imap2", 143},
-    {"tcp", "imap3", 220}, {"tcp", "https", 443}, {"tcp", "ftps", 990},
-    {"tcp", "imaps", 993}, {"tcp", "pop3s", 995}, {"udp", "domain", 53},
-};
-
-}  // namespace internal
-
-/// Finds the port of a service, "http" or "8080", for "tcp", "udp" and kin;
-/// "" is port 0. Knows a few names by heart and asks services(5) for the rest,
-/// where it may block, until the deadline. Errors: invalid_port (not in
-/// 0..65535), unknown_port, unknown_network, timed_out. Go: `net.LookupPort`.
-inline Result<int> lookup_port(std::string_view network,
-                               std::string_view service,
-                               Deadline deadline = no_deadline) {
-  if (service.empty()) return 0;
-  const int number = internal::parse_port(service);
-  if (number > 65535) return internal::address_error(invalid_port, service);
-  if (number >= 0) return number;
-  const auto* known = internal::find_network(network);
-  if (!known || known->family == AF_UNIX)
-    return internal::address_error(unknown_network, network);
-
-  std::string name(service);
-  for (char& c : name)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  for (const internal::Service& each : internal::services)
-    if (each.protocol == known->base && each.name == name) return each.port;
-  // The C library skips blanks in front of a number: no name begins with one.
-  internal::Answer answer{{EAI_SERVICE, resolver_category()}};
-  if (name.find('\0') == name.npos && name[0] > ' ')
-    answer = internal::ask_within(
-        deadline, {internal::Question::service, name, AF_INET, known->type});
-  if (!answer.why) return answer.port;
-  const std::string what =
-      std::string(known->base) + "/" + std::string(service);
-  if (answer.why == no_such_host ||
-      answer.why == std::error_code(EAI_SERVICE, resolver_category()))
-    return internal::address_error(unknown_port, what);
-  return internal::lookup_error(answer.why, what);
-}
-
-namespace internal {
-
-// A name that DNS could know: labels of letters, digits, '-' and '_', at most
-// 63 each and 253 in all, not just digits (RFC 1035, RFC 3696). Anything else
-// is refused without asking: the C library would take 127.1, 2130706433 and
-// even 0x7f000001 for addresses.
-inline bool is_domain_name(std::string_view name) {
-  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
-  if (name.empty() || name.size() > 253 || name.back() == '-') return false;
-  bool only_digits = true;
-  std::size_t label = 0;
-  char last = '.';
-  for (const char c : name) {
-    const bool digit = c >= '0' && c <= '9';
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    if (!digit && !letter && c != '_' && c != '-' && c != '.') return false;
-    if ((c == '.' || c == '-') && last == '.') return false;
-    if (c == '.' && last == '-') return false;
-    label = c == '.' ? 0 : label + 1;
-    if (label > 63) return false;
-    only_digits = only_digits && (digit || c == '.');
-    last = c;
-  }
-  in_addr number;
-  return !only_digits && !::inet_aton(std::string(name).c_str(), &number);
-}
-
-// All that is to be known of a host: an IP address is taken as it is.
-inline Result<Answer> ask(std::string_view host, Deadline deadline,
-                          int family = AF_UNSPEC) {
-  // Go reads an empty zone as none.
-  const bool empty_zone = !host.empty() && host.find('%') == host.size() - 1 &&
-                          host.find(':') != host.npos;
-  const auto literal =
-      parse_ip(host.substr(0, host.size() - (empty_zone ? 1 : 0)));
-  if (!literal.error) return Answer{{}, {literal.value}};
-  if (!is_domain_name(host)) return lookup_error(no_such_host, host);
-  Answer answer =
-      ask_within(deadline, {Question::host, std::string(host), family});
-  if (answer.why) return lookup_error(answer.why, host);
-  return answer;
-}
-
-// All addresses that a text stands for, in the order to try them.
-inline Result<std::vector<Addr>> resolve_all(const Network& network,
-                                             std::string_view address,
-                                             Deadline deadline) {
-  if (network.family == AF_UNIX)
-    return std::vector<Addr>{Addr(network.base, address)};
-  HostPort parts;
-  if (!address.empty()) parts = split_host_port(address);
-  if (parts.error) return parts.error;
-  const auto [number, port_error] =
-      lookup_port(network.name, parts.port, deadline);
-  if (port_error) return port_error;
-  const auto port = static_cast<std::uint16_t>(number);
-  if (parts.host.empty())
-    return std::vector<Addr>{Addr(network.base, IP(), port)};
-
-  auto [answer, err] = ask(parts.host, deadline, network.family);
-  if (err) return err;
-  std::vector<IP>& ips = answer.ips;
-  // Half-configured IPv6 can listen on :: and yet not be dialled there.
-  const unsigned char any[4] = {};
-  if (ips.size() == 1 && ips[0].is6() && ips[0].is_unspecified())
-    ips.emplace_back(any, 4);
-  std::vector<Addr> addrs;
-  for (const IP& ip : ips)
-    if (network.family == AF_UNSPEC ||
-        ip.unmap().is4() == (network.family == AF_INET))
-      addrs.emplace_back(network.base, ip.unmap(), port);
-  if (addrs.empty()) return address_error(no_suitable_address, parts.host);
-  return addrs;
-}
-
-}  // namespace internal
 
 /// A Prefix is a block of addresses, "192.168.0.0/16". Prefixes compare, print
 /// and hash. Go: `net.IPNet`, `netip.Prefix`.
@@ -3560,17 +3014,290 @@ inline Result<Prefix> parse_prefix(std::string_view text) {
   return prefix;
 }
 
+// --- Names ------------------------------------------------------------------
+// How a name becomes addresses, and what else the resolver and the machine can
+// be asked.
+
+/// A network interface of this machine. Go: `net.Interface`.
+struct Interface {
+  unsigned index = 0;           ///< counts from 1
+  std::string name{};           ///< "lo", "eth0"
+  unsigned flags = 0;           ///< IFF_UP, IFF_LOOPBACK ... of netdevice(7)
+  std::vector<Prefix> addrs{};  ///< each with the length of its prefix
+};
+
+namespace internal {
+// What getaddrinfo(3) and getifaddrs(3) list; an IP's family may stand apart.
+inline sys::Address address_of(const sockaddr* from, int family) {
+  sys::Address to;
+  if (family == AF_INET) std::memcpy(&to.v4, from, sizeof to.v4);
+  if (family == AF_INET6) std::memcpy(&to.v6, from, sizeof to.v6);
+  to.any.sa_family = static_cast<sa_family_t>(family);
+  return to;
+}
+
+// An interface's address with the length of its netmask.
+inline Prefix prefix_of(const ifaddrs& at) {
+  const int family = at.ifa_addr ? at.ifa_addr->sa_family : 0;
+  const IP ip = ip_from_kernel(address_of(at.ifa_addr, family));
+  IP mask;  // BSD's masks have no family
+  if (at.ifa_netmask) mask = ip_from_kernel(address_of(at.ifa_netmask, family));
+  int ones = 0;
+  while (ones < static_cast<int>(mask.size()) * 8 &&
+         mask.data()[ones / 8] & 0x80 >> ones % 8)
+    ++ones;
+  return Prefix(ip, ones);
+}
+
+// What is asked of the resolver: about a host, or about a service's port; or,
+// in reverse, what an address is called.
+struct Question {
+  std::string host{};
+  std::string service{};
+  int family = AF_UNSPEC;
+  int type = SOCK_STREAM;
+  bool reverse = false;
+  auto key() const { return std::tie(host, service, family, type, reverse); }
+};
+
+// What it said.
+struct Answer {
+  std::vector<IP> ips{};
+  std::string name{};
+  int port = 0;
+};
+
+inline std::error_code resolver_error(int code) {
+  // Where errno does not say why, it was seen to be this: Go's issue 6232.
+  if (code == EAI_SYSTEM) return sys::error(errno ? errno : EMFILE);
+  if (code == sys::no_data) return no_such_host;
+  return {code, resolver_category()};
+}
+
+// Asks getnameinfo(3).
+inline Result<Answer> ask_name(const IP& ip) {
+  sys::Address at;
+  to_kernel(Addr("tcp", ip, 0), ip.is4() ? AF_INET : AF_INET6, at);
+  char name[NI_MAXHOST] = "";
+  if (const int code = sys::getnameinfo(at, name)) return resolver_error(code);
+  return Answer{{}, name};
+}
+
+// Asks getaddrinfo(3). It was seen to succeed with an empty list, and to list
+// what nobody had asked for: what is no IP address does not count.
+inline Result<Answer> ask_now(const Question& about) {
+  if (about.reverse) return ask_name(parse_ip(about.host).value.unmap());
+  addrinfo hints{};
+  hints.ai_family = about.family;
+  hints.ai_socktype = about.type;  // one answer an address, not three
+  hints.ai_flags = about.host.empty() ? 0 : AI_CANONNAME;
+  addrinfo* found = nullptr;
+  if (const int code =
+          sys::getaddrinfo(about.host, about.service, hints, &found))
+    return resolver_error(code);
+  std::unique_ptr<addrinfo, void (*)(addrinfo*)> list(found, ::freeaddrinfo);
+  Answer answer;
+  if (found && found->ai_canonname) answer.name = found->ai_canonname;
+  for (; found; found = found->ai_next) {
+    const sys::Address address = address_of(found->ai_addr, found->ai_family);
+    const IP ip = ip_from_kernel(address);
+    bool news = bool(ip);
+    for (const IP& earlier : answer.ips) news = news && earlier != ip;
+    if (news) answer.ips.push_back(ip);
+    if (ip) answer.port = ntohs(address.v6.sin6_port);
+  }
+  if (answer.ips.empty()) return no_such_host;
+  return answer;
+}
+
+// Questions that are under way in threads of their own. The resolver knows no
+// deadline and cannot be interrupted: a thread whose time is up is left to
+// itself. But only so many linger, and equal questions share one.
+struct Lookups {
+  struct Lookup {
+    Question question;
+    bool done = false;
+    Result<Answer> answer{};
+  };
+  static constexpr std::size_t most = 64;
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::list<std::shared_ptr<Lookup>> running{};
+
+  explicit Lookups(Lookups*) {}
+
+  // The look-up of this question, started if need be; null when there is no
+  // place for it now. The mutex is held.
+  std::shared_ptr<Lookup> get(const Question& question, Error& err) {
+    for (const auto& each : running)
+      if (each->question.key() == question.key()) return each;
+    if (running.size() >= most) return nullptr;
+    auto fresh = std::make_shared<Lookup>(Lookup{question});
+    running.push_back(fresh);
+    err = start(
+        "lookup", Socket(),
+        [fresh] { fresh->answer = ask_now(fresh->question); },
+        [this, fresh](const Error& why) { end(fresh, why); });
+    if (err) running.pop_back();
+    return fresh;
+  }
+
+  void end(const std::shared_ptr<Lookup>& lookup, const Error& err) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (err) lookup->answer = err.code();
+    lookup->done = true;
+    running.remove(lookup);
+    changed.notify_all();
+  }
+};
+
+// Asks the resolver, which may block, until the deadline.
+inline Result<Answer> ask_within(Deadline deadline, const Question& question) {
+  if (deadline.never()) return ask_now(question);
+  if (deadline.passed()) return timed_out;
+  auto& lookups = of_this_process<Lookups>();
+  std::unique_lock<std::mutex> lock(lookups.mutex);
+  std::shared_ptr<Lookups::Lookup> mine;
+  Error err;
+  const bool done = wait_until(lookups.changed, lock, deadline.when(), [&] {
+    if (!mine) mine = lookups.get(question, err);
+    return err || (mine && mine->done);
+  });
+  if (err) return err.code();
+  if (!done) return timed_out;
+  return mine->answer;
+}
+
+inline Error lookup_error(const Error& why, std::string_view name) {
+  return {why.code(), {"", "", "lookup " + std::string(name)}};
+}
+
+struct Service {
+  std::string_view protocol;
+  std::string_view name;
+  int port;
+};
+
+// For machines without /etc/services.
+inline constexpr Service services[] = {
+    {"tcp", "ftp", 21},    {"tcp", "ssh", 22},    {"tcp", "telnet", 23},
+    {"tcp", "smtp", 25},   {"tcp", "domain", 53}, {"tcp", "gopher", 70},
+    {"tcp", "http", 80},   {"tcp", "pop3", 110},  {"tcp", "imap2", 143},
+    {"tcp", "imap3", 220}, {"tcp", "https", 443}, {"tcp", "ftps", 990},
+    {"tcp", "imaps", 993}, {"tcp", "pop3s", 995}, {"udp", "domain", 53},
+};
+}  // namespace internal
+
+/// Finds the port of a service, "http" or "8080", for "tcp", "udp" and kin;
+/// "" is port 0. Knows a few names by heart and asks services(5) for the rest,
+/// where it may block, until the deadline. Errors: invalid_port (not in
+/// 0..65535), unknown_port, unknown_network, timed_out. Go: `net.LookupPort`.
+inline Result<int> lookup_port(std::string_view network,
+                               std::string_view service,
+                               Deadline deadline = no_deadline) {
+  if (service.empty()) return 0;
+  const int number = internal::parse_port(service);
+  if (number > 65535) return internal::address_error(invalid_port, service);
+  if (number >= 0) return number;
+  const auto* known = internal::find_network(network);
+  if (!known || known->family == AF_UNIX)
+    return internal::address_error(unknown_network, network);
+
+  std::string name(service);
+  for (char& c : name)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  for (const internal::Service& each : internal::services)
+    if (each.protocol == known->base && each.name == name) return each.port;
+  // The C library skips blanks in front of a number: no name begins with one.
+  const std::error_code none(EAI_SERVICE, resolver_category());
+  Result<internal::Answer> answer = none;
+  if (name.find('\0') == name.npos && name[0] > ' ')
+    answer = internal::ask_within(deadline, {"", name, AF_INET, known->type});
+  if (!answer.error) return answer.value.port;
+  name = std::string(known->base) + "/" + std::string(service);
+  if (answer.error == no_such_host || answer.error == none)
+    return internal::address_error(unknown_port, name);
+  return internal::lookup_error(answer.error, name);
+}
+
+namespace internal {
+// A name that DNS could know: labels of letters, digits, '-' and '_', at most
+// 63 each and 253 in all, not just digits (RFC 1035, RFC 3696). Anything else
+// is refused without asking: the C library would take 127.1, 2130706433 and
+// even 0x7f000001 for addresses.
+inline bool is_domain_name(std::string_view name) {
+  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
+  in_addr number;
+  if (name.size() > 253 || ::inet_aton(std::string(name).c_str(), &number))
+    return false;
+  bool only_digits = true;
+  for (std::size_t at = 0; at <= name.size();) {
+    const std::string_view label = name.substr(at, name.find('.', at) - at);
+    if (label.empty() || label.size() > 63 || label[0] == '-' ||
+        label.back() == '-' ||
+        label.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST"
+                                "UVWXYZ0123456789-_") != label.npos)
+      return false;
+    only_digits = only_digits && parse_digits(label, 1) >= 0;
+    at += label.size() + 1;
+  }
+  return !only_digits;
+}
+
+// All that is to be known of a host: an IP address is taken as it is.
+inline Result<Answer> ask(std::string_view host, Deadline deadline,
+                          int family = AF_UNSPEC) {
+  std::string_view plain = host;
+  if (host.find(':') != host.npos && host.find('%') == host.size() - 1)
+    plain.remove_suffix(1);  // Go reads an empty zone as none
+  const auto [ip, no_ip] = parse_ip(plain);
+  if (!no_ip) return Answer{{ip}};
+  if (!is_domain_name(host)) return lookup_error(no_such_host, host);
+  auto answer = ask_within(deadline, {std::string(host), "", family});
+  if (answer.error) return lookup_error(answer.error, host);
+  return answer;
+}
+
+inline Result<Resolved> resolve_all(std::string_view network_name,
+                                    std::string_view text, Deadline deadline) {
+  const Network* network = find_network(network_name);
+  if (!network) return retell(unknown_network, "", network_name);
+  const auto only = [&](const Addr& addr) { return Resolved{network, {addr}}; };
+  if (network->family == AF_UNIX) return only(Addr(network->base, text));
+  HostPort parts;
+  if (!text.empty()) parts = split_host_port(text);
+  if (parts.error) return parts.error;
+  const auto [number, bad] = lookup_port(network_name, parts.port, deadline);
+  if (bad) return bad;
+  const auto port = static_cast<std::uint16_t>(number);
+  if (parts.host.empty()) return only(Addr(network->base, IP(), port));
+
+  auto [answer, err] = ask(parts.host, deadline, network->family);
+  if (err) return err;
+  std::vector<IP>& ips = answer.ips;
+  // Half-configured IPv6 can listen on :: and yet not be dialled there.
+  if (ips.size() == 1 && ips[0].is6() && ips[0].is_unspecified())
+    ips.push_back(parse_ip("0.0.0.0").value);
+  Resolved found{network, {}};
+  for (const IP& ip : ips)
+    if (network->family == AF_UNSPEC ||
+        ip.unmap().is4() == (network->family == AF_INET))
+      found.addrs.emplace_back(network->base, ip.unmap(), port);
+  if (found.addrs.empty())
+    return address_error(no_suitable_address, parts.host);
+  return found;
+}
+}  // namespace internal
+
 /// Resolves an address to the one that `listen` would take, of several the
 /// first IPv4 one. Blocks while the resolver looks up a name. Errors: the
 /// resolver's, those of a bad address, timed_out. Go: `net.ResolveTCPAddr`.
 inline Result<Addr> resolve(std::string_view network, std::string_view address,
                             Deadline deadline = no_deadline) {
-  const auto* known = internal::find_network(network);
-  if (!known) return internal::no_network("", network);
-  const auto [addrs, err] = internal::resolve_all(*known, address, deadline);
+  const auto [found, err] = internal::resolve_all(network, address, deadline);
   if (err) return err;
   // Brackets ask for IPv6: [::] means what it says.
-  return internal::favourite(addrs, address.find('[') != address.npos);
+  return internal::favourite(found.addrs, address.find('[') != address.npos);
 }
 
 /// Finds all addresses of a host, in the order to try them (RFC 6724). Blocks
@@ -3592,11 +3319,12 @@ inline Result<std::vector<std::string>> lookup_host(
 /// deadline. Errors as lookup_host, and invalid_ip. Go: `net.LookupAddr`.
 inline Result<std::vector<std::string>> lookup_addr(
     std::string_view ip, Deadline deadline = no_deadline) {
-  if (const Error err = parse_ip(ip).error) return err;
-  const internal::Answer answer = internal::ask_within(
-      deadline, {internal::Question::address, std::string(ip)});
-  if (answer.why) return internal::lookup_error(answer.why, ip);
-  return std::vector<std::string>{answer.name};
+  if (Error bad = parse_ip(ip).error) return bad;
+  internal::Question question{std::string(ip)};
+  question.reverse = true;
+  const auto [answer, err] = internal::ask_within(deadline, question);
+  if (err) return internal::lookup_error(err, ip);
+  return std::vector{answer.name};
 }
 
 /// Finds the canonical name of a host, behind its aliases. Blocks and fails as
@@ -3609,37 +3337,6 @@ inline Result<std::string> lookup_cname(std::string_view host,
   return answer.name;
 }
 
-/// A network interface of this machine. Go: `net.Interface`.
-struct Interface {
-  unsigned index = 0;           ///< counts from 1
-  std::string name{};           ///< "lo", "eth0"
-  unsigned flags = 0;           ///< IFF_UP, IFF_LOOPBACK ... of netdevice(7)
-  std::vector<Prefix> addrs{};  ///< each with the length of its prefix
-};
-
-namespace internal {
-
-// An interface's address with the length of its netmask.
-inline Prefix prefix_of(const ifaddrs& entry) {
-  const int family = entry.ifa_addr ? entry.ifa_addr->sa_family : 0;
-  if (family != AF_INET && family != AF_INET6) return {};
-  const auto read = [&](const sockaddr* from) {
-    sys::Address to;
-    const bool is4 = family == AF_INET;
-    std::memcpy(&to.storage, from, is4 ? sizeof to.v4 : sizeof to.v6);
-    to.any.sa_family = entry.ifa_addr->sa_family;  // BSD's masks have none
-    return ip_from_kernel(to);
-  };
-  const IP mask = entry.ifa_netmask ? read(entry.ifa_netmask) : IP();
-  int ones = 0;
-  while (ones < static_cast<int>(mask.size()) * 8 &&
-         mask.data()[ones / 8] & 0x80 >> ones % 8)
-    ++ones;
-  return Prefix(read(entry.ifa_addr), ones);
-}
-
-}  // namespace internal
-
 /// Lists the network interfaces with their addresses, getifaddrs(3). Does not
 /// block. Go: `net.Interfaces`.
 inline Result<std::vector<Interface>> interfaces() {
@@ -3647,28 +3344,24 @@ inline Result<std::vector<Interface>> interfaces() {
   if (sys::getifaddrs(&list) < 0)
     return Error(sys::last_error(), {"interfaces", "", "getifaddrs"});
   const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner(list, ::freeifaddrs);
-  std::vector<Interface> found;
-  for (const ifaddrs* each = list; each; each = each->ifa_next) {
+  std::vector<Interface> all;
+  for (const ifaddrs* it = list; it; it = it->ifa_next) {
     // A labelled alias, "eth0:1", has the index of its interface.
-    const unsigned index = sys::if_nametoindex(each->ifa_name);
+    const unsigned index = sys::if_nametoindex(it->ifa_name);
     std::size_t at = 0;
-    while (at < found.size() && found[at].index != index) ++at;
-    if (at == found.size())
-      found.push_back({index, each->ifa_name, each->ifa_flags});
-    if (Prefix prefix = internal::prefix_of(*each); prefix.ip())
-      found[at].addrs.push_back(std::move(prefix));
+    while (at < all.size() && all[at].index != index) ++at;
+    if (at == all.size()) all.push_back({index, it->ifa_name, it->ifa_flags});
+    if (Prefix prefix = internal::prefix_of(*it); prefix.ip())
+      all[at].addrs.push_back(std::move(prefix));
   }
-  return found;
+  return all;
 }
 
-// ---------------------------------------------------------------------------
-// Racing
-//
+// --- Racing -----------------------------------------------------------------
 // How dial tries many addresses: one family beside the other (RFC 8305), all in
-// one thread.
+// one thread. A connect that takes its time is left alone, and poll tells.
 
 namespace internal {
-
 // One connect under way, and the addresses still to be tried after it.
 struct Lane {
   std::vector<Addr> addrs{};
@@ -3676,216 +3369,200 @@ struct Lane {
   Time start = Time::min();  // not before
   Descriptor fd{};           // of the connect under way
   Time until{};              // give it up then
-  int repeats = 0;           // of the same address
+  int repeats = 0;           // how often it met itself
   Error error{};             // the first failure
 
-  bool pending() const { return bool(fd); }
-  bool spent() const { return !pending() && next == addrs.size(); }
-  bool ready() const {
-    return !pending() && !spent() && Deadline(start).passed();
-  }
-  const Addr& current() const { return addrs[next - 1]; }
+  bool spent() const { return !fd && next == addrs.size(); }
+  bool ready() const { return !fd && !spent() && Deadline(start).passed(); }
 };
 
-// Dials a list of addresses, the second family beside the first, all in one
-// thread: a connect that takes its time is left alone, and poll tells.
-class Dialer {
- public:
-  Dialer(const Network& network, const DialOptions& options, Deadline deadline)
-      : network_(network), options_(options), deadline_(deadline) {}
+struct Dialer {
+  const Network& network;
+  const DialOptions& options;
+  const Deadline deadline;
+  Lane lanes[2]{};
+  Conn conn{};
 
-  Result<Conn> dial(std::vector<Addr> addrs) {
-    divide(std::move(addrs));
-    do {
-      if (lanes_[0].spent()) lanes_[1].start = Time::min();
-      for (Lane& lane : lanes_)
+  Result<Conn> dial(const std::vector<Addr>& addrs) {
+    divide(addrs);
+    if (lanes[0].addrs.empty())
+      return Error(no_suitable_address, {"dial", std::string(network.name),
+                                         "address " + options.local.string()});
+    for (;;) {
+      for (Lane& lane : lanes) {
+        if (lanes[0].spent()) lanes[1].start = Time::min();
         while (lane.ready())
-          if (begin(lane)) return conn_;
-      if (lanes_[0].spent() && lanes_[1].spent()) return lanes_[0].error;
-    } while (!look_at_pending());
-    return conn_;
+          if (try_next(lane)) return conn;
+      }
+      if (lanes[0].spent() && lanes[1].spent()) return lanes[0].error;
+      if (look_at_pending()) return conn;
+    }
   }
 
- private:
   // The family of the first address goes first; "tcp" gives the other one a
-  // lane of its own and a later start (RFC 8305).
-  void divide(std::vector<Addr> addrs) {
-    const auto delay = options_.fallback_delay;
-    const bool race = network_.name == "tcp" && delay != forever;
-    const bool first_is6 = addrs.front().ip().is6();
-    for (Addr& addr : addrs) {
-      const bool second = race && addr.ip().is6() != first_is6;
-      lanes_[second ? 1 : 0].addrs.push_back(std::move(addr));
+  // lane of its own and a later start. A local address can reach those of its
+  // family only; any address, 0.0.0.0 or ::, is of both.
+  void divide(const std::vector<Addr>& addrs) {
+    const Addr& local = options.local;
+    const auto delay = options.fallback_delay;
+    const bool race = network.name == "tcp" && delay != forever;
+    std::vector<Addr>& first = lanes[0].addrs;
+    for (const Addr& addr : addrs) {
+      const bool any = is_any(local) || is_any(addr);
+      if (!any && is6(addr) != is6(local)) continue;
+      const bool second = race && !first.empty() && is6(addr) != is6(first[0]);
+      lanes[second ? 1 : 0].addrs.push_back(addr);
     }
-    lanes_[1].start = time_after(delay);
+    lanes[1].start = time_after(delay);
   }
 
   // Starts on the next address of a lane; true when it is connected.
-  bool begin(Lane& lane) {
-    const std::size_t left = lane.addrs.size() - lane.next++;
-    lane.repeats = 0;
-    if (deadline_.passed()) return fail(lane, timed_out);
-    lane.until = share_of_time(left);
-    return connect(lane);
+  bool try_next(Lane& lane) {
+    lane.until = share_of_time(lane.addrs.size() - lane.next++);
+    if (deadline.passed()) return finish(lane, Error(timed_out));
+    const Error err = connect(lane);
+    const bool pending = is_errno(err.code(), {EINPROGRESS, EINTR});
+    return !pending && finish(lane, err);
   }
 
   // Each address gets an equal share of the time left, two seconds at least:
   // one silent address must not use up the time of the good ones.
   Time share_of_time(std::size_t addrs) const {
-    if (deadline_.never()) return deadline_.when();
-    const Time now = Deadline::Clock::now();
-    const Time::duration share =
-        (deadline_.when() - now) / static_cast<Time::rep>(addrs);
+    if (deadline.never()) return deadline.when();
+    const Time now = Clock::now();
+    const auto share = (deadline.when() - now) / static_cast<Time::rep>(addrs);
     const Time::duration least = std::chrono::seconds(2);
-    return std::min(deadline_.when(), now + std::max(share, least));
-  }
-
-  int family_for(const Addr& remote) const {
-    if (network_.family != AF_UNSPEC) return network_.family;
-    const bool six = remote.ip().is6() || options_.local.ip().unmap().is6();
-    return six ? AF_INET6 : AF_INET;
+    return std::min(deadline.when(), now + std::max(share, least));
   }
 
   // Opens a fresh socket - one that failed is spent - and begins to connect.
-  bool connect(Lane& lane) {
-    const Addr& local = options_.local;
-    const int family = family_for(lane.current());
-    Descriptor fd(sys::socket(family, network_.type));
-    if (!fd) return fail(lane, sys::last_error(), "socket");
-    if (options_.control)
-      if (const Error err = options_.control(fd.get()))
-        return fail(lane, err.code(), err.subject().c_str());
-    if (network_.base == "udp")
-      sys::setsockopt(fd.get(), SOL_SOCKET, SO_BROADCAST, 1);
+  Error connect(Lane& lane) {
+    const Addr& remote = lane.addrs[lane.next - 1];
+    int family = network.family;
+    if (family == AF_UNSPEC)
+      family = is6(remote) || is6(options.local) ? AF_INET6 : AF_INET;
+    const int fd = sys::socket(family, network.type);
+    if (fd < 0) return failed("socket");
+    lane.fd = Descriptor(fd);
+    if (network.base == "udp") sys::setsockopt(fd, SOL_SOCKET, SO_BROADCAST, 1);
+    if (options.local) choose_families(fd, family, network);
+    if (options.control)
+      if (Error err = options.control(fd)) return err;
+    if (options.local)
+      if (Error err = bind_socket(fd, family, network, options.local))
+        return err;
     sys::Address address;
-    if (local) {
-      choose_families(fd.get(), family, network_);
-      if (const auto why = to_kernel(local, family, address))
-        return fail(lane, why, "bind");
-      if (sys::bind(fd.get(), address) < 0)
-        return fail(lane, sys::last_error(), "bind");
-    }
-    if (const auto why = to_kernel(lane.current(), family, address))
-      return fail(lane, why, "connect");
-    const int error = connect_when_there_is_room(fd.get(), address);
-    lane.fd = std::move(fd);
-    if (error == EINPROGRESS || error == EINTR) return false;
-    return finish(lane, error);
+    std::error_code why = to_kernel(remote, family, address);
+    if (!why) why = connect_to(fd, address);
+    return why ? failed("connect", why) : Error();
   }
 
   // A unix listener whose queue is full says EAGAIN to who will not block, and
   // nothing tells when there is room. So ask again, as a blocking connect(2)
   // would wait.
-  int connect_when_there_is_room(int fd, const sys::Address& address) const {
+  std::error_code connect_to(int fd, const sys::Address& to) const {
     for (int pause = 1;; pause = std::min(2 * pause, 10)) {
-      const int error = sys::connect(fd, address) < 0 ? errno : 0;
-      if (network_.family != AF_UNIX || !sys::would_block(error)) return error;
-      if (deadline_.passed()) return EAGAIN;  // finish tells that time is up
+      if (sys::connect(fd, to) == 0) return {};
+      if (network.family != AF_UNIX || !sys::would_block(errno))
+        return sys::last_error();
+      if (deadline.passed()) return timed_out;
       sys::pause(pause);
     }
   }
 
   // A connect has ended, well or badly; true when it is connected.
-  bool finish(Lane& lane, int error) {
+  bool finish(Lane& lane, const Error& err) {
     Descriptor fd = std::move(lane.fd);
-    if (network_.family == AF_UNIX && sys::would_block(error))
-      return fail(lane, timed_out);
-    if (error) return fail(lane, sys::error(error), "connect");
-    Addr local = local_of(fd.get(), network_);
-    Addr remote = lane.current();
+    Addr remote = lane.addrs[lane.next - 1];
+    if (err) return fail(lane, err, remote);
+    Addr local = local_of(fd.get(), network);
     // 0.0.0.0 became 127.0.0.1, a zone its number, a symbolic link its file.
-    const IP& ip = remote.ip();
     sys::Address address;
-    if ((!ip || ip.is_unspecified() || !ip.zone().empty()) &&
+    if ((is_any(remote) || !remote.ip().zone().empty()) &&
         sys::getpeername(fd.get(), address) == 0)
-      remote = from_kernel(network_, address);
+      remote = from_kernel(network, address);
     // TCP lets two connects meet in the middle, even one with itself: who
     // dials a free local port may be given that very port for this end.
-    if (network_.base == "tcp" && local == remote &&
-        options_.local.port() == 0) {
-      if (lane.repeats++ < 2) return connect(lane);
-      return fail(lane, sys::error(ECONNREFUSED), "connect");
+    const bool tcp = network.base == "tcp";
+    if (tcp && local == remote && options.local.port() == 0) {
+      if (lane.repeats++ == 2)
+        return fail(lane, failed("connect", sys::error(ECONNREFUSED)), remote);
+      --lane.next;
+      return false;
     }
-    if (network_.base == "tcp")
-      set_tcp_defaults(fd.get(), options_.keep_alive, options_.no_delay);
-    conn_ = Access::make<Conn>(std::move(fd), network_, std::move(local),
-                               std::move(remote));
+    if (tcp) set_defaults(fd.get(), options.keep_alive, options.no_delay);
+    conn = make_handle<Conn>(std::move(fd), network, std::move(local),
+                             std::move(remote));
     return true;
   }
 
-  bool fail(Lane& lane, std::error_code why, const char* call = "") {
-    if (why.category() == category()) call = "";
+  // Keeps the story of the first failure.
+  bool fail(Lane& lane, const Error& why, const Addr& remote) const {
+    const bool ours = why.code().category() == category();
     if (!lane.error)
-      lane.error = {why,
-                    {"dial", std::string(network_.name), call, "",
-                     options_.local, lane.current()}};
+      lane.error = {why.code(),
+                    {"dial", std::string(network.name),
+                     ours ? "" : why.subject(), "", options.local, remote}};
     return false;
   }
 
-  // How a connect ended of which poll has told something. Writable without an
-  // error is connected; else SO_ERROR says what went wrong.
-  static int outcome(const pollfd& told) {
-    if (told.revents == POLLOUT) return 0;
+  // How a connect ended of which poll has told something: writable without an
+  // error is connected, else SO_ERROR says what went wrong.
+  static Error outcome(const pollfd& told) {
     int error = 0;
-    if (sys::getsockopt(told.fd, SOL_SOCKET, SO_ERROR, &error, sizeof error) <
-        0)
-      return errno;
-    return error;
+    if (told.revents != POLLOUT &&
+        sys::getsockopt(told.fd, SOL_SOCKET, SO_ERROR, &error, sizeof error) <
+            0)
+      error = errno;
+    return error ? failed("connect", sys::error(error)) : Error();
   }
 
   // Waits for the connects under way, at most until something else is due;
   // true when one is connected.
   bool look_at_pending() {
-    pollfd fds[2];
-    Lane* lanes[2];
-    std::size_t count = 0;
-    Time until = Time::max();
-    for (Lane& lane : lanes_) {
-      if (!lane.spent() && !lane.pending()) until = std::min(until, lane.start);
-      if (!lane.pending()) continue;
-      fds[count] = {lane.fd.get(), POLLOUT, 0};
-      lanes[count++] = &lane;
-      until = std::min(until, lane.until);
+    pollfd fds[2];  // poll passes over a lane without a descriptor
+    Time due = Time::max();
+    for (std::size_t i = 0; i < 2; ++i) {
+      const Lane& lane = lanes[i];
+      fds[i] = {lane.fd.get(), POLLOUT, 0};
+      if (!lane.spent()) due = std::min(due, lane.fd ? lane.until : lane.start);
     }
-    if (count == 0) return false;  // the second lane's turn
-    const bool failed =
-        sys::poll(fds, count, poll_time(until)) < 0 && errno != EINTR;
-    const int why = errno;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (failed) {
-        finish(*lanes[i], why);
-      } else if (fds[i].revents != 0) {
-        if (finish(*lanes[i], outcome(fds[i]))) return true;
-      } else if (Deadline(lanes[i]->until).passed()) {
-        lanes[i]->fd = Descriptor();
-        fail(*lanes[i], timed_out);
+    Error why;
+    if (sys::poll(fds, 2, poll_time(due)) < 0 && errno != EINTR)
+      why = failed("connect");
+    for (std::size_t i = 0; i < 2; ++i) {
+      if (fds[i].revents) {
+        if (finish(lanes[i], outcome(fds[i]))) return true;
+      } else if (lanes[i].fd && (why || Deadline(lanes[i].until).passed())) {
+        finish(lanes[i], why ? why : Error(timed_out));
       }
     }
     return false;
   }
-
-  const Network& network_;
-  const DialOptions& options_;
-  const Deadline deadline_;
-  Lane lanes_[2]{};
-  Conn conn_{};
 };
 
-inline Result<Conn> dial_all(const Network& network, const DialOptions& options,
-                             Deadline deadline, std::vector<Addr> addrs) {
-  return Dialer(network, options, deadline).dial(std::move(addrs));
+inline Result<Conn> dial_all(const Resolved& to, const DialOptions& options,
+                             Deadline deadline) {
+  return Dialer{*to.network, options, deadline}.dial(to.addrs);
 }
-
 }  // namespace internal
 
-// ---------------------------------------------------------------------------
-// Streams
-//
+// --- Streams ----------------------------------------------------------------
 // Finding lines and frames in a stream, reading it to its end, copying it.
+
+namespace internal {
+inline Result<std::size_t> gather(const Conn& conn, const Bytes* pieces,
+                                  std::size_t count, Mode mode) {
+  std::vector<iovec> list;
+  for (std::size_t i = 0; i < count; ++i) list.push_back(to_iovec(pieces[i]));
+  if (list.empty()) list.push_back({nullptr, 0});
+  return write_all(conn, list.data(), list.size(), mode, "writev");
+}
+}  // namespace internal
 
 /// A source of bytes: reads into the buffer and returns how many, as `read`
 /// does, `eof` at the end, and again each time.
-using Source = internal::Callback<Result<std::size_t>, Buffer>;
+using Source = Callback<Result<std::size_t>, Buffer>;
 
 /// A Reader reads ahead from a connection, or from any other source of bytes,
 /// to find lines and frames in it. What a call could not use stays for the
@@ -3958,8 +3635,7 @@ class Reader {
       const std::size_t have = buffered().size();
       if (have > limit) return {take(limit + 1), over_limit()};
       // One byte more than the limit tells whether it is kept.
-      const Error err =
-          read_ahead(std::min<std::size_t>(65536, limit - have) + 1);
+      Error err = read_ahead(std::min<std::size_t>(65536, limit - have) + 1);
       if (err) return {take(buffered().size()), err == eof ? Error() : err};
     }
   }
@@ -3999,10 +3675,7 @@ class Reader {
     return err;
   }
 
-  Error over_limit() const {
-    return internal::failure("read", internal::Access::state(conn_),
-                             limit_exceeded);
-  }
+  Error over_limit() const { return failure("read", conn_, limit_exceeded); }
 
   Conn conn_{};
   Source source_;
@@ -4019,37 +3692,13 @@ inline Result<std::string> read_all(const Conn& conn, std::size_t limit) {
   return Reader(conn).read_all(limit);
 }
 
-namespace internal {
-
-inline Result<std::size_t> write(const Conn& conn, const Bytes* pieces,
-                                 std::size_t count, Mode mode) {
-  const Use use(conn);
-  if (!use) return use.failure("writev");
-  std::vector<iovec> list;
-  for (std::size_t i = 0; i < count; ++i) list.push_back(to_iovec(pieces[i]));
-  if (list.empty()) list.push_back({nullptr, 0});
-  return write(use, list.data(), list.size(), mode, "writev");
-}
-
-// A container of Bytes.
-template <class C>
-using if_pieces =
-    std::enable_if_t<std::is_same_v<element<const C>, const Bytes>, int>;
-
-}  // namespace internal
-
-/// Gathers several pieces into one write, `write(conn, {head, body})`, with
-/// sendmsg(2). Go: `net.Buffers`.
-inline Result<std::size_t> write(const Conn& conn,
-                                 std::initializer_list<Bytes> pieces) {
-  return internal::write(conn, pieces.begin(), pieces.size(),
-                         internal::Mode::wait);
-}
-/// The same for as many pieces as there are: a std::vector<Bytes>.
-template <class Pieces, internal::if_pieces<Pieces> = 0>
-Result<std::size_t> write(const Conn& conn, const Pieces& pieces) {
-  return internal::write(conn, pieces.data(), pieces.size(),
-                         internal::Mode::wait);
+/// Gathers several pieces into one write with sendmsg(2): `{head, body}`, or a
+/// std::vector<Bytes>. Go: `net.Buffers`.
+template <class Pieces = std::initializer_list<Bytes>>
+auto write(const Conn& conn, const Pieces& pieces,
+           internal::Mode mode = internal::Mode::wait)
+    -> decltype(gather(conn, std::data(pieces), pieces.size(), mode)) {
+  return gather(conn, std::data(pieces), pieces.size(), mode);
 }
 
 /// Copies what the Reader has read ahead and reads, to its end - datagrams have
@@ -4101,9 +3750,7 @@ inline Result<std::uint64_t> send_file(const Conn& to, const std::string& path,
   return send_file(to, fd.get(), most);
 }
 
-// ---------------------------------------------------------------------------
-// Packets
-//
+// --- Packets ----------------------------------------------------------------
 // Datagrams: each is sent and received whole, or not at all.
 
 /// What `read_from` returns: `auto [n, from, err] = net::read_from(...)`.
@@ -4125,100 +3772,80 @@ inline Result<PacketConn> listen_packet(std::string_view network,
 }
 
 namespace internal {
-
-inline Packet read_from(const PacketConn& packets, Buffer buffer, Mode mode) {
-  const Use use(packets);
-  if (!use) return {0, {}, use.failure("read")};
-  sys::Address from;
-  bool cut = false;
-  const Outcome got =
-      take(use, mode, [&] { return receive(use, buffer, from, cut); });
-  if (got.why) return {0, {}, use.failure("read", got.why, "recvfrom")};
-  return {static_cast<std::size_t>(got.n),
-          use->remote ? use->remote : from_kernel(use->network, from),
-          cut ? use.failure("read", truncated) : Error()};
-}
-
-inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
-                                    const Addr& to, Mode mode) {
-  const Use use(packets);
-  if (!packets) return use.failure("write");
-  const auto fail = [&](std::error_code why, const std::string& subject = "") {
-    return Error(why, {"write", std::string(use->network.name), subject, "",
-                       use->local, to});
-  };
-  if (!use) return fail(closed);
-  if (use->remote) return fail(write_to_connected);
-  if (!to) return fail(missing_address);
-  const bool fits = to.network() == use->network.base;
-  if (!fits && use->family() == AF_UNIX) return fail(sys::error(EAFNOSUPPORT));
-  if (!fits) return fail(unexpected_address_type, "address " + to.string());
-  sys::Address address;
-  const std::error_code unfit = to_kernel(to, use->family(), address);
-  if (unfit == non_ipv4_address)
-    return fail(unfit, "address " + to.ip().string());
-  if (unfit) return fail(unfit, "sendto");
-  iovec piece = to_iovec(bytes);
-  const auto [n, err] = write(use, &piece, 1, mode, "write", &address);
-  if (!err || err == would_block) return {n, err};
-  return fail(err.code(), err.subject().empty() ? "" : "sendto");
-}
-
-inline Error no_interface(const Use& use, const std::string& name) {
-  return use.failure("set", sys::error(ENODEV), ("interface " + name).c_str());
+inline Error no_interface(const PacketConn& packets, const std::string& name) {
+  return failure("set", packets, sys::error(ENODEV), "interface " + name);
 }
 
 inline Error change_group(const PacketConn& packets, bool join, const IP& group,
-                          const std::string& interface_name) {
+                          const std::string& on) {
   const Use use(packets);
-  if (!use) return use.failure("set");
+  if (!use) return failure("set", packets);
   const int family = group.unmap().is4() ? AF_INET : AF_INET6;
   if (use->network.family != AF_UNSPEC && use->network.family != family)
-    return use.failure("set", no_suitable_address);
-  const std::string name =
-      interface_name.empty() ? group.zone() : interface_name;
+    return failure("set", packets, no_suitable_address);
+  const std::string name = on.empty() ? group.zone() : on;
   const unsigned index = sys::if_nametoindex(name);
-  if (index == 0 && !name.empty()) return no_interface(use, name);
+  if (index == 0 && !name.empty()) return no_interface(packets, name);
   sys::Address address;
   if (const auto why = to_kernel(Addr("udp", group, 0), family, address))
-    return use.failure("set", why);
+    return failure("set", packets, why);
   if (sys::change_group(use->fd, join, address, index) < 0)
-    return use.failure("set", sys::last_error(), "setsockopt");
+    return failure("set", packets, sys::last_error(), "setsockopt");
   return {};
 }
 
 // Sets an option in both its forms on a socket that serves both families.
 template <class V4>
-Error set_multicast(const PacketConn& packets, int v4, const V4& value4, int v6,
-                    int value6) {
-  return control(packets, "set", "setsockopt", [&](int fd) {
-    const SocketState& s = *Access::state(packets);
-    int result = 0;
-    if (s.family() == AF_INET || s.network.family == AF_UNSPEC)
-      result = sys::setsockopt(fd, IPPROTO_IP, v4, &value4, sizeof value4);
-    if (s.family() != AF_INET)
-      result = sys::setsockopt(fd, IPPROTO_IPV6, v6, value6);
-    return result;
+Error set_both(const PacketConn& packets, int v4, const V4& value4, int v6,
+               int value6) {
+  return control(packets, "set", "setsockopt", [&](const SocketState& s) {
+    const bool both = s.network.family == AF_UNSPEC;
+    int done = 0;
+    if (both || s.family() == AF_INET)
+      done = sys::setsockopt(s.fd, IPPROTO_IP, v4, &value4, sizeof value4);
+    if (s.family() == AF_INET) return done;
+    return sys::setsockopt(s.fd, IPPROTO_IPV6, v6, value6);
   });
 }
-
 }  // namespace internal
 
 /// Reads one datagram, and who sent it: nobody if a unixgram sender has no
 /// name. Blocks until one comes. An empty one has size 0; of one that is longer
 /// than the buffer the rest is gone: `truncated`. Errors as read. recvfrom(2).
 /// Go: `ReadFrom`.
-inline Packet read_from(const PacketConn& packets, Buffer buffer) {
-  return internal::read_from(packets, buffer, internal::Mode::wait);
+inline Packet read_from(const PacketConn& packets, Buffer buffer,
+                        internal::Mode mode = internal::Mode::wait) {
+  sys::Address from;
+  const auto [n, err] = receive(packets, buffer, mode, "recvfrom", from);
+  if (err && err != truncated) return {0, {}, err};
+  const internal::SocketState& s = *state_of(packets);
+  return {n, s.remote ? s.remote : internal::from_kernel(s.network, from), err};
 }
 
 /// Sends one datagram, whole or not at all: EMSGSIZE when it is too long (UDP
 /// over IPv4: above 65,507 bytes). Blocks while the queue is full. A UDP peer
 /// that has gone is no error. write_to_connected on a socket that was adopted
 /// with its one peer. sendto(2). Go: `WriteTo`.
-inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
-                                    const Addr& to) {
-  return internal::write_to(packets, bytes, to, internal::Mode::wait);
+inline Result<std::size_t> write_to(
+    const PacketConn& packets, Bytes bytes, const Addr& to,
+    internal::Mode mode = internal::Mode::wait) {
+  const internal::SocketState* s = state_of(packets);
+  const auto fail = [&](const Error& why, std::string_view subject = "") {
+    return failure("write", packets, why, subject, &to);
+  };
+  if (!s || s->is_closed()) return fail(closed);
+  if (s->remote) return fail(write_to_connected);
+  if (!to) return fail(missing_address);
+  const bool fits = to.network() == s->network.base;
+  if (!fits && s->family() == AF_UNIX) return fail(sys::error(EAFNOSUPPORT));
+  if (!fits) return fail(unexpected_address_type, "address " + to.string());
+  sys::Address address;
+  const std::error_code why = internal::to_kernel(to, s->family(), address);
+  if (why == non_ipv4_address) return fail(why, "address " + to.ip().string());
+  if (why) return fail(why, "sendto");
+  iovec piece = internal::to_iovec(bytes);
+  const auto [n, err] = write_all(packets, &piece, 1, mode, "write", &address);
+  return {n, err ? fail(err, "sendto") : err};
 }
 
 /// Joins a multicast group, on the named interface or one that the system
@@ -4227,44 +3854,41 @@ inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
 /// the other family, ENOPROTOOPT. Go: `ipv4.PacketConn.JoinGroup`.
 inline Error join_group(const PacketConn& packets, const IP& group,
                         const std::string& interface_name = "") {
-  return internal::change_group(packets, true, group, interface_name);
+  return change_group(packets, true, group, interface_name);
 }
 /// Leaves it again. Errors as join_group; EADDRNOTAVAIL when it was not joined.
 /// Go: `ipv4.PacketConn.LeaveGroup`.
 inline Error leave_group(const PacketConn& packets, const IP& group,
                          const std::string& interface_name = "") {
-  return internal::change_group(packets, false, group, interface_name);
+  return change_group(packets, false, group, interface_name);
 }
 
 /// How many routers a multicast datagram may pass: 0 (this machine) to 255.
 /// Go: `ipv4.PacketConn.SetMulticastTTL`.
 inline Error set_multicast_ttl(const PacketConn& packets, int hops) {
   if (hops < 0) hops = 256;  // what the kernel refuses; -1 it does not
-  return internal::set_multicast(packets, IP_MULTICAST_TTL, hops,
-                                 IPV6_MULTICAST_HOPS, hops);
+  return set_both(packets, IP_MULTICAST_TTL, hops, IPV6_MULTICAST_HOPS, hops);
 }
 /// Whether this machine hears its own multicast datagrams (the default).
 /// Go: `ipv4.PacketConn.SetMulticastLoopback`.
 inline Error set_multicast_loopback(const PacketConn& packets, bool on) {
-  return internal::set_multicast(packets, IP_MULTICAST_LOOP, int{on},
-                                 IPV6_MULTICAST_LOOP, int{on});
+  return set_both(packets, IP_MULTICAST_LOOP, int{on}, IPV6_MULTICAST_LOOP,
+                  int{on});
 }
 /// The interface that multicast datagrams leave by. Error: ENODEV.
 /// Go: `ipv4.PacketConn.SetMulticastInterface`.
 inline Error set_multicast_interface(const PacketConn& packets,
                                      const std::string& name) {
   const internal::Use use(packets);
-  if (!use) return use.failure("set");
+  if (!use) return failure("set", packets);
   ip_mreqn request{};
   request.imr_ifindex = static_cast<int>(sys::if_nametoindex(name));
-  if (request.imr_ifindex == 0) return internal::no_interface(use, name);
-  return internal::set_multicast(packets, IP_MULTICAST_IF, request,
-                                 IPV6_MULTICAST_IF, request.imr_ifindex);
+  if (request.imr_ifindex == 0) return no_interface(packets, name);
+  return set_both(packets, IP_MULTICAST_IF, request, IPV6_MULTICAST_IF,
+                  request.imr_ifindex);
 }
 
-// ---------------------------------------------------------------------------
-// Unix extras
-//
+// --- Unix extras ------------------------------------------------------------
 // What sockets within one machine can do besides: pass descriptors, say who is
 // calling.
 
@@ -4276,7 +3900,6 @@ struct Credentials {
 };
 
 namespace internal {
-
 // Is there a socket's file at this path that nobody listens on? Asks three
 // times: macOS refuses in the name of a living one whose queue is full.
 inline bool is_stale(const std::string& path, const sys::Address& address,
@@ -4300,14 +3923,12 @@ inline int bind_unix(int fd, const sys::Address& address,
   // The file is born with the socket's own mode: at no time is it open to
   // more than was asked. (Linux; elsewhere only chmod below.)
   if (file && options.mode >= 0) sys::fchmod(fd, options.mode);
-  int result = sys::bind(fd, address);
-  if (result < 0 && errno == EADDRINUSE && file && options.replace_stale) {
-    const bool stale = is_stale(path, address, type);
-    if (stale) sys::unlink(path);
-    errno = EADDRINUSE;
-    if (stale) result = sys::bind(fd, address);
-  }
-  return result;
+  const int result = sys::bind(fd, address);
+  if (result == 0 || errno != EADDRINUSE || !file || !options.replace_stale)
+    return result;
+  if (!is_stale(path, address, type)) return sys::refuse(EADDRINUSE);
+  sys::unlink(path);
+  return sys::bind(fd, address);
 }
 
 // Removes the file of a unix listener: only in the process that made it, and
@@ -4321,8 +3942,7 @@ inline void remove_file(SocketState& s) {
   }
   sys::File now;
   if (mine.maker == sys::forks && !mine.path.empty() &&
-      sys::lstat(mine.path, now) == 0 && now.device == mine.device &&
-      now.inode == mine.inode)
+      sys::lstat(mine.path, now) == 0 && now.id == mine.id)
     sys::unlink(mine.path);
 }
 
@@ -4331,14 +3951,14 @@ inline void remove_file(SocketState& s) {
 inline SocketFile made_file(const std::string& path) {
   sys::File made;
   if (path.empty() || path[0] == '@' || sys::lstat(path, made) != 0) return {};
-  return {sys::absolute(path), made.device, made.inode, sys::forks};
+  return {sys::absolute(path), made.id, sys::forks};
 }
 
 // Nil for an open unix socket.
-inline Error unix_only(const Use& use, const char* op) {
-  if (!use) return use.failure(op);
-  if (use->network.family == AF_UNIX) return {};
-  return use.failure(op, unexpected_address_type);
+inline Error unix_only(const Socket& socket, const char* op) {
+  const Use use(socket);
+  if (use && use->network.family == AF_UNIX) return {};
+  return failure(op, socket, use ? unexpected_address_type : closed);
 }
 
 // A message of one byte that carries descriptors. Linux sends at most 253 at a
@@ -4347,54 +3967,49 @@ struct Carrier {
   char byte = 0;
   iovec piece{&byte, 1};
   alignas(cmsghdr) char room[8192] = {};
-  msghdr message{};
+  msghdr message = sys::message_of(&piece, 1);
 
-  explicit Carrier(std::size_t used = sizeof room) {
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
+  explicit Carrier(std::size_t n = sizeof room) {
     message.msg_control = room;
-    message.msg_controllen = used;
+    message.msg_controllen = static_cast<decltype(message.msg_controllen)>(n);
   }
 
   // Takes out the descriptors that came, keeps the first, and returns how many
   // there were.
   int take(Descriptor& first) {
     int count = 0;
-    for (cmsghdr* header = CMSG_FIRSTHDR(&message); header;
-         header = CMSG_NXTHDR(&message, header)) {
-      if (!sys::carries_descriptors(*header)) continue;
-      const std::size_t size = header->cmsg_len - CMSG_LEN(0);
+    for (cmsghdr* it = CMSG_FIRSTHDR(&message); it;
+         it = CMSG_NXTHDR(&message, it)) {
+      if (!sys::carries_descriptors(*it)) continue;
+      const std::size_t size = it->cmsg_len - CMSG_LEN(0);
       for (std::size_t at = 0; at + sizeof(int) <= size; at += sizeof(int)) {
         int fd;
-        std::memcpy(&fd, CMSG_DATA(header) + at, sizeof fd);
+        std::memcpy(&fd, CMSG_DATA(it) + at, sizeof fd);
         sys::close_on_exec(fd);
         Descriptor one(fd);  // closed right here if it is not kept
-        if (header->cmsg_type == SCM_RIGHTS && count++ == 0)
-          std::swap(first, one);
+        if (it->cmsg_type == SCM_RIGHTS && count++ == 0) std::swap(first, one);
       }
     }
     return count;
   }
 };
-
 }  // namespace internal
 
 /// Sends a copy of a descriptor over a unix connection, with one byte that
 /// carries it. Blocks as write. unix(7), SCM_RIGHTS.
 [[nodiscard]] inline Error send_descriptor(const Conn& conn, int descriptor) {
-  const internal::Use use(conn);
-  if (const Error err = internal::unix_only(use, "write")) return err;
+  if (Error err = unix_only(conn, "write")) return err;
   internal::Carrier carrier(CMSG_SPACE(sizeof descriptor));
   cmsghdr* header = CMSG_FIRSTHDR(&carrier.message);
   header->cmsg_level = SOL_SOCKET;
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof descriptor);
   std::memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
-  const auto turn = internal::take_turn(use->writing);
-  const auto sent =
-      internal::attempt(*use, use->writing, internal::Mode::wait,
-                        [&] { return sys::sendmsg(use->fd, carrier.message); });
-  return sent.why ? use.failure("write", sent.why, "sendmsg") : Error();
+  const auto call = [&](internal::SocketState& s) {
+    return sys::sendmsg(s.fd, carrier.message);
+  };
+  const auto wait = internal::Mode::wait;
+  return perform(conn, POLLOUT, wait, "write", "sendmsg", call).error;
 }
 
 /// Receives one descriptor, close-on-exec and the caller's to close, with the
@@ -4402,32 +4017,34 @@ struct Carrier {
 /// says so beside the first. no_descriptor when the byte came alone. Without
 /// one the value is -1. Blocks as read. unix(7), SCM_RIGHTS.
 inline Result<int> receive_descriptor(const Conn& conn) {
-  const internal::Use use(conn);
-  if (const Error err = internal::unix_only(use, "read")) return {-1, err};
+  if (Error err = unix_only(conn, "read")) return {-1, err};
   internal::Carrier carrier;
-  const auto got = internal::take(use, internal::Mode::wait, [&] {
-    return sys::recvmsg(use->fd, carrier.message);
-  });
-  if (got.why) return {-1, use.failure("read", got.why, "recvmsg")};
+  const auto call = [&](internal::SocketState& s) {
+    return sys::recvmsg(s.fd, carrier.message);
+  };
+  const auto wait = internal::Mode::wait;
+  const auto [n, err] = perform(conn, POLLIN, wait, "read", "recvmsg", call);
+  if (err) return {-1, err};
   internal::Descriptor first;
   const int count = carrier.take(first);
   // More descriptors or more bytes; or one that our table had no room for.
   if (count > 1 || carrier.message.msg_flags & (MSG_CTRUNC | MSG_TRUNC))
-    return {first.release(), use.failure("read", truncated)};
+    return {first.release(), failure("read", conn, truncated)};
   if (first) return first.release();
-  if (got.n == 0 && use->network.type != SOCK_DGRAM) return {-1, eof};
-  return {-1, use.failure("read", no_descriptor)};
+  if (n == 0 && state_of(conn)->network.type != SOCK_DGRAM) return {-1, eof};
+  return {-1, failure("read", conn, no_descriptor)};
 }
 
 /// Who is at the other end? unix(7), SO_PEERCRED; getpeereid(3). Errors:
 /// `closed`, unexpected_address_type, ENOTCONN.
 inline Result<Credentials> peer_credentials(const Conn& conn) {
-  const internal::Use use(conn);
-  if (const Error err = internal::unix_only(use, "get")) return err;
+  if (Error err = unix_only(conn, "get")) return err;
   Credentials peer;
-  if (sys::peer_credentials(use->fd, peer.pid, peer.uid, peer.gid) < 0)
-    return use.failure("get", sys::last_error(), "getsockopt");
-  return peer;
+  const auto ask = [&](const internal::SocketState& s) {
+    return sys::peer_credentials(s.fd, peer.pid, peer.uid, peer.gid);
+  };
+  const Error err = control(conn, "get", "getsockopt", ask);
+  return {peer, err};
 }
 
 /// Whether close removes a unix listener's file: yes for one that `listen`
@@ -4437,20 +4054,63 @@ inline Result<Credentials> peer_credentials(const Conn& conn) {
 /// `UnixListener.SetUnlinkOnClose`.
 inline Error set_unlink_on_close(const Listener& listener, bool on) {
   const internal::Use use(listener);
-  if (Error err = internal::unix_only(use, "set")) return err;
+  if (Error err = unix_only(listener, "set")) return err;
   internal::SocketFile file;
-  if (on) file = internal::made_file(local_addr(listener).path());
+  if (on) file = internal::made_file(use->local.path());
   const std::lock_guard<std::mutex> lock(use->guard);
-  if (use->is_closed()) return use.failure("set");
+  if (use->is_closed()) return failure("set", listener);
   // The one that it made is known better than the path tells now.
   if (!on || use->file.path.empty()) std::swap(use->file, file);
   return {};
 }
 
-// ---------------------------------------------------------------------------
-// Options
-//
+// --- Options ----------------------------------------------------------------
 // Settings of a socket, its descriptor, and sockets that somebody else opened.
+
+namespace internal {
+// The kernel takes a negative size for a huge one.
+inline Error set_buffer(const Socket& socket, int name, int bytes) {
+  const auto set = [&](const SocketState& s) {
+    return bytes < 0 ? sys::refuse(EINVAL)
+                     : sys::setsockopt(s.fd, SOL_SOCKET, name, bytes);
+  };
+  return control(socket, "set", "setsockopt", set, &only<Addr>());
+}
+
+// Makes a handle of a descriptor that somebody else opened. The error's
+// operation is Go's.
+template <class H>
+Result<H> adopt(int fd) {
+  const auto fail = [](const char* call,
+                       std::error_code why = sys::last_error()) -> Error {
+    return {why, {"file", "", call}};
+  };
+  int type = 0, listens = 0;
+  const auto ask = [&](int name, int& value) {
+    return sys::getsockopt(fd, SOL_SOCKET, name, &value, sizeof value);
+  };
+  if (ask(SO_TYPE, type) < 0 || ask(SO_ACCEPTCONN, listens) < 0)
+    return fail("getsockopt");
+  sys::Address here, there;
+  if (sys::getsockname(fd, here) < 0) return fail("getsockname");
+  int family = here.family();
+  if (family == AF_INET || family == AF_INET6) family = AF_UNSPEC;
+  const Network* network = nullptr;
+  for (const Network& each : networks)
+    if (each.type == type && each.family == family) network = &each;
+  if (!network || (listens != 0) != (H::kind == Kind::listener) ||
+      (H::kind == Kind::packets && type != SOCK_DGRAM))
+    return fail("", unexpected_address_type);
+  const bool peer = sys::getpeername(fd, there) == 0;
+  if (!peer && H::kind == Kind::conn) return fail("getpeername");
+  if (sys::adopt(fd) < 0) return fail("fcntl");
+  // As in Go: what is accepted gets all the defaults, a connection no delay.
+  if (network->base == "tcp")
+    set_defaults(fd, std::chrono::seconds(listens ? 15 : 0), true);
+  return make_handle<H>(Descriptor(fd), *network, from_kernel(*network, here),
+                        peer ? from_kernel(*network, there) : Addr());
+}
+}  // namespace internal
 
 /// Sets any option: setsockopt(2). Does not block. Errors of all options:
 /// `closed` and setsockopt(2)'s, such as EINVAL for a number that makes no
@@ -4460,8 +4120,8 @@ Error set_option(const Socket& socket, int level, int name, const T& value) {
   static_assert(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>,
                 "set_option takes the value as the kernel knows it: an int or "
                 "a struct, no pointer to it.");
-  return internal::control(socket, "set", "setsockopt", [&](int fd) {
-    return sys::setsockopt(fd, level, name, &value, sizeof value);
+  return control(socket, "set", "setsockopt", [&](const auto& s) {
+    return sys::setsockopt(s.fd, level, name, &value, sizeof value);
   });
 }
 /// Asks for any option: getsockopt(2), `get_option<int>(conn, level, name)`.
@@ -4470,8 +4130,8 @@ Result<T> get_option(const Socket& socket, int level, int name) {
   static_assert(std::is_trivially_copyable_v<T>,
                 "get_option returns an int or a struct, as the kernel does.");
   T value{};
-  const Error err = internal::control(socket, "get", "getsockopt", [&](int fd) {
-    return sys::getsockopt(fd, level, name, &value, sizeof value);
+  const Error err = control(socket, "get", "getsockopt", [&](const auto& s) {
+    return sys::getsockopt(s.fd, level, name, &value, sizeof value);
   });
   return {value, err};
 }
@@ -4488,12 +4148,8 @@ inline Error set_no_delay(const Conn& conn, bool on) {
 /// `SetKeepAliveConfig`.
 inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
                             std::chrono::nanoseconds interval, int count = 0) {
-  const auto shortest = std::min(idle, interval);
-  if (shortest.count() <= 0 || std::max(idle, interval) == forever)
-    return set_option(conn, SOL_SOCKET, SO_KEEPALIVE, 0);
-  return internal::control(conn, "set", "setsockopt", [&](int fd) {
-    return sys::set_keep_alive(fd, internal::whole_seconds(idle),
-                               internal::whole_seconds(interval), count);
+  return control(conn, "set", "setsockopt", [&](const auto& s) {
+    return internal::set_keep_alive(s.fd, idle, interval, count);
   });
 }
 
@@ -4508,27 +4164,14 @@ inline Error set_linger(const Conn& conn, int seconds) {
   return set_option(conn, SOL_SOCKET, sys::linger_seconds, value);
 }
 
-namespace internal {
-
-// The kernel takes a negative size for a huge one.
-inline Error set_buffer(const Socket& socket, int name, int bytes) {
-  const auto set = [&](int fd) {
-    return bytes < 0 ? sys::refuse(EINVAL)
-                     : sys::setsockopt(fd, SOL_SOCKET, name, bytes);
-  };
-  return control(socket, "set", "setsockopt", set, false);
-}
-
-}  // namespace internal
-
 /// Asks for a receive buffer of so many bytes; Linux doubles the number for
 /// its book-keeping. SO_RCVBUF. Go: `SetReadBuffer`.
 inline Error set_read_buffer(const Socket& socket, int bytes) {
-  return internal::set_buffer(socket, SO_RCVBUF, bytes);
+  return set_buffer(socket, SO_RCVBUF, bytes);
 }
 /// Asks for a send buffer of so many bytes. SO_SNDBUF. Go: `SetWriteBuffer`.
 inline Error set_write_buffer(const Socket& socket, int bytes) {
-  return internal::set_buffer(socket, SO_SNDBUF, bytes);
+  return set_buffer(socket, SO_SNDBUF, bytes);
 }
 
 /// The descriptor, for calls that netlite does not have, or -1 when closed; it
@@ -4545,64 +4188,18 @@ inline int native_handle(const Socket& socket) {
 /// `TCPConn.File`.
 inline Result<int> duplicate(const Socket& socket) {
   int copy = -1;
-  const Error err = internal::control(
-      socket, "file", "dup", [&](int fd) { return copy = sys::duplicate(fd); });
+  const Error err = control(socket, "file", "dup", [&](const auto& s) {
+    return copy = sys::duplicate(s.fd);
+  });
   return {copy, err};
 }
-
-namespace internal {
-
-// The network of a descriptor that somebody else opened, or null.
-inline const Network* network_of(int family, int type) {
-  const bool ip = family == AF_INET || family == AF_INET6;
-  for (const Network& each : networks)
-    if (each.type == type && each.family == (ip ? AF_UNSPEC : family))
-      return &each;
-  return nullptr;
-}
-
-// Makes a handle of it. The error's operation is Go's.
-template <class H>
-Result<H> adopt(int fd) {
-  constexpr bool listening = std::is_same_v<H, Listener>;
-  constexpr bool datagrams = std::is_same_v<H, PacketConn>;
-  const auto fail = [](std::error_code why, const char* call) {
-    return Error(why, {"file", "", call});
-  };
-  int type = 0, listens = 0;
-  const auto ask = [&](int name, int& value) {
-    return sys::getsockopt(fd, SOL_SOCKET, name, &value, sizeof value);
-  };
-  if (ask(SO_TYPE, type) < 0 || ask(SO_ACCEPTCONN, listens) < 0)
-    return fail(sys::last_error(), "getsockopt");
-  sys::Address local, remote;
-  if (sys::getsockname(fd, local) < 0)
-    return fail(sys::last_error(), "getsockname");
-  const Network* network = network_of(local.family(), type);
-  if (!network || (listens != 0) != listening ||
-      (datagrams && type != SOCK_DGRAM))
-    return fail(unexpected_address_type, "");
-  const bool peer = sys::getpeername(fd, remote) == 0;
-  if (!peer && !listening && !datagrams)
-    return fail(sys::last_error(), "getpeername");
-  if (sys::adopt(fd) < 0) return fail(sys::last_error(), "fcntl");
-  // As in Go: what is accepted gets all the defaults, a connection no delay.
-  if (network->base == "tcp")
-    set_tcp_defaults(fd, std::chrono::seconds(listening ? 15 : 0), true);
-  return Access::make<H>(Descriptor(fd), *network, from_kernel(*network, local),
-                         peer ? from_kernel(*network, remote) : Addr());
-}
-
-}  // namespace internal
 
 /// Makes a Conn of a connected descriptor, which is the Conn's from then on;
 /// with an error it stays the caller's. For all who share it, such as a parent
 /// process, it becomes non-blocking and without delay, as `set_no_delay` says.
 /// Errors: ENOTSOCK, ENOTCONN and kin, unexpected_address_type. Go:
 /// `net.FileConn`.
-inline Result<Conn> conn_from(int descriptor) {
-  return internal::adopt<Conn>(descriptor);
-}
+inline Result<Conn> conn_from(int fd) { return internal::adopt<Conn>(fd); }
 /// The same for a listening descriptor; what it accepts has the default
 /// keep-alive too. Go: `net.FileListener`.
 inline Result<Listener> listener_from(int descriptor) {
@@ -4613,9 +4210,7 @@ inline Result<PacketConn> packet_conn_from(int descriptor) {
   return internal::adopt<PacketConn>(descriptor);
 }
 
-// ---------------------------------------------------------------------------
-// Poller
-//
+// --- Poller -----------------------------------------------------------------
 // One thread, many sockets: it asks who is ready, and makes calls that do not
 // wait.
 
@@ -4634,24 +4229,23 @@ enum Interest : unsigned {
 /// `closed`, `timed_out`, EINVAL.
 inline Error wait(const Conn& conn, unsigned interest) {
   const internal::Use use(conn);
-  if (!use) return use.failure("wait");
+  if (!use) return failure("wait", conn);
   if (interest == 0 || interest & ~(readable | writable))
-    return use.failure("wait", sys::error(EINVAL));
+    return failure("wait", conn, sys::error(EINVAL));
   auto& first = interest & readable ? use->reading : use->writing;
   auto& last = interest & writable ? use->writing : use->reading;
-  const auto turn = internal::take_turn(first);
+  const auto turn = take_turn(first);
   std::unique_lock<std::mutex> second;
-  if (&first != &last) second = internal::take_turn(last);
+  if (&first != &last) second = take_turn(last);
   for (;;) {
-    if (use->is_closed()) return use.failure("wait");
+    if (use->is_closed()) return failure("wait", conn);
     if (first.due().passed() || last.due().passed())
-      return use.failure("wait", timed_out);
+      return failure("wait", conn, timed_out);
     if (last.ended) return {};
-    const internal::Outcome waited =
-        internal::wait(*use, first, static_cast<short>(interest),
-                       internal::Time::max(), &last);
-    if (waited.why) return use.failure("wait", waited.why, "poll");
-    if (waited.n) return {};
+    const auto [ready, err] =
+        internal::wait(*use, {&first, &last}, static_cast<short>(interest));
+    if (err) return failure("wait", conn, err, "poll");
+    if (ready) return {};
   }
 }
 
@@ -4663,7 +4257,6 @@ struct Event {
 };
 
 namespace internal {
-
 struct Watched {
   Socket socket{};
   unsigned interest = 0;
@@ -4707,9 +4300,9 @@ struct PollerState {
     sys::discard(bell);
     bell = sys::make_bell();
     if (bell) epoll = Descriptor(sys::epoll_create());
-    open = bell && (epoll || !sys::has_epoll) &&
-           sys::epoll_watch(epoll.get(), bell.heard, POLLIN, UINT64_MAX,
-                            false) == 0;
+    open =
+        bell && (epoll || !sys::has_epoll) &&
+        sys::epoll_ctl(epoll.get(), bell.heard, POLLIN, UINT64_MAX, false) == 0;
     return open ? 0 : -1;
   }
 
@@ -4722,7 +4315,7 @@ struct PollerState {
   Watched* find(const SocketState& s) {
     const auto fd = static_cast<std::size_t>(s.fd);
     const bool ours = process == sys::forks && fd < watched.size() &&
-                      Access::state(watched[fd].socket) == &s;
+                      state_of(watched[fd].socket) == &s;
     return ours ? &watched[fd] : nullptr;
   }
   Watched* find(std::uint64_t id) {
@@ -4739,7 +4332,7 @@ struct PollerState {
     const auto fd = static_cast<std::size_t>(s.fd);
     if (watched.size() <= fd) watched.resize(fd + 1);
     const std::uint64_t id = static_cast<std::uint64_t>(++watchings) << 32 | fd;
-    if (sys::epoll_watch(epoll.get(), s.fd, wanted.interest, id, known) < 0)
+    if (sys::epoll_ctl(epoll.get(), s.fd, wanted.interest, id, known) < 0)
       return -1;
     std::swap(watched[fd], wanted);
     watched[fd].id = id;
@@ -4773,60 +4366,49 @@ inline std::error_code look(PollerState& state, int time,
                             std::vector<sys::Ready>& ready) {
   std::unique_lock<std::mutex> lock(state.mutex);
   if (state.need() < 0) return sys::last_error();
-  std::vector<Socket> sockets;
-  std::vector<std::unique_ptr<Use>> inside;
+  std::vector<Watched> watched;
+  std::list<Use> inside;
   std::vector<pollfd> fds{{state.bell.heard, POLLIN, 0}};
-  if (!sys::has_epoll) {
-    ready.push_back({UINT64_MAX, 0});
-    for (const Watched& each : state.watched) {
-      sockets.push_back(each.socket);
-      inside.push_back(std::make_unique<Use>(each.socket));
-      const Use& use = *inside.back();
-      if (!use) continue;
-      fds.push_back({use->fd, static_cast<short>(each.interest), 0});
-      ready.push_back({each.id, 0});
-    }
+  if (!sys::has_epoll) watched = state.watched;
+  for (const Watched& each : watched) {
+    const Use& use = inside.emplace_back(each.socket);
+    fds.push_back({use ? use->fd : -1, static_cast<short>(each.interest), 0});
   }
   lock.unlock();
   const int n = sys::has_epoll ? sys::epoll_wait(state.epoll.get(), ready, time)
                                : sys::poll(fds.data(), fds.size(), time);
   const std::error_code why = n < 0 ? sys::last_error() : std::error_code();
-  for (std::size_t i = 0; !sys::has_epoll && i < fds.size(); ++i)
-    ready[i].events = fds[i].revents;
+  for (std::size_t i = 0; i < watched.size(); ++i)
+    ready.push_back({watched[i].id, fds[i + 1].revents});
   return why.value() == EINTR ? std::error_code() : why;
 }
 
 // After close or close_write: what is watched of the socket is told anew, or
 // nothing any more before the descriptor is released - a duplicate of it would
 // keep epoll telling.
-inline void forget(PollerState& state, const SocketState& s) {
-  Watched anew;
-  const std::lock_guard<std::mutex> lock(state.mutex);
-  const Watched* now = state.find(s);
-  if (now && !s.is_closed()) anew = *now;
-  state.change(s, anew);
-}
-inline void tell_ended(PollerState& state, const SocketState& s) {
-  forget(state, s);
-}
-
-inline void tell_pollers(const Pollers& pollers, const SocketState& s) {
+inline void tell_pollers(SocketState& s) {
+  std::unique_lock<std::mutex> lock(s.guard);
+  const auto pollers = s.pollers;
+  lock.unlock();
   for (const auto& each : pollers)
-    if (const auto poller = each.lock())
-      s.is_closed() ? forget(*poller, s) : tell_ended(*poller, s);
+    if (const auto poller = each.lock()) {
+      Watched anew;  // dropped last, when nothing is locked
+      const std::lock_guard<std::mutex> watching(poller->mutex);
+      const Watched* now = poller->find(s);
+      if (now && !s.is_closed()) anew = *now;
+      poller->change(s, anew);
+    }
 }
 
 // Notes at a socket who watches it, and drops those that have gone.
-inline void remember(SocketState& s,
-                     const std::shared_ptr<PollerState>& poller) {
-  std::vector<std::weak_ptr<PollerState>> pollers{poller};
+inline void remember(SocketState& s, const std::shared_ptr<PollerState>& me) {
+  std::vector<std::weak_ptr<PollerState>> pollers{me};
   const std::lock_guard<std::mutex> lock(s.guard);
   for (const auto& each : s.pollers)
-    if (const auto other = each.lock(); other && other != poller)
+    if (const auto other = each.lock(); other && other != me)
       pollers.push_back(each);
   s.pollers.swap(pollers);
 }
-
 }  // namespace internal
 
 /// A Poller tells one thread which of many sockets are ready: epoll(7) on
@@ -4837,8 +4419,7 @@ class Poller {
  public:
   /// Watches nothing yet.
   Poller() : state_(std::make_shared<internal::PollerState>()) {}
-  Poller(const Poller&) = delete;
-  Poller& operator=(const Poller&) = delete;
+  Poller(Poller&&) = delete;
 
   /// Watches a socket for a sum of `Interest`s, until `unwatch` or close;
   /// watching it again changes interest and key. The Poller has a handle of its
@@ -4848,17 +4429,17 @@ class Poller {
   /// epoll_ctl(2).
   Error watch(const Socket& socket, unsigned interest, std::uint64_t key = 0) {
     const internal::Use use(socket);
-    if (!use) return use.failure("watch");
+    if (!use) return failure("watch", socket);
     if (interest & ~(readable | writable | hung_up))
-      return use.failure("watch", sys::error(EINVAL));
-    internal::remember(*use, state_);
+      return failure("watch", socket, sys::error(EINVAL));
+    remember(*use, state_);
     internal::Watched wanted{interest ? socket : Socket(), interest, key};
     const std::lock_guard<std::mutex> lock(state_->mutex);
     // Whoever closes marks first and asks for pollers then. So either we see
     // the mark here, or they see us, and have us forget.
-    if (use->is_closed()) return use.failure("watch");
+    if (use->is_closed()) return failure("watch", socket);
     if (state_->need() < 0 || state_->change(*use, wanted) < 0)
-      return use.failure("watch", sys::last_error(), "epoll");
+      return failure("watch", socket, sys::last_error(), "epoll");
     return {};
   }
 
@@ -4892,8 +4473,7 @@ class Poller {
   /// call it. Errors: EMFILE and kin at the first use.
   Error wake() {
     const std::lock_guard<std::mutex> lock(state_->mutex);
-    if (state_->need() < 0)
-      return Error(sys::last_error(), {"wake", "", "epoll"});
+    if (state_->need() < 0) return {sys::last_error(), {"wake", "", "epoll"}};
     state_->woken = true;
     state_->ring();
     return {};
@@ -4906,46 +4486,43 @@ class Poller {
 /// Reads as read, but returns would_block instead of waiting, for bytes or for
 /// another thread that is reading.
 inline Result<std::size_t> try_read(const Conn& conn, Buffer buffer) {
-  return internal::read(conn, buffer, internal::Mode::once);
+  return read(conn, buffer, internal::Mode::once);
 }
 /// Writes what there is room for, and returns how much; would_block when
 /// there is none.
 inline Result<std::size_t> try_write(const Conn& conn, Bytes bytes) {
-  return internal::write(conn, bytes, internal::Mode::once);
+  return write(conn, bytes, internal::Mode::once);
 }
 /// The same for several pieces, gathered: {a, b}, or a std::vector<Bytes>.
 template <class Pieces = std::initializer_list<Bytes>>
 auto try_write(const Conn& conn, const Pieces& pieces)
-    -> decltype(internal::write(conn, std::data(pieces), pieces.size(),
-                                internal::Mode::once)) {
-  return internal::write(conn, std::data(pieces), pieces.size(),
-                         internal::Mode::once);
+    -> decltype(write(conn, pieces, internal::Mode::once)) {
+  return write(conn, pieces, internal::Mode::once);
 }
 /// Accepts as accept, but returns would_block instead of waiting. Where
 /// descriptors are short (`temporary()`) the client stays queued and `wait`
 /// tells of it at once: unwatch the listener for a while, lest it spin.
 inline Result<Conn> try_accept(const Listener& listener) {
-  return internal::accept(listener, internal::Mode::once);
+  return accept(listener, internal::Mode::once);
 }
 /// Reads a datagram as read_from, but returns would_block instead of waiting.
 inline Packet try_read_from(const PacketConn& packets, Buffer buffer) {
-  return internal::read_from(packets, buffer, internal::Mode::once);
+  return read_from(packets, buffer, internal::Mode::once);
 }
 /// Sends a datagram as write_to, but returns would_block instead of waiting.
 inline Result<std::size_t> try_write_to(const PacketConn& packets, Bytes bytes,
                                         const Addr& to) {
-  return internal::write_to(packets, bytes, to, internal::Mode::once);
+  return write_to(packets, bytes, to, internal::Mode::once);
 }
 
 namespace internal {
 struct Hash {
-  std::size_t operator()(const Socket& socket) const {
-    return std::hash<const void*>()(socket.key());
-  }
   template <class T>
-  auto operator()(const T& value) const
-      -> decltype(std::hash<std::string>()(value.string())) {
-    return std::hash<std::string>()(value.string());
+  std::size_t operator()(const T& value) const {
+    if constexpr (std::is_base_of_v<Socket, T>)
+      return std::hash<const void*>()(value.key());
+    else
+      return std::hash<std::string>()(value.string());
   }
 };
 }  // namespace internal
@@ -4953,9 +4530,7 @@ struct Hash {
 }  // namespace NETLITE_NAMESPACE
 }  // namespace netlite
 
-// ---------------------------------------------------------------------------
-// Keys of a std::unordered_map
-//
+// --- Keys of a std::unordered_map -------------------------------------------
 // Equal addresses, and handles of the same socket, have equal hashes.
 
 template <>

@@ -95,12 +95,13 @@ TEST_CASE_FIXTURE(TimeLimit, "a Group does not wait for what never began") {
   std::atomic<int> ran{0};
   const std::string long_text(100, 'x');
   const int allocations = each_fails([&] {
-    const net::Error err = net::go(
-        group, [&](const std::string&) { ++ran; }, long_text);
+    const net::Error err =
+        group.go([&](const std::string&) { ++ran; }, long_text);
+    allocations_left = -1;  // for the check
     CHECK((!err || err == std::errc::not_enough_memory));
   });
   CHECK(allocations > 0);
-  CHECK_FALSE(net::wait(group));
+  CHECK_FALSE(group.wait());
   CHECK(ran >= 2);
 }
 
@@ -108,12 +109,12 @@ TEST_CASE_FIXTURE(TimeLimit, "a task that ends without memory tells of it") {
   for (const int left : {0, 1, 2}) {
     CAPTURE(left);
     net::Group group;
-    net::go(group, [left] {
+    net::must(group.go([left] {
       const std::runtime_error why("a text too long for a string's own room");
       allocations_left = left;
       throw why;
-    });
-    CHECK(net::wait(group) == net::task_failed);
+    }));
+    CHECK(group.wait() == net::task_failed);
   }
 }
 
@@ -154,7 +155,7 @@ TEST_CASE_FIXTURE(TimeLimit,
     std::thread server([&] {
       allocations_left = n;
       try {
-        net::serve(
+        (void)net::serve(
             listener,
             [&](const net::Conn& conn) {
               ++running;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// What reading and writing cost, in BSD calls.
+// What a connection, reading and writing cost, in BSD calls.
 
 #include "netlite.hpp"
 
 #include "inject.hpp"
 
+#include <map>
 #include <string>
 
 #include "../support.hpp"
@@ -26,6 +27,81 @@ std::size_t read_late(const Connected& ends) {
 }
 
 }  // namespace
+
+// ---------------------------------------------------------------------------
+// A connection's life
+
+namespace {
+
+using Counts = std::map<std::string, int>;
+
+// What a descriptor costs that is not born as it shall be.
+#ifdef NETLITE_PORTABLE
+const Counts upbringing{{"fcntl", 3}};
+const char* const accept_call = "accept";
+#else
+const Counts upbringing{};
+const char* const accept_call = "accept4";
+#endif
+
+Counts with_upbringing(Counts counts) {
+  counts.insert(upbringing.begin(), upbringing.end());
+  return counts;
+}
+
+}  // namespace
+
+// A connect that has to wait, as all of TCP do; that it is connected is told by
+// poll alone: SO_ERROR is asked for only where that tells more.
+TEST_CASE_FIXTURE(TimeLimit, "a dial is eight calls, and asks for no error") {
+  const auto listener = net::must(net::listen("tcp", "127.0.0.1:0"));
+  const std::string address = net::addr(listener).string();
+  const inject::Faults waiting({{"connect", 0, EINPROGRESS}});
+  const auto conn = net::must(net::dial("tcp", address));
+  CHECK(inject::counts() == with_upbringing({{"socket", 1},
+                                             {"connect", 1},
+                                             {"poll", 1},
+                                             {"getsockname", 1},
+                                             {"setsockopt", 4}}));
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a dial that is refused asks why, once") {
+  const support::Refusing refusing;
+  const inject::Faults counting;
+  CHECK(net::dial("tcp", refusing.address).error ==
+        std::errc::connection_refused);
+  CHECK(count("getsockopt") <= 1);
+  CHECK(count("getsockname") == 0);
+  CHECK(count("setsockopt") == 0);
+  CHECK(count("close") == 1);
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "an accept is one call, and one more on any address") {
+  for (const std::string host : {"127.0.0.1", "0.0.0.0"}) {
+    const auto listener = net::must(net::listen("tcp", host + ":0"));
+    const auto port = std::to_string(net::addr(listener).port());
+    const auto client = net::must(net::dial("tcp", "127.0.0.1:" + port));
+    const inject::Faults counting;
+    const auto conn = net::must(net::accept(listener));
+    Counts expected = with_upbringing({{accept_call, 1}});
+    if (!upbringing.empty()) expected["setsockopt"] = 4;  // not inherited
+    if (host == "0.0.0.0") expected["getsockname"] = 1;
+    CHECK(inject::counts() == expected);
+  }
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a close is one call, by hand or by the last") {
+  Connected ends;
+  const inject::Faults counting;
+  net::must(net::close(ends.client));
+  CHECK(inject::counts() == Counts{{"close", 1}});
+  ends.server = net::Conn();
+  CHECK(inject::counts() == Counts{{"close", 2}});
+}
+
+// ---------------------------------------------------------------------------
+// Reading and writing
 
 TEST_CASE_FIXTURE(TimeLimit, "a read with data waiting is one recv") {
   const Connected ends("unix", "");

@@ -95,7 +95,7 @@ TEST_CASE_FIXTURE(TimeLimit,
 
   // With that off, the first family has all the time.
   net::DialOptions options;
-  options.fallback_delay = -1ns;
+  options.fallback_delay = net::forever;
   options.timeout = 500ms;
   const support::Stopwatch again;
   const net::Error err =
@@ -150,6 +150,54 @@ TEST_CASE_FIXTURE(TimeLimit,
   CHECK(net::dial_timeout("tcp", name_with_port_of(listener), 1s).error ==
         net::timed_out);
   CHECK(brief.elapsed() >= 1s);
+}
+
+// ---------------------------------------------------------------------------
+// A resolver that hangs
+
+namespace {
+
+// Nobody is answered until `go`.
+class Hanging : public inject::Stop {
+ public:
+  Hanging() : Stop("getaddrinfo", inject::before, 0, inject::everybody) {}
+};
+
+}  // namespace
+
+// https://github.com/nodejs/node/issues/62503
+TEST_CASE_FIXTURE(TimeLimit, "dials of one name share a look-up that hangs") {
+  resolve_to({"127.0.0.1"});
+  Hanging hanging;
+  const inject::Faults counting;
+  for (int i = 0; i < 800; ++i)
+    CHECK(net::dial_timeout("tcp", "name.test:80", 2ms).error ==
+          net::timed_out);
+  CHECK(inject::count("pthread_create") == 1);
+  // It is the same question for "udp", another one for "tcp4".
+  CHECK(net::dial_timeout("udp", "name.test:80", 2ms).error == net::timed_out);
+  CHECK(inject::count("pthread_create") == 1);
+  CHECK(net::dial_timeout("tcp4", "name.test:80", 2ms).error == net::timed_out);
+  CHECK(inject::count("pthread_create") == 2);
+  hanging.reached(2);
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "of different look-ups that hang, 64 are under way at most") {
+  const auto name = [](int i) { return "name" + std::to_string(i) + ".test"; };
+  auto& hosts = inject::State::get().hosts;
+  for (int i = 0; i < 100; ++i) hosts[name(i)] = {"127.0.0.1"};
+  Hanging hanging;
+  const inject::Faults counting;
+  for (int i = 0; i < 99; ++i)
+    CHECK(net::lookup_host(name(i), 2ms).error == net::timed_out);
+  CHECK(inject::count("pthread_create") == 64);
+  hanging.reached(64);
+  // One more waits for its place, as long as it has time.
+  Blocked last([&] { return net::lookup_host(name(99), 20s); });
+  CHECK_FALSE(last.done());
+  hanging.go();
+  CHECK_FALSE(last.get().error);
 }
 
 // https://github.com/golang/go/issues/6232

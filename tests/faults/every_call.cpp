@@ -38,9 +38,9 @@ std::string story(const std::string& op, const Conn& conn,
   return text + ": ";
 }
 
-std::string story(const std::string& op, const net::Handle& handle,
+std::string story(const std::string& op, const net::Socket& socket,
                   const std::string& network) {
-  return op + " " + network + " " + net::local_addr(handle).string() + ": ";
+  return op + " " + network + " " + net::local_addr(socket).string() + ": ";
 }
 
 // Reads so many bytes, or as many as come.
@@ -153,10 +153,10 @@ void dials_silence(Trial& t) {
 
 // How to reach what listens; by the kernel's word, for a fault may have kept
 // the port from netlite.
-std::string way_to(const net::Handle& handle, const std::string& address) {
+std::string way_to(const net::Socket& socket, const std::string& address) {
   sockaddr_storage storage{};
   socklen_t size = sizeof storage;
-  const int fd = net::native_handle(handle);
+  const int fd = net::native_handle(socket);
   ::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size);
   if (storage.ss_family == AF_UNIX) return address;
   sockaddr_in in{};  // an IPv6 name has its port in the same place
@@ -406,8 +406,8 @@ void half_closes(Trial& t, Error (*close)(const Conn&)) {
 // A handle of a descriptor; after a failure the descriptor is the caller's,
 // and can be adopted again.
 template <class H, class Works>
-void adopts(Trial& t, Result<H> (*adopt)(int), const net::Handle& from,
-            const char* op, Works works) {
+void adopts(Trial& t, Result<H> (*adopt)(int), const net::Socket& from,
+            Works works) {
   const int fd = net::must(net::duplicate(from));
   H handle;
   const auto call = [&] {
@@ -415,26 +415,23 @@ void adopts(Trial& t, Result<H> (*adopt)(int), const net::Handle& from,
     handle = std::move(adopted);
     return err;
   };
-  if (t.run(std::string(op) + ": ", call))
-    t.check(!call(), "no later call works");
+  if (t.run("file: ", call)) t.check(!call(), "no later call works");
   t.check(works(handle), "it does not work");
 }
 
 void adopts_conn(Trial& t) {
   const Ends ends("tcp");
-  adopts(t, net::conn_from, ends.here, "conn_from", [&](const Conn& conn) {
+  adopts(t, net::conn_from, ends.here, [&](const Conn& conn) {
     return !net::write(conn, "ping").error && take(ends.there, 4) == "ping";
   });
 }
 
 void adopts_listener(Trial& t) {
   const auto listener = net::must(net::listen("tcp", "127.0.0.1:0"));
-  adopts(t, net::listener_from, listener, "listener_from",
-         [&](const Listener& adopted) {
-           const auto [conn, err] =
-               net::dial("tcp", net::addr(listener).string());
-           return !err && reaches(conn, adopted);
-         });
+  adopts(t, net::listener_from, listener, [&](const Listener& adopted) {
+    const auto [conn, err] = net::dial("tcp", net::addr(listener).string());
+    return !err && reaches(conn, adopted);
+  });
 }
 
 // ---------------------------------------------------------------------------
@@ -457,7 +454,7 @@ void reads_from(Trial& t, bool once) {
   const Packets packets;
   net::must(net::write_to(packets.here, "hello", packets.name));
   char buffer[8];
-  const Conn& there = packets.there;
+  const PacketConn& there = packets.there;
   net::set_read_deadline(there, 5s);
   const auto read = [&] {
     return once ? net::try_read_from(there, buffer)
@@ -483,13 +480,12 @@ void controls_packets(Trial& t, const std::string& begin, F call) {
 
 void adopts_packet_conn(Trial& t) {
   const Packets packets;
-  adopts(t, net::packet_conn_from, packets.there, "packet_conn_from",
-         [&](const PacketConn& conn) {
-           char buffer[8];
-           net::set_deadline(conn, 5s);
-           return !net::write_to(packets.here, "ping", packets.name).error &&
-                  net::read_from(conn, buffer).size == 4;
-         });
+  adopts(t, net::packet_conn_from, packets.there, [&](const PacketConn& conn) {
+    char buffer[8];
+    net::set_deadline(conn, 5s);
+    return !net::write_to(packets.here, "ping", packets.name).error &&
+           net::read_from(conn, buffer).size == 4;
+  });
 }
 
 void exchanges_unixgram(Trial& t) {
@@ -638,8 +634,8 @@ void goes(Trial& t) {
   std::atomic<int> ran{0};
   const auto once = [&] {
     net::Group group;
-    const Error err = net::go(group, [&] { ++ran; });
-    const Error later = net::wait(group);
+    const Error err = group.go([&] { ++ran; });
+    const Error later = group.wait();
     return err ? err : later;
   };
   const Error err = t.run("go: pthread_create: ", once);
@@ -650,12 +646,12 @@ void goes(Trial& t) {
 // Everything that a Poller does; some of it under the faults.
 struct Polled {
   Ends ends{"tcp"};
-  Poller poller = net::must(net::make_poller());
+  Poller poller{};
 
-  bool works() const {
-    if (net::watch(poller, ends.here, net::readable, 7)) return false;
+  bool works() {
+    if (poller.watch(ends.here, net::readable, 7)) return false;
     net::must(net::write(ends.there, "x"));
-    const auto [events, err] = net::wait(poller, 5s);
+    const auto [events, err] = poller.wait(5s);
     return !err && events.size() == 1 && events[0].key == 7 &&
            take(ends.here, 1) == "x";
   }
@@ -663,7 +659,7 @@ struct Polled {
 
 template <class F>
 void polls(Trial& t, const std::string& begin, F call) {
-  const Polled polled;
+  Polled polled;
   t.run(begin, [&]() -> Error { return call(polled); });
   t.check(polled.works(), "no later call works");
 }
@@ -712,7 +708,8 @@ void opening(Scenes& scenes) {
   dial("a name", "udp", "one.test");
   scenes.add("dial tcp, time is up", dials_silence);
   for (const std::string network : {"unix", "unixpacket", "unixgram"})
-    scenes.add("dial " + network, [=](Trial& t) { dials_path(t, network); });
+    scenes.add("dial " + network, [=](Trial& t) { dials_path(t, network); })
+        .but({same("connect", EAGAIN)});  // no room yet: it asks again
 
   const auto listen = [&](const char* name, const char* network,
                           const char* address,
@@ -755,7 +752,8 @@ void opening(Scenes& scenes) {
   listen_at_path("unix", ", over a stale file", over_stale)
       .but({told("fcntl", 0), told("fcntl", 1), told("fcntl", 2),
             instead("fcntl", in_use), instead("lstat", in_use, 0, 0),
-            instead("socket", in_use, 0, 1), instead("bind", {}, EADDRINUSE, 0),
+            told("socket", 0), instead("socket", in_use),
+            instead("bind", {}, EADDRINUSE, 0), same("poll"),
             instead("unlink", in_use), same("connect", ECONNREFUSED),
             same("connect", EINPROGRESS), instead("connect", in_use)});
   scenes.add("listen unix, a relative path", listens_at_relative_path);
@@ -773,20 +771,20 @@ void connections(Scenes& scenes) {
                           EHOSTDOWN, ENONET, EHOSTUNREACH, ENETUNREACH})
     clients.push_back(same(accept_call, error));
   // The portable half makes what it accepted non-blocking: three calls.
-  Rules accepting = clients, once, after_wakeup;
+  Rules accepting = clients, once, after_bell;
   accepting.push_back(told("fcntl"));
-  for (const char* call : {"recv", "send", accept_call})
+  for (const char* call : {"recv", "send", "sendmsg", accept_call})
     once.push_back(instead(call, net::would_block, EAGAIN));
   once.insert(once.end(), accepting.begin(), accepting.end());
-  for (int i = 0; i < 6; ++i) after_wakeup.push_back(same("fcntl", 0, i));
-  after_wakeup.insert(after_wakeup.end(), accepting.begin(), accepting.end());
+  for (int i = 0; i < 6; ++i) after_bell.push_back(same("fcntl", 0, i));
+  after_bell.insert(after_bell.end(), accepting.begin(), accepting.end());
   const auto accept = [](const char* network, bool try_it = false) {
     return [=](Trial& t) { accepts(t, network, try_it); };
   };
   scenes.add("accept tcp", accept("tcp")).but(accepting);
   scenes.add("accept unix", accept("unix")).but(accepting);
   scenes.add("accept that waits", accept("tcp"))
-      .but(after_wakeup)
+      .but(after_bell)
       .after(blocked(accept_call));
   scenes.add("try_accept", accept("tcp", true)).but(once);
 
@@ -833,6 +831,22 @@ void connections(Scenes& scenes) {
   scenes.add("write gathered, in pieces", gathered)
       .after({{"sendmsg", 0, cut}, {"sendmsg", 1, EAGAIN}});
   scenes.add("try_write", write("tcp", what_fits, Much::some)).but(once);
+  const auto pieces_that_fit = [](auto& conn) {
+    return net::try_write(conn, {"hello", ", ", "world"});
+  };
+  scenes
+      .add("try_write gathered",
+           write("tcp", pieces_that_fit, Much::some, "writev"))
+      .but(once);
+
+  const auto wait = [](unsigned interest) {
+    return [=](Trial& t) {
+      controls(t, "tcp", "wait",
+               [=](auto& conn) { return net::wait(conn, interest); });
+    };
+  };
+  scenes.add("wait for writable", wait(net::writable));
+  scenes.add("wait for either", wait(net::readable | net::writable));
 
   scenes.add("close", closes).but({told("close")});
   scenes.add("close a unix listener", closes_listener).but({told("close")});
@@ -901,6 +915,13 @@ void packets(Scenes& scenes) {
   control("write_to", "write udp4 127.0.0.1:", [](auto& conn) {
     return net::write_to(conn, "hello", net::local_addr(conn)).error;
   }).in_messages();
+  control(
+      "try_write_to", "write udp4 127.0.0.1:",
+      [](auto& conn) {
+        return net::try_write_to(conn, "hello", net::local_addr(conn)).error;
+      })
+      .in_messages()
+      .but({instead("sendto", net::would_block, EAGAIN)});
   control("set_multicast_ttl", "set udp4 127.0.0.1:", [](auto& conn) {
     return net::set_multicast_ttl(conn, 2);
   }).but(own);
@@ -979,6 +1000,7 @@ void names(Scenes& scenes) {
   });
   look_up("lookup_port", "", [] { return net::lookup_port("tcp", "test"); })
       .but({instead("getaddrinfo", net::unknown_port, EAI_SERVICE),
+            instead("getaddrinfo", net::unknown_port, EAI_NODATA),
             instead("getaddrinfo", net::unknown_port, EAI_NONAME)});
   look_up("interfaces", "interfaces: getifaddrs: ", [] {
     return net::interfaces();
@@ -989,23 +1011,20 @@ void helpers(Scenes& scenes) {
   const auto read = [&](const char* name, Much much, auto call) -> Scene& {
     return scenes.add(name, [=](Trial& t) { reads_ahead(t, much, call); });
   };
-  const auto until = [](Reader& reader) {
-    return net::read_until(reader, '\n');
-  };
+  const auto until = [](Reader& reader) { return reader.read_until('\n'); };
   read("read_until", Much::all, until);
   read("read_until, in pieces", Much::all, until)
       .after({{"recv", 0, cut}, {"recv", 1, EAGAIN}});
   read("read_line", Much::all, [](Reader& reader) {
-    auto line = net::read_line(reader);
+    auto line = reader.read_line();
     if (!line.error) line.value += '\n';
     return line;
   });
   read("read of a Reader", Much::some, [](Reader& reader) {
-    return into_string([&](auto& room) { return net::read(reader, room); });
+    return into_string([&](auto& room) { return reader.read(room); });
   });
   read("read_full of a Reader", Much::all, [](Reader& reader) {
-    return into_string(
-        [&](auto& room) { return net::read_full(reader, room); });
+    return into_string([&](auto& room) { return reader.read_full(room); });
   });
   scenes.add("read_all", reads_all);
 
@@ -1029,30 +1048,28 @@ void poller(Scenes& scenes) {
     scenes.add(name, [=](Trial& t) { polls(t, begin, call); })
         .but({told("eventfd"), told("pipe"), told("fcntl"), told("poll")});
   };
-  poll("make_poller",
-       "poller: ", [](auto&) { return net::make_poller().error; });
   poll("watch", "watch tcp ", [](auto& polled) {
-    return net::watch(polled.poller, polled.ends.here, net::readable);
+    return polled.poller.watch(polled.ends.here, net::readable);
   });
   poll("watch again and unwatch", "watch tcp ", [](auto& polled) {
     for (const unsigned interest : {net::readable, net::writable})
-      if (auto err = net::watch(polled.poller, polled.ends.here, interest))
+      if (auto err = polled.poller.watch(polled.ends.here, interest))
         return err;
-    return net::unwatch(polled.poller, polled.ends.here);
+    return polled.poller.unwatch(polled.ends.here);
   });
   poll("wait", "wait: ", [](auto& polled) {
     {
       const inject::Exempt own;
-      net::watch(polled.poller, polled.ends.here, net::writable);
+      polled.poller.watch(polled.ends.here, net::writable);
     }
-    return net::wait(polled.poller, 5s).error;
+    return polled.poller.wait(5s).error;
   });
-  poll("wait, time is up", "wait: ", [](auto& polled) {
-    return net::wait(polled.poller, 10ms).error;
-  });
-  poll("wake and wait", "wait: ", [](auto& polled) {
-    const Error err = net::wake(polled.poller);
-    return err ? err : net::wait(polled.poller, 5s).error;
+  poll("wait, time is up",
+       "wait: ", [](auto& polled) { return polled.poller.wait(10ms).error; });
+  poll("wake", "wake: ", [](auto& polled) { return polled.poller.wake(); });
+  poll("wake and wait", "wa", [](auto& polled) {
+    const Error err = polled.poller.wake();
+    return err ? err : polled.poller.wait(5s).error;
   });
 }
 

@@ -9,6 +9,14 @@
 //
 // Nothing is counted and nothing fails outside the scope of a Faults, nor in
 // a thread that lives inside the scope of an Exempt.
+//
+// What else may happen between two steps of a thread is made certain by a Stop:
+//
+//   inject::Stop stop("recv", inject::behind);
+//   ... another thread reads ...
+//   stop.reached();  // it has made its recv, and stands there
+//   net::close(conn);
+//   stop.go();
 #ifndef NETLITE_TESTS_FAULTS_INJECT_HPP
 #define NETLITE_TESTS_FAULTS_INJECT_HPP
 
@@ -28,11 +36,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
+#include <condition_variable>
 #include <cstdarg>
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -54,11 +65,25 @@ struct Fault {
   int times = 1;
 };
 
+// Where a Stop is relative to a call.
+enum Where { before, behind };
+
+struct Place {
+  std::string call;
+  Where where;
+  int pass;  // so many calls pass it first
+  int stop;  // so many stop then; later ones pass again
+  int standing = 0;
+  bool open = false;
+};
+
 struct State {
   std::mutex mutex;
   bool active = false;
   std::vector<Fault> faults{};
-  std::map<std::string, int> counts{};
+  std::map<std::string, std::vector<long>> calls{};  // what each noted
+  std::vector<std::shared_ptr<Place>> places{};
+  std::condition_variable changed;  // at the places
   // Names that the resolver knows without asking anybody.
   std::map<std::string, std::vector<std::string>> hosts{
       {"one.test", {"127.0.0.1"}},
@@ -72,11 +97,25 @@ struct State {
   }
 };
 
-inline int count(const std::string& call) {
+// What each of the calls noted, such as the milliseconds that poll was given.
+inline std::vector<long> noted(const std::string& call) {
   State& state = State::get();
   const std::lock_guard<std::mutex> lock(state.mutex);
-  const auto found = state.counts.find(call);
-  return found == state.counts.end() ? 0 : found->second;
+  return state.calls[call];
+}
+
+inline int count(const std::string& call) {
+  return static_cast<int>(noted(call).size());
+}
+
+// How many there were of each.
+inline std::map<std::string, int> counts() {
+  State& state = State::get();
+  const std::lock_guard<std::mutex> lock(state.mutex);
+  std::map<std::string, int> all;
+  for (const auto& [call, notes] : state.calls)
+    if (!notes.empty()) all[call] = static_cast<int>(notes.size());
+  return all;
 }
 
 class Faults {
@@ -85,7 +124,7 @@ class Faults {
     State& state = State::get();
     const std::lock_guard<std::mutex> lock(state.mutex);
     state.faults = std::move(faults);
-    state.counts.clear();
+    state.calls.clear();
     state.active = true;
   }
   Faults(const Faults&) = delete;
@@ -105,18 +144,82 @@ struct Exempt {
   ~Exempt() { exempt = false; }
 };
 
-// Counts a call; what is to become of it: 0 or a fault's `error`.
-inline int struck(const char* call) {
-  if (exempt) return 0;
-  State& state = State::get();
-  const std::lock_guard<std::mutex> lock(state.mutex);
-  if (!state.active) return 0;
-  const int now = state.counts[call]++;
-  for (const Fault& each : state.faults)
-    if (each.call == call && now >= each.first && now - each.first < each.times)
-      return each.error;
-  return 0;
-}
+// Stops the threads that come to a place before or behind a call. Without
+// Faults, and in spite of an Exempt.
+class Stop {
+ public:
+  Stop(const char* call, Where where, int pass = 0, int stop = 1)
+      : place_(std::make_shared<Place>(Place{call, where, pass, stop})) {
+    const std::lock_guard<std::mutex> lock(state_.mutex);
+    state_.places.push_back(place_);
+  }
+  Stop(const Stop&) = delete;
+  Stop& operator=(const Stop&) = delete;
+  ~Stop() { go(); }
+
+  // Waits until so many threads stand there.
+  void reached(int threads = 1) const {
+    std::unique_lock<std::mutex> lock(state_.mutex);
+    state_.changed.wait(lock, [&] { return place_->standing >= threads; });
+  }
+  // Lets them go on; nobody stops there any more.
+  void go() {
+    const std::lock_guard<std::mutex> lock(state_.mutex);
+    place_->open = true;
+    auto& all = state_.places;
+    all.erase(std::remove(all.begin(), all.end(), place_), all.end());
+    state_.changed.notify_all();
+  }
+
+ private:
+  State& state_ = State::get();
+  const std::shared_ptr<Place> place_;
+};
+constexpr int everybody = INT_MAX;
+
+// One call that is counted, from its beginning to its end; what is to become of
+// it: 0 or a fault's `error`.
+class Call {
+ public:
+  explicit Call(const char* name, long note = 0) : name_(name) {
+    State& state = State::get();
+    std::unique_lock<std::mutex> lock(state.mutex);
+    pass(state, lock, before);
+    if (exempt || !state.active) return;
+    auto& calls = state.calls[name];
+    const int now = static_cast<int>(calls.size());
+    calls.push_back(note);
+    for (const Fault& each : state.faults)
+      if (error == 0 && each.call == name && now >= each.first &&
+          now - each.first < each.times)
+        error = each.error;
+  }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+  ~Call() {
+    const int kept = errno;
+    State& state = State::get();
+    std::unique_lock<std::mutex> lock(state.mutex);
+    pass(state, lock, behind);
+    errno = kept;
+  }
+
+  int error = 0;
+
+ private:
+  void pass(State& state, std::unique_lock<std::mutex>& lock, Where where) {
+    for (const std::shared_ptr<Place>& each : state.places) {
+      if (each->call != name_ || each->where != where) continue;
+      if (each->pass-- > 0 || each->stop-- <= 0) continue;
+      const std::shared_ptr<Place> here = each;
+      ++here->standing;
+      state.changed.notify_all();
+      return state.changed.wait(lock, [&] { return here->open; });
+    }
+  }
+
+  const char* name_;
+};
 
 }  // namespace inject
 
@@ -139,13 +242,22 @@ inline int struck(const char* call) {
 #define INJECT(result, name, symbol, parameters, arguments, failed) \
   extern "C" result name parameters {                               \
     INJECT_NEXT(name, symbol);                                      \
-    const int error = inject::struck(#name);                        \
-    if (error == 0) return next arguments;                          \
-    errno = error;                                                  \
+    const inject::Call call(#name);                                 \
+    if (call.error == 0) return next arguments;                     \
+    errno = call.error;                                             \
     return failed;                                                  \
   }
 #define INJECT_CALL(name, parameters, arguments) \
   INJECT(int, name, #name, parameters, arguments, -1)
+// The same, and one of the arguments is noted.
+#define INJECT_NOTED(name, parameters, arguments, note) \
+  extern "C" int name parameters {                      \
+    INJECT_NEXT(name, #name);                           \
+    const inject::Call call(#name, note);               \
+    if (call.error == 0) return next arguments;         \
+    errno = call.error;                                 \
+    return -1;                                          \
+  }
 
 INJECT_CALL(socket, (int a, int b, int c)__THROW, (a, b, c))
 INJECT_CALL(socketpair, (int a, int b, int c, int d[2])__THROW, (a, b, c, d))
@@ -156,20 +268,28 @@ INJECT_CALL(accept4, (int a, sockaddr* b, socklen_t* c, int d), (a, b, c, d))
 INJECT_CALL(shutdown, (int a, int b)__THROW, (a, b))
 INJECT_CALL(getsockname, (int a, sockaddr* b, socklen_t* c)__THROW, (a, b, c))
 INJECT_CALL(getpeername, (int a, sockaddr* b, socklen_t* c)__THROW, (a, b, c))
-INJECT_CALL(setsockopt,
-            (int a, int b, int c, const void* d, socklen_t e)__THROW,
-            (a, b, c, d, e))
+INJECT_NOTED(setsockopt,
+             (int a, int b, int c, const void* d, socklen_t e)__THROW,
+             (a, b, c, d, e), c)
 INJECT_CALL(getsockopt, (int a, int b, int c, void* d, socklen_t* e)__THROW,
             (a, b, c, d, e))
-INJECT_CALL(poll, (pollfd * a, nfds_t b, int c), (a, b, c))
+INJECT_NOTED(poll, (pollfd * a, nfds_t b, int c), (a, b, c), c)
 INJECT_CALL(eventfd, (unsigned a, int b)__THROW, (a, b))
 INJECT_CALL(pipe, (int a[2])__THROW, (a))
 INJECT_CALL(epoll_create1, (int a)__THROW, (a))
 INJECT_CALL(epoll_ctl, (int a, int b, int c, epoll_event* d)__THROW,
             (a, b, c, d))
-INJECT_CALL(epoll_wait, (int a, epoll_event* b, int c, int d), (a, b, c, d))
-INJECT(int, lstat, INJECT_FILE_CALL("lstat"),
-       (const char* a, struct stat* b)__THROW, (a, b), -1)
+INJECT_NOTED(epoll_wait, (int a, epoll_event* b, int c, int d), (a, b, c, d), d)
+#ifdef __USE_LARGEFILE64
+extern "C" int lstat64(const char* a, struct stat64* b) __THROW {
+  INJECT_NEXT(lstat64, "lstat64");
+  const inject::Call call("lstat");
+  if (call.error == 0) return next(a, b);
+  return errno = call.error, -1;
+}
+#else
+INJECT_CALL(lstat, (const char* a, struct stat* b)__THROW, (a, b))
+#endif
 INJECT_CALL(chmod, (const char* a, mode_t b)__THROW, (a, b))
 INJECT_CALL(fchmod, (int a, mode_t b)__THROW, (a, b))
 INJECT_CALL(unlink, (const char* a)__THROW, (a))
@@ -182,18 +302,18 @@ INJECT(char*, if_indextoname, "if_indextoname", (unsigned a, char* b)__THROW,
 INJECT(int, pthread_create, "pthread_create",
        (pthread_t * a, const pthread_attr_t* b, void* (*c)(void*), void* d)
            __THROW,
-       (a, b, c, d), error)
+       (a, b, c, d), call.error)
 
 // Calls that move bytes may be cut short.
 #define INJECT_MOVE(name, parameters, shorten, arguments) \
   extern "C" ssize_t name parameters {                    \
     INJECT_NEXT(name, #name);                             \
-    const int error = inject::struck(#name);              \
-    if (error != 0 && error != inject::cut) {             \
-      errno = error;                                      \
+    const inject::Call call(#name);                       \
+    if (call.error != 0 && call.error != inject::cut) {   \
+      errno = call.error;                                 \
       return -1;                                          \
     }                                                     \
-    if (error == inject::cut) shorten;                    \
+    if (call.error == inject::cut) shorten;               \
     return next arguments;                                \
   }
 
@@ -206,23 +326,23 @@ INJECT_MOVE(write, (int a, const void* b, size_t c), c = 1, (a, b, c))
 extern "C" ssize_t recvfrom(int a, void* b, size_t c, int d, sockaddr* e,
                             socklen_t* f) {
   INJECT_NEXT(recvfrom, "recvfrom");
-  const int error = inject::struck("recvfrom");
-  if (error == 0) return next(a, b, c, d, e, f);
-  return errno = error, -1;
+  const inject::Call call("recvfrom");
+  if (call.error == 0) return next(a, b, c, d, e, f);
+  return errno = call.error, -1;
 }
 extern "C" ssize_t sendto(int a, const void* b, size_t c, int d,
                           const sockaddr* e, socklen_t f) {
   INJECT_NEXT(sendto, "sendto");
-  const int error = inject::struck("sendto");
-  if (error == 0) return next(a, b, c, d, e, f);
-  return errno = error, -1;
+  const inject::Call call("sendto");
+  if (call.error == 0) return next(a, b, c, d, e, f);
+  return errno = call.error, -1;
 }
 
 extern "C" ssize_t sendmsg(int a, const msghdr* b, int c) {
   INJECT_NEXT(sendmsg, "sendmsg");
-  const int error = inject::struck("sendmsg");
-  if (error == 0) return next(a, b, c);
-  if (error != inject::cut) return errno = error, -1;
+  const inject::Call call("sendmsg");
+  if (call.error == 0) return next(a, b, c);
+  if (call.error != inject::cut) return errno = call.error, -1;
   const iovec* piece = b->msg_iov;
   while (piece->iov_len == 0) ++piece;
   iovec first_byte{piece->iov_base, 1};
@@ -234,30 +354,27 @@ extern "C" ssize_t sendmsg(int a, const msghdr* b, int c) {
 
 extern "C" ssize_t recvmsg(int a, msghdr* b, int c) {
   INJECT_NEXT(recvmsg, "recvmsg");
-  const int error = inject::struck("recvmsg");
-  if (error == 0) return next(a, b, c);
-  errno = error;
-  return -1;
+  const inject::Call call("recvmsg", c);
+  if (call.error == 0) return next(a, b, c);
+  return errno = call.error, -1;
 }
 
 // A connect that was interrupted goes on by itself.
 extern "C" int connect(int a, const sockaddr* b, socklen_t c) {
   INJECT_NEXT(connect, "connect");
-  const int error = inject::struck("connect");
-  if (error == 0) return next(a, b, c);
-  const bool begins = error == EINTR || error == EINPROGRESS;
+  const inject::Call call("connect");
+  if (call.error == 0) return next(a, b, c);
+  const bool begins = call.error == EINTR || call.error == EINPROGRESS;
   if (begins && next(a, b, c) < 0 && errno != EINPROGRESS) return -1;
-  errno = error;
-  return -1;
+  return errno = call.error, -1;
 }
 
 // A close that fails has released the descriptor all the same.
 extern "C" int close(int a) {
   INJECT_NEXT(close, "close");
-  const int error = inject::struck("close");
-  if (const int result = next(a); error == 0) return result;
-  errno = error;
-  return -1;
+  const inject::Call call("close");
+  if (const int result = next(a); call.error == 0) return result;
+  return errno = call.error, -1;
 }
 
 extern "C" int open(const char* a, int b, ...) {
@@ -266,10 +383,9 @@ extern "C" int open(const char* a, int b, ...) {
   va_start(more, b);
   const auto mode = b & O_CREAT ? va_arg(more, mode_t) : 0;
   va_end(more);
-  const int error = inject::struck("open");
-  if (error == 0) return next(a, b, mode);
-  errno = error;
-  return -1;
+  const inject::Call call("open", b);
+  if (call.error == 0) return next(a, b, mode);
+  return errno = call.error, -1;
 }
 
 // Whatever a command takes, it fits a pointer.
@@ -279,10 +395,9 @@ extern "C" int fcntl(int a, int b, ...) {
   va_start(more, b);
   void* const argument = va_arg(more, void*);
   va_end(more);
-  const int error = inject::struck("fcntl");
-  if (error == 0) return next(a, b, argument);
-  errno = error;
-  return -1;
+  const inject::Call call("fcntl", b);
+  if (call.error == 0) return next(a, b, argument);
+  return errno = call.error, -1;
 }
 
 namespace inject {
@@ -296,28 +411,33 @@ inline int resolver_says(int error) {
 }  // namespace inject
 
 extern "C" int getaddrinfo(const char* a, const char* b, const addrinfo* c,
-                           addrinfo** d) {
+                           addrinfo** found) {
   INJECT_NEXT(getaddrinfo, "getaddrinfo");
-  if (const int error = inject::struck("getaddrinfo"))
-    return inject::resolver_says(error);
+  const inject::Call call("getaddrinfo");
+  if (call.error != 0) return inject::resolver_says(call.error);
   const auto& services = inject::State::get().services;
   const auto service = services.find(b ? b : "");
   if (service != services.end()) b = service->second.c_str();
   const auto& hosts = inject::State::get().hosts;
   const auto host = hosts.find(a ? a : "");
-  if (host == hosts.end()) return next(a, b, c, d);
+  if (host == hosts.end()) return next(a, b, c, found);
+  *found = nullptr;
+  int none = 0;
   for (const std::string& ip : host->second) {
-    if (const int error = next(ip.c_str(), b, c, d)) return error;
-    while (*d) d = &(*d)->ai_next;
+    addrinfo** last = found;
+    while (*last) last = &(*last)->ai_next;
+    const int error = next(ip.c_str(), b, c, last);
+    if (error == EAI_ADDRFAMILY) none = EAI_NODATA;  // not of this family
+    if (error && !none) return error;
   }
-  return 0;
+  return *found ? 0 : none;
 }
 
 extern "C" int getnameinfo(const sockaddr* a, socklen_t b, char* c, socklen_t d,
                            char* e, socklen_t f, int g) {
   INJECT_NEXT(getnameinfo, "getnameinfo");
-  if (const int error = inject::struck("getnameinfo"))
-    return inject::resolver_says(error);
+  const inject::Call call("getnameinfo");
+  if (call.error != 0) return inject::resolver_says(call.error);
   sockaddr_in in{};
   std::memcpy(&in, a, std::min(size_t{b}, sizeof in));
   if (!c || in.sin_family != AF_INET || in.sin_addr.s_addr != htonl(0x7f000001))

@@ -26,7 +26,7 @@ void echo_byte(const net::Conn& conn) {
 
 // Does the server answer a client that dials now?
 bool answers(const net::Listener& listener) {
-  const net::Addr& at = net::addr(listener);
+  const net::Addr at = net::addr(listener);
   const net::Conn conn = net::must(net::dial(at.network(), at.string()));
   net::set_deadline(conn, support::generous);
   char byte = 'x';
@@ -47,8 +47,7 @@ TEST_CASE_FIXTURE(TimeLimit,
   const auto argument = std::make_shared<int>(1);
   {
     const inject::Faults faults({no_thread(0, 1)});
-    const net::Error err = net::go(
-        group, [&](const auto&) { ran = true; }, argument);
+    const net::Error err = group.go([&](const auto&) { ran = true; }, argument);
     CHECK(err == std::errc::resource_unavailable_try_again);
     CHECK(err.op() == "go");
     CHECK(err.temporary());
@@ -57,10 +56,10 @@ TEST_CASE_FIXTURE(TimeLimit,
   }
   CHECK_FALSE(ran);
   CHECK(argument.use_count() == 1);
-  CHECK_FALSE(net::wait(group));
+  CHECK_FALSE(group.wait());
   // The group has its place back.
-  CHECK_FALSE(net::go(group, [&] { ran = true; }));
-  CHECK_FALSE(net::wait(group));
+  CHECK_FALSE(group.go([&] { ran = true; }));
+  CHECK_FALSE(group.wait());
   CHECK(ran);
 }
 

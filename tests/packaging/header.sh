@@ -4,7 +4,6 @@
 #
 #   header.sh SOURCE text VERSION             its text keeps the rules
 #   header.sh SOURCE alone COMPILER FLAG...   it compiles alone, unwarned
-#   header.sh SOURCE old COMPILER             C++14 is refused in one line
 #   header.sh SOURCE linked COMPILER          files that include it link
 #   header.sh SOURCE shared COMPILER          and so do shared libraries
 #
@@ -49,14 +48,6 @@ text() {
 alone() {
   printf '#include "netlite.hpp"\n#include "netlite.hpp"\n' |
     compile "$@" -I"$source/include" -c -x c++ - -o /dev/null
-}
-
-old() {
-  ! "$cxx" -std=c++14 -fsyntax-only -x c++ "$header" 2>"$work/log" ||
-    fail "C++14 was taken"
-  [ "$(wc -l <"$work/log")" -lt 9 ] || fail "too many words"
-  [ "$(grep 'error:' "$work/log" | grep -c 'C++17')" = 1 ] ||
-    fail "it said: $(cat "$work/log")"
 }
 
 # object FILE VARIANT
@@ -134,7 +125,6 @@ case $check in
     shift 3
     alone "$@"
     ;;
-  old) need "$cxx" && old ;;
   linked) need "$cxx" && linked ;;
   shared) need "$cxx" && shared ;;
 esac

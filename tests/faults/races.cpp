@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: MIT
+// What happens between two steps of a thread, made certain: a thread stops at a
+// named place, another one acts meanwhile, and then the first goes on.
+
+#include "netlite.hpp"
+
+#include "inject.hpp"
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "../support.hpp"
+
+// The lock of a mutex that is looked at is a call named "lock".
+namespace inject {
+inline std::atomic<pthread_mutex_t*> looked_at{nullptr};
+}
+extern "C" [[gnu::weak]] int __interceptor_pthread_mutex_lock(pthread_mutex_t*);
+extern "C" int pthread_mutex_lock(pthread_mutex_t* mutex) __THROWNL {
+  static const auto next = reinterpret_cast<decltype(&::pthread_mutex_lock)>(
+      __interceptor_pthread_mutex_lock
+          ? reinterpret_cast<void*>(__interceptor_pthread_mutex_lock)
+          : ::dlsym(RTLD_NEXT, "pthread_mutex_lock"));
+  if (mutex != inject::looked_at) return next(mutex);
+  const inject::Call call("lock");
+  return next(mutex);
+}
+
+namespace {
+
+using inject::Stop;
+using support::Blocked;
+using support::Connected;
+using support::TimeLimit;
+
+// Stops a thread before it locks the guard of a socket, which the sleepers,
+// the pollers and the news are under.
+class StopAtGuard : public Stop {
+ public:
+  explicit StopAtGuard(const net::Socket& socket)
+      : Stop("lock", inject::before) {
+    inject::looked_at =
+        net::internal::Access::state(socket)->guard.native_handle();
+  }
+  ~StopAtGuard() { inject::looked_at = nullptr; }
+};
+
+// A call that stops at a place; what another thread does then; what the call
+// returns when it goes on.
+template <class F, class Meanwhile>
+net::Error stopped(Stop& stop, F call, Meanwhile meanwhile) {
+  net::Error result;
+  support::Thread thread([&] { result = call(); });
+  stop.reached();
+  const auto other = std::make_unique<Blocked<Meanwhile>>(meanwhile);
+  stop.go();
+  thread.join();
+  return result;
+}
+
+// The calls that wait, each with a socket of its own on which it must.
+struct Waiting {
+  Connected ends{"unix", ""};
+  net::PacketConn packets = net::must(net::listen_packet("udp", "127.0.0.1:0"));
+  char buffer[64] = {};
+
+  net::Error read() { return net::read(ends.server, buffer).error; }
+  net::Error accept() { return net::accept(ends.listener).error; }
+  net::Error read_from() { return net::read_from(packets, buffer).error; }
+  net::Error wait() { return net::wait(ends.server, net::readable); }
+  net::Error write() {
+    return net::write(ends.client, std::string(1 << 24, 'x')).error;
+  }
+  net::Error receive() { return net::receive_descriptor(ends.server).error; }
+};
+
+struct Wait {
+  const char* name;
+  net::Error (Waiting::*call)();
+  net::Socket (*socket)(Waiting&);
+};
+const Wait waits[] = {
+    {"read", &Waiting::read,
+     [](Waiting& w) -> net::Socket { return w.ends.server; }},
+    {"accept", &Waiting::accept,
+     [](Waiting& w) -> net::Socket { return w.ends.listener; }},
+    {"read_from", &Waiting::read_from,
+     [](Waiting& w) -> net::Socket { return w.packets; }},
+    {"wait", &Waiting::wait,
+     [](Waiting& w) -> net::Socket { return w.ends.server; }},
+    {"write", &Waiting::write,
+     [](Waiting& w) -> net::Socket { return w.ends.client; }},
+    {"receive_descriptor", &Waiting::receive,
+     [](Waiting& w) -> net::Socket { return w.ends.server; }},
+};
+
+// Between the look at "closed" and the sleep, and between the bed and poll.
+template <class Act>
+void between_look_and_sleep(const net::Error& expected, Act act) {
+  for (const Wait& each : waits)
+    for (const bool in_bed : {false, true}) {
+      CAPTURE(each.name);
+      CAPTURE(in_bed);
+      Waiting waiting;
+      const net::Socket socket = each.socket(waiting);
+      const auto call = [&] { return (waiting.*each.call)(); };
+      const auto meanwhile = [&] { return act(socket); };
+      if (in_bed) {
+        Stop stop("poll", inject::before);
+        CHECK(stopped(stop, call, meanwhile) == expected);
+      } else {
+        StopAtGuard stop(socket);
+        CHECK(stopped(stop, call, meanwhile) == expected);
+      }
+    }
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------
+// Falling asleep
+
+TEST_CASE_FIXTURE(TimeLimit, "a close before the sleep is not slept through") {
+  between_look_and_sleep(net::closed, [](const net::Socket& socket) {
+    return net::close(socket);
+  });
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a deadline that passes before the sleep is not slept "
+                  "through") {
+  between_look_and_sleep(net::timed_out, [](const net::Socket& socket) {
+    return net::set_deadline(socket, 0s);
+  });
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a close_write before the sleep is not slept through") {
+  for (const bool in_bed : {false, true}) {
+    CAPTURE(in_bed);
+    Waiting waiting;
+    const net::Conn conn = waiting.ends.client;
+    const auto write = [&] { return waiting.write(); };
+    const auto end = [&] { return net::close_write(conn); };
+    if (in_bed) {
+      Stop stop("poll", inject::before);
+      CHECK(stopped(stop, write, end) == std::errc::broken_pipe);
+    } else {
+      StopAtGuard stop(conn);
+      CHECK(stopped(stop, write, end) == std::errc::broken_pipe);
+    }
+  }
+}
+
+// A ring that comes when the sleeper has woken by itself is taken all the same:
+// the next one who sleeps with this bell would find it.
+TEST_CASE_FIXTURE(TimeLimit, "a ring that comes too late wakes nobody else") {
+  const Connected ends;
+  char buffer[8];
+  const auto read = [&] { return net::read(ends.server, buffer).error; };
+  Stop stop("poll", inject::behind);
+  Blocked reader(read);
+  net::must(net::write(ends.client, "ready"));
+  stop.reached();
+  // Rings: the reader is still in its bed.
+  net::must(net::set_read_deadline(ends.server, 0s));
+  net::must(net::set_read_deadline(ends.server, net::no_deadline));
+  stop.go();
+  CHECK_FALSE(reader.get());
+
+  const inject::Faults counting;
+  net::must(net::set_read_deadline(ends.server, 100ms));
+  CHECK(read() == net::timed_out);
+  CHECK(inject::count("poll") <= 2);
+}
+
+// ---------------------------------------------------------------------------
+// Which of two things is told
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "of a deadline and a close at once the close is told") {
+  for (const Wait& each : waits) {
+    CAPTURE(each.name);
+    Waiting waiting;
+    const net::Socket socket = each.socket(waiting);
+    Stop stop("poll", inject::before);
+    const auto both = [&] {
+      net::set_deadline(socket, 0s);
+      return net::close(socket);
+    };
+    CHECK(stopped(
+              stop, [&] { return (waiting.*each.call)(); }, both) ==
+          net::closed);
+  }
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "of a failure and a close at once the close is told") {
+  const Connected ends;
+  const inject::Faults faults({{"recv", 0, ECONNRESET}});
+  Stop stop("recv", inject::behind);
+  char buffer[8];
+  CHECK(stopped(
+            stop, [&] { return net::read(ends.server, buffer).error; },
+            [&] { return net::close(ends.server); }) == net::closed);
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "what a call has read before the close is not lost") {
+  const Connected ends;
+  net::must(net::write(ends.client, "in time"));
+  Stop stop("recv", inject::behind);
+  char buffer[8];
+  CHECK_FALSE(stopped(
+      stop, [&] { return net::read(ends.server, buffer).error; },
+      [&] { return net::close(ends.server); }));
+  CHECK(std::string(buffer, 7) == "in time");
+}
+
+// ---------------------------------------------------------------------------
+// A server that rests
+
+namespace {
+
+unsigned news(const net::Listener& listener) {
+  return net::internal::Access::state(listener)->news;
+}
+
+}  // namespace
+
+// Its loop looks for news, finds all places taken, and stops where it is about
+// to rest; then a handler ends.
+TEST_CASE_FIXTURE(TimeLimit, "a place that is free before the rest is seen") {
+  const auto listener = net::must(net::listen("tcp", "127.0.0.1:0"));
+  const std::string address = net::addr(listener).string();
+  const net::Conn first = net::must(net::dial("tcp", address));
+  const net::Conn second = net::must(net::dial("tcp", address));
+  net::ServeOptions options;
+  options.max_connections = 1;
+  StopAtGuard stop(listener);
+  Blocked serving([&] {
+    return net::serve(
+        listener,
+        [](const net::Conn& conn) {
+          char byte;
+          (void)net::read(conn, {&byte, 1});
+          (void)net::write(conn, "served");
+        },
+        options);
+  });
+  stop.reached();
+  char buffer[6];
+  const unsigned before = news(listener);
+  net::must(net::write(first, "x"));
+  CHECK(net::must(net::read_full(first, buffer)) == 6);
+  while (news(listener) == before) std::this_thread::yield();  // it has ended
+  stop.go();
+  net::must(net::write(second, "x"));
+  CHECK(net::must(net::read_full(second, buffer)) == 6);
+  net::close(listener);
+  CHECK_FALSE(serving.get());
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a close before the rest is seen") {
+  for (const bool by_deadline : {false, true}) {
+    CAPTURE(by_deadline);
+    const auto listener = net::must(net::listen("tcp", "127.0.0.1:0"));
+    const auto client =
+        net::must(net::dial("tcp", net::addr(listener).string()));
+    net::ServeOptions options;
+    options.max_connections = 1;
+    options.grace = 0s;
+    StopAtGuard stop(listener);
+    const net::Error err = stopped(
+        stop,
+        [&] {
+          return net::serve(
+              listener,
+              [](const net::Conn& conn) {
+                char byte;
+                (void)net::read(conn, {&byte, 1});
+              },
+              options);
+        },
+        [&] {
+          return by_deadline ? net::set_deadline(listener, 0s)
+                             : net::close(listener);
+        });
+    CHECK(err == (by_deadline ? net::Error(net::timed_out) : net::Error()));
+  }
+}
+
+// ---------------------------------------------------------------------------
+// Pollers
+
+// The kernel is asked to watch, and then the socket must learn who watches it;
+// in between it closes.
+TEST_CASE_FIXTURE(TimeLimit, "a watch that a close overtakes watches nothing") {
+  Connected ends;
+  net::Poller poller;
+  {
+    StopAtGuard stop(ends.server);
+    CHECK(stopped(
+              stop, [&] { return poller.watch(ends.server, net::readable); },
+              [&] { return net::close(ends.server); }) == net::closed);
+  }
+  // Whoever has the number next is not watched.
+  const auto next =
+      net::must(net::dial("tcp", net::addr(ends.listener).string()));
+  const auto peer = net::must(net::accept(ends.listener));
+  net::must(net::write(next, "x"));
+  net::must(net::write(peer, "x"));
+  CHECK(poller.wait(20ms).error == net::timed_out);
+  CHECK_FALSE(poller.watch(next, net::readable));
+  CHECK(net::must(poller.wait(20s)).size() == 1);
+}
+
+// https://github.com/creytiv/re/pull/266
+#ifndef NETLITE_PORTABLE  // where close waits for the poll(2) under way
+TEST_CASE_FIXTURE(TimeLimit, "an event never reaches a number's next owner") {
+  Connected ends;
+  net::Poller poller;
+  net::must(poller.watch(ends.server, net::readable, 1));
+  net::must(net::write(ends.client, "x"));
+  const int number = net::native_handle(ends.server);
+  Stop stop("epoll_wait", inject::behind);
+  net::Result<std::vector<net::Event>> heard;
+  support::Thread waiting([&] { heard = poller.wait(100ms); });
+  stop.reached();
+  net::must(net::close(ends.server));
+  const auto next = net::must(net::listen("tcp", "127.0.0.1:0"));
+  CHECK(net::native_handle(next) == number);
+  net::must(poller.watch(next, net::readable, 2));
+  stop.go();
+  waiting.join();
+  CHECK(heard.error == net::timed_out);
+}
+#endif
