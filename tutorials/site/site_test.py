@@ -170,8 +170,8 @@ def documented():
     section, found = '', {}
     lines = tree.read('include/netlite.hpp').splitlines()
     for line, after in zip(lines, lines[1:]):
-        if re.match('// -{60}', line):
-            section = tree.group(after[3:])
+        if title := re.match('// --- (.*?) -+$', line):
+            section = tree.group(title.group(1))
         if re.match('/// ', line) and not after.startswith('namespace'):
             found.setdefault(section, line)
     return found

@@ -53,7 +53,7 @@ def group(section):
 def sections():
     """The headings of include/README.md that are sections of the header."""
     titles = {group(title) for title in re.findall(
-        r'^// -{60,}\n// (.*)$', read('include/netlite.hpp'), re.M)}
+        r'^// --- (.*?) -+$', read('include/netlite.hpp'), re.M)}
     return [title for title in headings('include/README.md')
             if group(title) in titles]
 
