@@ -20,7 +20,7 @@ HIDDEN = re.compile(
     r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"'
     r"|(?<![0-9a-fA-F])'(?:\\.|[^'\\\n])+'|^[ \t]*#(?:\\\n|[^\n])*",
     re.S | re.M)
-BANNER = re.compile(r"^// [-=]{70,}\n// ([^\n]+)$", re.M)
+BANNER = re.compile(r"^// --- (.*?) -+$", re.M)
 CONTROL = re.compile(r"\s*(?:else\b|case\b[^;{}]*?[^:]:(?!:)|default\s*:"
                      r"|(?:if|while|for|switch)\b\s*(?:constexpr\s*)?\()")
 
