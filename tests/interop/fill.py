@@ -13,7 +13,7 @@ import os
 import re
 import sys
 
-CHOSEN = {'"127.0.0.1:9988"': "address", "30s": "patience"}
+CHOSEN = {'"127.0.0.1:9988"': "address", r"\b(2|30)s\b": "patience"}
 
 
 def answer(page, heading, number):
@@ -28,7 +28,7 @@ def answer(page, heading, number):
     line = page.count("\n", 0, start + block.start(1)) + 1
     text = re.sub("^#include .*", "", block[1], flags=re.M)
     for fixed, variable in CHOSEN.items():
-        text = text.replace(fixed, variable)
+        text = re.sub(fixed, variable, text)
     return text, line
 
 

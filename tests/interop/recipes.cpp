@@ -97,6 +97,7 @@ net::Error run(const std::string&) {
 
 namespace refuse {
 net::Error run(const std::string&) {
+  patience = net::forever;
   return net::serve(listening(), [](net::Conn conn) {
     char buffer[4096];
     // … refuse somebody politely?

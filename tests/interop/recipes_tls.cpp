@@ -22,14 +22,19 @@ namespace {
 namespace bio {
 // … encrypt it?
 
-// Prints the first line that comes.
+// Prints the lines that come, to the end.
 net::Error client(const net::Conn& conn) {
   // … encrypt it? (2)
-  if (!err) std::cout << line << std::endl;
+  while (!err) {
+    std::cout << line << std::endl;
+    auto next = reader.read_line();
+    line = next.value;
+    err = next.error;
+  }
   SSL_shutdown(tls);
   SSL_free(tls);
   SSL_CTX_free(context);
-  return err;
+  return err == net::eof ? net::Error() : err;
 }
 
 // Says one line again; `cut` leaves without a goodbye.

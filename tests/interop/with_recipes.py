@@ -81,7 +81,7 @@ class Restart(RecipeCase):
             client.close()
             self.served_by.add(name)
 
-    def replaced(self, recipe):
+    def replaced(self, recipe, linger=0):
         old, address = self.recipe(recipe)
         stays, name = self.called(address)
         self.assertEqual(name, old.pid)
@@ -98,12 +98,14 @@ class Restart(RecipeCase):
         for each in clients:
             each.result()  # nobody was turned away
         self.assertEqual([each.wait() for each in olds[1:]], [0, 0, 0])
+        # Longer than a server waits for its handlers unless told otherwise.
+        self.assertFalse(select.select([stays], [], [], linger)[0])
         self.says_again(stays, b"still here")
         self.assertEqual(olds[0].wait(), 0)
         return old, address
 
     def test_a_restart_turns_nobody_away_and_cuts_nobody_off(self):
-        self.replaced("restart")
+        self.replaced("restart", linger=6)
 
     def test_one_after_the_other_a_server_is_replaced_and_stopped(self):
         server, address = self.replaced("both")
@@ -146,7 +148,6 @@ class Serve(RecipeCase):
         _, address = self.recipe("refuse")
         client = self.connect(address)
         client.sendall(large())
-        client.shutdown(socket.SHUT_WR)
         self.assertEqual(receive_all(client), b"Sorry, we are full.\n")
 
     @needs("nc")
@@ -314,18 +315,24 @@ class TLS(RecipeCase):
                             self.certificate, self.key, stderr=subprocess.PIPE)
         return server, self.announced(server.stderr, rb"Listening on (\S+)")
 
-    def client(self, name, address, trusts=True):
-        env = dict(os.environ)
-        if trusts:
-            env["SSL_CERT_FILE"] = self.certificate
-        child = self.start("recipes_tls", name, address, env=env,
-                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def start_client(self, name, address, trusts=True):
+        trusted = {"SSL_CERT_FILE": self.certificate} if trusts else {}
+        return self.start("recipes_tls", name, address,
+                          env=dict(os.environ, **trusted),
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def client(self, *arguments, **options):
+        child = self.start_client(*arguments, **options)
         out, err = child.communicate()
         return out.decode(), err.decode(), child.returncode
 
-    def test_a_client_talks_to_openssl(self):
-        _, address = self.openssl_server()
-        self.assertEqual(self.client("client", address), ("olleH\n", "", 0))
+    def test_a_client_talks_to_openssl_and_tells_when_it_is_cut_off(self):
+        server, address = self.openssl_server()
+        client = self.start_client("client", address)
+        self.assertEqual(client.stdout.readline(), b"olleH\n")
+        server.kill()
+        self.assertEqual(client.communicate(),
+                         (b"", b"recipes_tls: unexpected EOF\n"))
 
     def test_a_client_trusts_no_stranger(self):
         _, address = self.openssl_server()
@@ -354,13 +361,14 @@ class TLS(RecipeCase):
 
     def test_a_library_that_takes_a_descriptor_waits_by_netlite(self):
         server, address = self.openssl_server()
-        child = self.start("recipes_tls", "greet", address,
-                           stdout=subprocess.PIPE)
-        self.assertEqual(child.stdout.readline(), b"olleH\n")
-        child.kill()
+        client = self.start_client("greet", address)
+        self.assertEqual(client.stdout.readline(), b"olleH\n")
+        server.kill()
+        self.assertEqual(client.communicate(),
+                         (b"", b"recipes_tls: unexpected EOF\n"))
 
     def test_a_library_that_takes_a_descriptor_keeps_the_deadline(self):
-        listener, address = self.listener()
+        _, address = self.listener()
         out, err, code = self.client("silent", address)
         self.assertRegex(err, "^recipes_tls: wait tcp .*: i/o timeout\n$")
         self.assertEqual((out, code), ("", 1))
