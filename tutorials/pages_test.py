@@ -14,7 +14,7 @@
     pages_test.py go STEP           its lines of Go compile
     pages_test.py strace STEP       the trace tells what strace(1) tells
     pages_test.py readme            README.md's programs and lines compile
-    pages_test.py answers           those of how-do-i.md compile
+    pages_test.py answers           those of how-do-i.md compile, each alone
     pages_test.py update STEP       writes its listings, transcripts, picture and
                                     exercise.start anew
 
@@ -676,19 +676,20 @@ def test_strace(step):
 
 # -- README.md ----------------------------------------------------------------
 
-def compile_cpp(text, *flags):
+def compile_cpp(text, *flags, compiler=os.environ.get('CXX', 'c++')):
     with tempfile.TemporaryDirectory() as folder:
         source = os.path.join(folder, 'main.cpp')
         with open(source, 'w', encoding='utf-8') as file:
             file.write(text)
         shutil.copy(os.path.join(TOP, 'include/netlite.hpp'), folder)
         done = subprocess.run(
-            [*os.environ.get('CXX', 'c++').split(), *flags, 'main.cpp', '-o',
-             'main'], cwd=folder, stderr=subprocess.PIPE, text=True)
+            [*compiler.split(), *flags, 'main.cpp', '-o', 'main'], cwd=folder,
+            stderr=subprocess.PIPE, text=True)
         if done.returncode != 0:
             problem('the page has something that does not compile:\n' +
                     done.stderr[:2000])
             return None
+        print(done.stderr, end='')  # what was skipped
         if '-fsyntax-only' in flags:
             return None
         ran = subprocess.run(['./main'], cwd=folder, timeout=30, text=True,
@@ -727,31 +728,64 @@ def test_readme(_=None):
                 problem(f'README.md: {name} has no line {line.strip()!r}')
 
 
+# A line that begins a function.
+FUNCTION = re.compile(r'^[\w:<>]+[ *&]+\w+\([^;]*\) \{$', re.M)
+
+
 def test_answers(_=None):
-    answers = re.findall(r'^```cpp\n(.*?)^```$', read('how-do-i.md'),
-                         re.M | re.S)
-    if len(answers) < 10:
+    """By both compilers, and each alone: in a namespace of its own."""
+    before, *answers = re.split('^### ', read('how-do-i.md'), flags=re.M)
+    text = re.search(r'^```cpp\n(.*?)^```$', before, re.M | re.S)[1]
+    for number, answer in enumerate(answers):
+        text += alone(number, answer)
+    if len(answers) < 50:
         problem('how-do-i.md has no answers')
-    compile_lines(answers)
+    compilers = {}
+    for name in 'g++', 'clang++', os.environ.get('CXX', 'c++'):
+        found = shutil.which(name.split()[0])
+        if found:
+            compilers.setdefault(os.path.realpath(found), name)
+    for compiler in compilers.values():
+        compile_cpp(text, '-std=c++17', '-fsyntax-only', '-Wall', '-Wextra',
+                    '-Wno-unused-parameter', '-Wno-unused-variable', '-Werror',
+                    compiler=compiler)
+
+
+def alone(number, answer):
+    """Its functions, and its other lines each in a function that has what is
+    given. Passed over, by its name, where a library is missing."""
+    code = re.findall(r'^```cpp\n(.*?)^```$', answer, re.M | re.S)
+    includes = re.findall(r'^#include (.*)$', ''.join(code), re.M)
+    text = ''.join(f'#include {each}\n' for each in includes)
+    text += f'namespace answer_{number} {{\n'
+    for part, lines in enumerate(code):
+        lines = re.sub(r'^#include .*\n', '', lines, flags=re.M)
+        text += lines if FUNCTION.search(lines) else (
+            f'void part_{part}({GIVEN}) {{{{\n{lines}}}}}\n')
+    found = ' && '.join(f'__has_include({each})' for each in includes) or 1
+    return (f'#if {found}\n{text}}}\n#else\n'
+            f'#pragma message("skipped: {answer.splitlines()[0]}")\n#endif\n')
 
 
 def compile_lines(fragments):
     """Each in a block of its own: what it declares hides what is given."""
-    compile_cpp(GIVEN % ''.join(f'  {{\n{fragment}\n  }}\n'
-                                for fragment in fragments),
+    compile_cpp(LINES % (GIVEN, ''.join(f'  {{\n{fragment}\n  }}\n'
+                                        for fragment in fragments)),
                 '-std=c++17', '-fsyntax-only', '-Werror')
 
 
-GIVEN = '''#include "netlite.hpp"
+# What lines of a page may use and need not make.
+GIVEN = '''net::Conn conn, net::Conn from, net::Conn to, net::Listener listener,
+           net::PacketConn packets, net::Addr address, net::Error err,
+           char (&buffer)[64], std::string head, std::string body,
+           int descriptor'''
+LINES = '''#include "netlite.hpp"
 #include <csignal>
 #include <iostream>
 namespace net = netlite;
 using namespace std::chrono_literals;
 void handle(net::Conn conn);
-void given(net::Conn conn, net::Conn from, net::Conn to, net::Listener listener,
-           net::PacketConn packets, net::Addr address, net::Error err,
-           char (&buffer)[64], std::string head, std::string body,
-           int descriptor) {
+void given(%s) {
 %s}
 '''
 

@@ -3,9 +3,10 @@
 
   python3 tests/interop/run.py [-k WORD] [--build DIR] [WITH...]
 
-WITH is nc, socat, python, curl, go or examples; without one, all of them. -k
-picks the cases with this word in their names. The programs under test come from
-a Meson build directory, or else are compiled first, with $CXX and $CXXFLAGS.
+WITH is nc, socat, python, curl, go, examples or recipes; without one, all of
+them. -k picks the cases with this word in their names. The programs under test
+come from a Meson build directory, or else are compiled first, with $CXX and
+$CXXFLAGS.
 
 A case whose program is not installed is skipped by that program's name; the
 exit code is 77 if all were. It is 0 when all others passed, and 1 when not.
@@ -22,14 +23,18 @@ import unittest
 
 sys.dont_write_bytecode = True
 
+import fill  # noqa: E402
 import harness  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-SECTIONS = ["nc", "socat", "python", "curl", "go", "examples"]
+SECTIONS = ["nc", "socat", "python", "curl", "go", "examples", "recipes"]
 SOURCES = ["tests/interop/peer", "tests/interop/http", "examples/greeting",
            "examples/echo", "examples/cat", "examples/lookup",
            "examples/proxy"]
+# The answers of the course's page in their frames, and what they link with.
+RECIPES = {"recipes": [], "recipes_tls": ["-lssl", "-lcrypto"],
+           "recipes_uv": ["-luv"]}
 
 
 class Result(unittest.TextTestResult):
@@ -57,15 +62,27 @@ class Result(unittest.TextTestResult):
         return part + name.replace("test_", "", 1).replace("_", " ")
 
 
+def compile_one(source, program, *libraries):
+    print("compiling", os.path.basename(program), flush=True)
+    done = subprocess.run([os.environ.get("CXX", "c++"), "-std=c++17",
+                           *os.environ.get("CXXFLAGS", "").split(),
+                           f"-I{ROOT}/include", source, "-o", program,
+                           "-pthread", *libraries])
+    if done.returncode and not libraries:  # which may be missing
+        sys.exit(f"{source} does not compile")
+
+
 def compile_all(directory):
     for source in SOURCES:
         program = os.path.join(directory, source)
         os.makedirs(os.path.dirname(program), exist_ok=True)
-        print("compiling", source, flush=True)
-        subprocess.run([os.environ.get("CXX", "c++"), "-std=c++17",
-                        *os.environ.get("CXXFLAGS", "").split(),
-                        f"-I{ROOT}/include", f"{ROOT}/{source}.cpp",
-                        "-o", program, "-pthread"], check=True)
+        compile_one(f"{ROOT}/{source}.cpp", program)
+    for name, libraries in RECIPES.items():
+        program = os.path.join(directory, "tests/interop", name)
+        with open(program + ".cpp", "w", encoding="utf-8") as out:
+            out.write(fill.fill(ROOT / "tutorials" / "how-do-i.md",
+                                HERE / f"{name}.cpp"))
+        compile_one(program + ".cpp", program, *libraries)
 
 
 def main():
@@ -85,7 +102,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="nl-") as own:
         if not options.build:
             compile_all(own)
-        for source in SOURCES:
+        for source in SOURCES + [f"tests/interop/{name}" for name in RECIPES]:
             harness.PROGRAMS[os.path.basename(source)] = os.path.join(
                 os.path.abspath(options.build or own), source)
         loader = unittest.TestLoader()
