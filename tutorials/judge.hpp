@@ -66,7 +66,7 @@ inline std::terminate_handler usual_end = nullptr;
 [[noreturn]] inline void wrong(const char* how) {
   for (const char* text :
        {"not yet.\n\nYour exercise.hpp ", how,
-        " before main, where nobody had called it.\n\n"
+        " before main, where nobody had\ncalled it.\n\n"
         "Which of its variables stand outside of all functions?\n"})
     if (::write(STDOUT_FILENO, text, std::strlen(text)) < 0) break;
   ::_exit(1);
@@ -109,6 +109,45 @@ struct Verdict {
 // Text without the end of its last line, or of its sentence.
 inline std::string without_end(std::string text, char end = '\n') {
   while (!text.empty() && text.back() == end) text.pop_back();
+  return text;
+}
+
+// What was printed, as the end of a sentence: one line in quotes, several of
+// them below each other; the last ones, if there are many.
+inline std::string printed(const std::string& text) {
+  constexpr std::size_t shown = 8;
+  constexpr std::size_t width = 400;
+  std::vector<std::string> lines;
+  for (std::size_t at = 0, end = 0; at < text.size(); at = end + 1) {
+    end = std::min(text.find('\n', at), text.size());
+    lines.push_back(quoted(text.substr(at, end - at), width));
+  }
+  if (lines.empty()) return " nothing.";
+  if (lines.size() == 1) return " " + lines[0] + ".";
+  const std::size_t first = lines.size() - std::min(lines.size(), shown);
+  std::string all = first > 0 ? ":\n  ..." : ":";
+  for (std::size_t i = first; i < lines.size(); ++i) all += "\n  " + lines[i];
+  return all;
+}
+
+// Lines of at most 79 columns, broken between words. What goes on from an
+// indented line is indented more.
+inline std::string wrapped(std::string text) {
+  constexpr std::size_t columns = 79;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::size_t begin = std::min(text.find_first_not_of(' ', at), end);
+    std::size_t space = text.rfind(' ', at + columns);
+    if (space == std::string::npos || space < begin)
+      space = text.find(' ', std::max(begin, at + columns));
+    if (end - at <= columns || space > end) {
+      at = end + 1;
+      continue;
+    }
+    const std::string indent(begin > at ? begin - at + 4 : 0, ' ');
+    text.replace(space, 1, "\n" + indent);
+    at = space + 1;
+  }
   return text;
 }
 
@@ -619,7 +658,7 @@ class Learner {
       text += "the last call of your code was " + last + " ...\n";
     else
       text += "your code has made no call yet ...\n";
-    std::cerr << text << std::flush;
+    std::cerr << wrapped(text) << std::flush;
   }
 
   // -- What the judge makes of it
@@ -647,7 +686,7 @@ class Learner {
         !got_.value.empty() && got_.value.back() == returned;
     // A machine that has much else to do leaves little even to a busy loop.
     const bool is_busy = time_used_ > waited / (call.empty() ? 50 : 4);
-    std::string end = "Your code did not come back within " +
+    std::string end = "Your code did not return within " +
                       counted(count, "second") + "." +
                       (call.empty() ? "" : " It sat in " + call + ".");
     if (has_returned)
@@ -656,10 +695,10 @@ class Learner {
       end = "The judge's time is up: it has called your code " +
             counted(static_cast<std::size_t>(learners), "time") + " by now.";
     judge::wrong(story + "\n" + end + its_words() + calls(),
-                 is_busy
+                 !question.empty() ? question
+                 : is_busy
                      ? "It does not wait for anybody. Which loop never ends?"
-                 : question.empty() ? question_about(call)
-                                    : question);
+                     : question_about(call));
   }
 
   static std::string question_about(const std::string& call) {
@@ -713,12 +752,8 @@ class Learner {
 
   // The last words that it printed, as a paragraph.
   std::string its_words() const {
-    constexpr std::size_t shown = 1000;
-    std::string words = without_end(got_.printed);
-    if (words.empty()) return {};
-    if (words.size() > shown)
-      words = "... " + words.substr(words.size() - shown);
-    return "\nIt had printed:\n" + words;
+    const bool is_silent = got_.printed.empty();
+    return is_silent ? "" : "\nIt had printed" + judge::printed(got_.printed);
   }
 
   const peers::Clock::time_point started_ = peers::Clock::now();
@@ -751,12 +786,12 @@ inline peers::Wire caller(Learner& learner, const peers::Descriptor& listener) {
   try {
     return peers::Wire::accept(listener, learner.over());
   } catch (const peers::Waited& waited) {
-    const std::string story = "A peer listened on " +
+    const std::string story = peers::me + " listened on " +
                               peers::address_of(listener) + ". " +
                               waited.what();
     const Outcome outcome = learner.wait(story);
-    wrong(story + "\nYour code printed " + quoted(outcome.printed, 160) +
-              " and returned " + std::to_string(outcome.code) + ".",
+    wrong(story + "\nYour code returned " + std::to_string(outcome.code) +
+              ", and printed" + printed(outcome.printed),
           "Whom has it dialled?");
   }
 }
@@ -826,7 +861,7 @@ inline int tell(const std::string& step, const Verdict& verdict) {
                     ? headline(step, "skipped", "\033[2m")
                     : headline(step, "not yet", "\033[1;33m"))
             << '\n'
-            << verdict.text << '\n';
+            << wrapped(verdict.text) << '\n';
   if (verdict.code != is_wrong) return verdict.code;
   const char* level = std::getenv("HINT");
   if (level && *level)

@@ -63,7 +63,8 @@ void what_does_not_return_is_told() {
        });
   says("_exit", {"ended the whole program, with exit code 3"},
        []() -> std::string { ::_exit(3); });
-  says("a signal", {"crashed: signal 6, Aborted", "It had printed:\nfarewell"},
+  says("a signal",
+       {"crashed: signal 6, Aborted", "It had printed \"farewell\"."},
        []() -> int {
          std::cout << "farewell" << std::endl;
          std::abort();
@@ -98,13 +99,15 @@ void what_does_not_return_is_told() {
 void what_hangs_is_ended() {
   const auto usual = peers::patience;
   peers::patience = std::chrono::seconds(1);
-  says("a loop", {"within 1 second.", "It had printed:\nround", "Which loop"},
-       []() -> int {
-         std::cout << "round and round" << std::endl;
-         for (volatile bool on = true; on;) continue;
-         return 0;
-       });
-  says("one that has stopped", {"did not come back"}, []() -> int {
+  says(
+      "a loop",
+      {"within 1 second.", "It had printed \"round and round\".", "Which loop"},
+      []() -> int {
+        std::cout << "round and round" << std::endl;
+        for (volatile bool on = true; on;) continue;
+        return 0;
+      });
+  says("one that has stopped", {"did not return"}, []() -> int {
     std::raise(SIGSTOP);
     return 0;
   });
@@ -117,6 +120,42 @@ void what_hangs_is_ended() {
     return 0;
   });
   peers::patience = usual;
+}
+
+void what_it_printed_is_shown_in_lines() {
+  const auto shows = [](const std::string& printed, const std::string& words) {
+    const std::string shown = judge::printed(printed);
+    expect("printed is shown as" + words, shown == words, shown);
+  };
+  shows("", " nothing.");
+  shows("\n", " \"\".");
+  shows("one", " \"one\".");
+  shows("one\n", " \"one\".");
+  shows("one \n\ntwo\r\n", ":\n  \"one \"\n  \"\"\n  \"two\\r\"");
+  std::string many, last;
+  for (char line = 'a'; line <= 'j'; ++line) {
+    many += std::string(1, line) + "\n";
+    if (line > 'b') last += std::string("\n  \"") + line + "\"";
+  }
+  shows(many, ":\n  ..." + last);
+}
+
+void a_story_fits_the_screen() {
+  const std::string word(10, 'x');
+  const auto wraps = [](const std::string& text, const std::string& lines) {
+    const std::string wrapped = judge::wrapped(text);
+    expect("wrapped to: " + lines, wrapped == lines, wrapped);
+  };
+  const std::string seven = word + " " + word + " " + word + " " + word + " " +
+                            word + " " + word + " " + word;  // 76 columns
+  wraps("", "");
+  wraps(seven + " yy\n\nThe end", seven + " yy\n\nThe end");
+  wraps(seven + " yyy", seven + "\nyyy");
+  wraps(seven + " " + seven, seven + "\n" + seven);
+  wraps("  " + seven + " yyy", "  " + seven + "\n      yyy");
+  const std::string endless(100, 'y');
+  wraps(endless, endless);
+  wraps("  " + endless + " y\n" + word, "  " + endless + "\n      y\n" + word);
 }
 
 void much_of_anything_costs_no_waiting() {
@@ -203,6 +242,8 @@ int main() {
   what_returns_is_passed_on();
   what_does_not_return_is_told();
   what_hangs_is_ended();
+  what_it_printed_is_shown_in_lines();
+  a_story_fits_the_screen();
   much_of_anything_costs_no_waiting();
   what_it_must_not_touch();
   what_it_prints_meanwhile();

@@ -337,6 +337,9 @@ def check_questions(text):
         problem(f'the questions to predict are out of order: {keys}')
     if re.findall('^play (.*)$', text, re.M) != ['run', 'broken']:
         problem('the questions are not about run, then broken')
+    for question, key in re.findall(r'^ask (.*)\n(\w+)', text, re.M):
+        if question.endswith(' (yes or no)') != (key == 'yes'):
+            problem(f'does it say "(yes or no)" where it should? {question}')
     if not 2 <= keys.split().count('ask') <= 3:
         problem('a step has two or three questions to predict')
 
@@ -506,6 +509,9 @@ def test_predict(step):
         problem(f'guesses that are right are called wrong:\n{text}')
     if max(map(len, text.splitlines())) > 80:
         problem(f'it is wider than 80 columns:\n{text}')
+    if any(line.endswith(' ') and '>' not in line
+           for line in text.splitlines()):
+        problem(f'a line ends in a blank:\n{text}')
 
 
 LADDER_TRACE = '''
@@ -520,6 +526,7 @@ LADDER_TRACE = '''
 50000023 50000024 client 7 7 3 close 3 0 -
 50000025 50000026 server 8 8 5 recv 5, ..., 5 -1 ECONNRESET
 50000027 50000028 server 8 8 5 close 5 0 -
+50000029 50000029 server 8 8 3 poll {3 POLLIN}, for ever ? -
 '''
 LADDER = '''client: connect 3 127.0.0.1:80
 client: send 3 "abc"
@@ -598,7 +605,8 @@ def test_ladder(_=None):
         events_seen, text = drawn_as('--events'), drawn_as()
         if events_seen != LADDER:
             report('the ladder', LADDER, events_seen)
-        for words in ('waits 50 ms', '3 + 2 bytes -->', 'reset -->'):
+        for words in ('waits 50 ms', '3 + 2 bytes -->', 'reset -->',
+                      'waits for ever', '":" means that a program waits'):
             if words not in text:
                 problem(f'the ladder as text lacks: {words}\n{text}')
 

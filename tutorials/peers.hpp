@@ -39,6 +39,8 @@ namespace peers {
 using Clock = std::chrono::steady_clock;
 inline std::chrono::seconds patience{10};
 inline Clock::time_point the_end = Clock::time_point::max();
+/// What stories call the peer: step 1 does not know that word yet.
+inline std::string me = "The peer";
 
 /// Until when somebody waits who begins now.
 inline Clock::time_point deadline() {
@@ -339,8 +341,8 @@ class Wire {
                       quoted(got_));
     if (!sent_.empty()) parts.push_back("wrote " + pieces());
     if (!ending_.empty()) parts.push_back(ending_);
-    if (parts.empty()) return "The peer did nothing.";
-    std::string story = "The peer " + parts[0];
+    if (parts.empty()) return me + " did nothing.";
+    std::string story = me + " " + parts[0];
     for (std::size_t i = 1; i < parts.size(); ++i)
       story += ", then " + parts[i];
     return story + ".";

@@ -132,7 +132,7 @@ def every_call_on_demand():
            done.returncode == 0 and all(part in done.stdout for part in (
                'accept(3, -) = -1 EAGAIN', 'poll({3 POLLIN',
                'setsockopt(3, TCP_NODELAY, 1) = 0', 'getsockname(3, 127',
-               'accept(3, 127.0.0.1:', 'SO_ERROR, 0')), done.stdout)
+               'accept(3, 127.0.0.1:', 'poll({3 POLLOUT}')), done.stdout)
     done = run('1', 'calls', 'broken')
     expect('of any play', 'SO_ERROR, ECONNREFUSED' in done.stdout, done.stdout)
     expect_line('of none that there is not', run('1', 'calls', 'foo'),
@@ -151,6 +151,11 @@ def predictions():
                     ('Which call of the server', 'server > Listening'))
     expect('the questions come before the play', 0 < first < later, done.stdout)
     expect('the guesses are counted', 'You guessed 2 of 3.' in done.stdout)
+    expect('who may say yes or no is told so',
+           'Does it print "Connected."? (yes or no)\n' in done.stdout,
+           done.stdout)
+    expect('a mistake that nobody noticed shows its exit code',
+           'broken * ended with exit code 0\n' in done.stdout, done.stdout)
 
 
 def the_newcomers_path():
@@ -162,7 +167,13 @@ def the_newcomers_path():
     expect('HINT=2 adds the second hint', 'Hint 2. `while' in done.stdout,
            done.stdout)
     done = run('2', 'hint')
-    expect('run 2 hint gives the first', 'as many reads' in done.stdout)
+    expect('run 2 hint gives the first, and says how to get more',
+           'as many reads' in done.stdout and
+           '(more: sh tutorials/run 2 hint 2)\n' in done.stdout, done.stdout)
+    done = run('2', 'hint', '3')
+    expect('after the last hint comes the solution', 'std::min' in done.stdout
+           and '(one answer: sh tutorials/run 2 solution)' in done.stdout,
+           done.stdout)
     done = run('2', 'solution')
     expect('run 2 solution shows one', 'while (text.size()' in done.stdout)
 
@@ -228,7 +239,11 @@ def the_way_back():
     os.remove(name)
     run('3', 'reset')
     expect('even a file that is gone comes back', os.path.exists(name))
-    expect('which is not solved any more', '5 of 6' in run('list').stdout)
+    expect('and stays solved, as it once was', '6 of 6' in run('list').stdout)
+    expect('so that next goes on', 'examples/README.md' in run('next').stdout)
+    with open(name, 'a', encoding='utf-8') as file:
+        file.write('// Once more.\n')
+    expect('until it is written anew', '5 of 6' in run('list').stdout)
     run('6', 'reset')
 
 
@@ -299,6 +314,11 @@ def two_terminals():
     done = run('1', PORT=port)
     expect_line('a taken port', done, f'port is taken.*PORT=9989')
     expect('without a server, no client', 'client' not in done.stdout)
+    for what in ('picture', 'predict'):
+        done = run('1', what, PORT=port)
+        expect_line('a taken port, for a ' + what, done,
+                    'port is taken.*PORT=9989 sh tutorials/run 1 ' + what)
+        expect('which is not the lesson', done.stdout == '', done.stdout)
     expect_line('a second server', run('1', 'server', '127.0.0.1:' + port),
                 'port is taken.*127.0.0.1:9989')
     done = run('1', 'client', '127.0.0.1:' + port)

@@ -2,7 +2,7 @@
 // words after ">", system calls indented, how they ended after "*".
 // tutorials/run builds and uses it.
 //
-//   stage [--alone] [--calls] [--step N] [--trace FILE]
+//   stage [--alone] [--calls] [--step N] [--asked WORDS] [--trace FILE]
 //         NAME PROGRAM [ARG...] [-- ...]
 //
 // It shows the story: waiting is folded into the call that waited, options into
@@ -12,9 +12,9 @@
 // The programs enter one after the other: the next when all others wait, so
 // that a server listens before its client dials. When nobody but the first is
 // left, or everybody waits for somebody else, they are ended. --alone shows a
-// single program for as long as it runs; --step names the step in advice;
-// --trace keeps the calls in a file, for pictures. NETLITE_COLOUR=1 asks for
-// colours.
+// single program for as long as it runs; --step and --asked, the words after
+// tutorials/run, are for advice; --trace keeps the calls in a file, for
+// pictures. NETLITE_COLOUR=1 asks for colours.
 //
 // Order. A call is traced when it has returned, so the lines of two programs
 // may arrive the wrong way round. They are held for a moment and sorted by
@@ -56,6 +56,7 @@ constexpr Nanoseconds worth_telling = 10 * millisecond;  // of waiting
 constexpr Nanoseconds stuck_for = 2000 * millisecond;
 constexpr Nanoseconds at_most = 30000 * millisecond;  // for the whole play
 constexpr Nanoseconds patience = 1000 * millisecond;  // SIGTERM to SIGKILL
+constexpr int port_is_taken = 75;  // an exit code that tutorials/run knows
 
 Nanoseconds now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -393,6 +394,7 @@ class Stage {
   bool alone = false;
   bool calls = false;
   std::string step = "N";
+  std::string asked = "N";
   std::FILE* trace = nullptr;
 
   // Returns an exit code: that of the program that failed, if any.
@@ -416,6 +418,7 @@ class Stage {
     }
     show();
     advise();
+    if (taken_) return port_is_taken;
     int code = stuck_ ? 1 : 0;
     for (const Actor& actor : actors)
       if (!actor.sent_off) code = std::max(code, actor.code);
@@ -571,9 +574,11 @@ class Stage {
       remark(i, false,
              "was ended by signal " + std::to_string(WTERMSIG(status)) + ": " +
                  ::strsignal(WTERMSIG(status)));
-    } else if (WEXITSTATUS(status) != 0) {
+    } else if (WEXITSTATUS(status) != 0 || actor.name == "broken") {
+      // A mistake that nobody noticed ends with 0, and its page says so.
       actor.code = WEXITSTATUS(status);
-      remark(i, false, "ended with exit code " + std::to_string(actor.code));
+      remark(i, actor.code == 0,
+             "ended with exit code " + std::to_string(actor.code));
     }
   }
 
@@ -694,7 +699,7 @@ class Stage {
                    alone ? ("sh tutorials/run " + step + " " + actors[0].name +
                             " 127.0.0.1:9989")
                                .c_str()
-                         : ("PORT=9989 sh tutorials/run " + step).c_str());
+                         : ("PORT=9989 sh tutorials/run " + asked).c_str());
     } else if (alone && refused_ && actors[0].code != 0) {
       std::fprintf(stderr,
                    "run: nobody listens there; first start, in another "
@@ -715,8 +720,8 @@ class Stage {
 
 [[noreturn]] void usage() {
   std::fprintf(stderr,
-               "usage: stage [--alone] [--calls] [--step N] [--trace FILE] "
-               "NAME PROGRAM [ARG...] [-- ...]\n");
+               "usage: stage [--alone] [--calls] [--step N] [--asked WORDS] "
+               "[--trace FILE] NAME PROGRAM [ARG...] [-- ...]\n");
   std::exit(2);
 }
 
@@ -745,6 +750,8 @@ int main(int argc, char** argv) {
       stage.calls = true;
     } else if (option == "--step" && i + 1 < argc) {
       stage.step = argv[++i];
+    } else if (option == "--asked" && i + 1 < argc) {
+      stage.asked = argv[++i];
     } else if (option == "--trace" && i + 1 < argc) {
       stage.trace = std::fopen(argv[++i], "w");
       if (!stage.trace) return std::perror(argv[i]), 1;

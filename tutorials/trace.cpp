@@ -381,6 +381,16 @@ Text& operator<<(Text& text, Kind kind) {
               << Named{types, kind.type & 0xf};
 }
 
+// "0.5 s".
+Text& operator<<(Text& text, const timeval& time) {
+  text << static_cast<long>(time.tv_sec);
+  long rest = static_cast<long>(time.tv_usec);
+  if (rest > 0) text << '.';
+  for (long unit = 100000; rest > 0; rest %= unit, unit /= 10)
+    text << rest / unit;
+  return text << " s";
+}
+
 // "SO_REUSEADDR, 1"; the outcome of a connect by its name.
 struct Option {
   int level, name;
@@ -398,8 +408,15 @@ Text& operator<<(Text& text, Option option) {
   else
     text << option.level << '/' << option.name;
 
-  int numbers[2] = {};
   if (!option.value) return text << ", -";
+  const bool is_time = is_socket_option && (option.name == SO_RCVTIMEO ||
+                                            option.name == SO_SNDTIMEO);
+  if (is_time && option.size >= sizeof(timeval)) {
+    timeval time;
+    std::memcpy(&time, option.value, sizeof time);
+    return text << ", " << time;
+  }
+  int numbers[2] = {};
   std::memcpy(numbers, option.value, std::min(option.size, sizeof numbers));
   text << ", ";
   if (is_socket_option && option.name == SO_LINGER)

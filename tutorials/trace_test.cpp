@@ -147,6 +147,10 @@ void talk() {
   MUST(::close(listener) == 0);
 
   const int refused = ::socket(AF_INET, SOCK_STREAM, 0);
+  const timeval half{0, 500000};
+  const timeval some{3, 40};
+  MUST(::setsockopt(refused, SOL_SOCKET, SO_RCVTIMEO, &half, sizeof half) == 0);
+  MUST(::setsockopt(refused, SOL_SOCKET, SO_SNDTIMEO, &some, sizeof some) == 0);
   MUST(::connect(refused, any(address), size) < 0 && errno == ECONNREFUSED);
   MUST(::send(refused, nullptr, 1 << 20, MSG_NOSIGNAL) < 0);
   MUST(::close(refused) == 0);

@@ -78,17 +78,25 @@ def judged(step, text, trace):
         return done.stdout, done.returncode
 
 
+def in_one_line(paragraph):
+    """The judge breaks its lines where they become too wide."""
+    return ' '.join(paragraph.split())
+
+
 def test(step, answer, trace):
     title, stories, question, code = answer
     said, exit_code = judged(step, with_answer(step, code), trace)
-    plain = re.sub(r'127\.0\.0\.1:\d{3,}', '127.0.0.1:PORT', said)
+    plain = '\n'.join(map(in_one_line, said.split('\n\n'))) + '\n'
+    plain = re.sub(r'127\.0\.0\.1:\d{3,}', '127.0.0.1:PORT', plain)
     plain = re.sub(r'listen\(3, \d+\)', 'listen(3, N)', plain)
     plain = re.sub(r'within \d+ seconds', 'within 10 seconds', plain)
     missing = [words for words in (*stories, question + '\n')
                if words not in plain]
-    if exit_code != 1 or missing:
+    wide = [line for line in said.splitlines() if len(line) > 79]
+    if exit_code != 1 or missing or wide:
         failed.append(title)
-        print(f'FAILED: {title}\nexit code {exit_code}, missing: {missing}\n'
+        print(f'FAILED: {title}\nexit code {exit_code}, missing: {missing}, '
+              f'too wide: {wide}\n'
               f'{said}', flush=True)
 
 

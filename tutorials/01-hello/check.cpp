@@ -1,5 +1,6 @@
 // Judges the exercise: greet() where nobody listens, where a peer answers, and
-// where one resets the connection or hangs up in the middle.
+// where one resets the connection or hangs up in the middle. The page does not
+// know the word "peer" yet; there, it is the judge.
 #include EXERCISE
 
 #include "../judge.hpp"
@@ -21,8 +22,8 @@ bool contains(const std::string& text, const std::string& part) {
 }
 
 std::string seen(const judge::Outcome& outcome) {
-  return "\nYour greet printed " + judge::quoted(outcome.printed, 160) +
-         " and returned " + std::to_string(outcome.code) + ".";
+  return "\nYour greet returned " + std::to_string(outcome.code) +
+         ", and printed" + judge::printed(outcome.printed);
 }
 
 // Something failed; the error has these words for it.
@@ -83,7 +84,7 @@ void is_greeted_by_all(judge::Learner& learner, peers::Wire& wire,
       learner.wrong(wire.story() + " Then your greet dialled it once more.",
                     "How many greetings can one connection carry?");
     if (!got.empty())
-      learner.wrong(wire.story() + "\nThe peer expected " +
+      learner.wrong(wire.story() + "\nThe judge expected " +
                         judge::quoted(hello(name)) + ", and got " +
                         judge::quoted(got) + ".",
                     "What shall greet say, and for whom?");
@@ -148,12 +149,13 @@ void somebody_leaves(const peers::Script& leave, const std::string& words,
 }  // namespace
 
 int main() {
+  peers::me = "The judge";
   return judge::run(__FILE__, [] {
     nobody_listens();
     somebody_answers();
     somebody_leaves([](peers::Wire& wire) { wire.reset(); }, "connection reset",
-                    "Which call found out that the peer was gone?");
+                    "Which call found out that the judge was gone?");
     somebody_leaves([](peers::Wire& wire) { wire.close(); }, "EOF",
-                    "What does `read` return when the peer has hung up?");
+                    "What does `read` return when the judge has hung up?");
   });
 }

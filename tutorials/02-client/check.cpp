@@ -22,13 +22,16 @@ struct Answer {
   }
 };
 
-Answer read_all_from(const peers::Script& peer, std::size_t limit) {
-  const auto [outcome, story, calls] =
-      judge::talk(peer, [limit](int descriptor) {
+Answer read_all_from(const peers::Script& peer, std::size_t limit,
+                     const std::string& question_when_it_hangs = {}) {
+  const auto [outcome, story, calls] = judge::talk(
+      peer,
+      [limit](int descriptor) {
         auto conn = net::must(net::conn_from(descriptor));
         auto [given, err] = ::read_all(conn, limit);
         return err.message() + '\n' + given;
-      });
+      },
+      question_when_it_hangs);
   const std::size_t end = outcome.value.find('\n');
   return {outcome.value.substr(end + 1), outcome.value.substr(0, end), story,
           calls};
@@ -67,7 +70,9 @@ void cut_at(const std::vector<std::size_t>& cuts) {
 
 void more_than(std::size_t limit) {
   const std::string long_text(200000, 'x');
-  const Answer answer = read_all_from(peers::pieces(long_text), limit);
+  const Answer answer = read_all_from(
+      peers::pieces(long_text), limit,
+      "What does a read return that has room for no bytes, and how often?");
   const std::size_t size = answer.given.size();
   const std::string story = answer.story + "\nThe limit was " +
                             judge::counted(limit, "byte") +

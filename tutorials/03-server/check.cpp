@@ -8,8 +8,7 @@
 
 namespace {
 
-const std::string called =
-    "The judge called serve_three(\"127.0.0.1:0\").\nYour server ";
+const std::string called = "The judge called serve_three(\"127.0.0.1:0\").";
 
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
@@ -50,23 +49,21 @@ std::uint16_t port_of(judge::Learner& learner) {
   if (!ports.empty() && ports[0] > 0 && ports[0] < 65536)
     return static_cast<std::uint16_t>(ports[0]);
 
-  const std::string what =
-      printed.empty() ? "has printed nothing"
-                      : "printed " + judge::quoted(judge::without_end(printed));
   if (!ports.empty())
     judge::wrong(
-        called + what +
-            ".\nNobody can dial port 0: it means \"choose one for me\".",
+        called + "\nYour server printed" + judge::printed(printed) +
+            "\nNobody can dial port 0: it means \"choose one for me\".",
         "Which port did the system choose, and who knows it?");
   const std::string call = learner.waiting_call();
+  const std::string said = ", and has printed" + judge::printed(printed);
   if (call.empty()) {
-    const auto outcome = learner.wait(called + what + ".");
-    judge::wrong(called + what + ", and returned " +
-                     std::to_string(outcome.code) + "." + learner.calls(),
+    const auto outcome = learner.wait(called);
+    judge::wrong(called + "\nYour server returned " +
+                     std::to_string(outcome.code) + said + learner.calls(),
                  "How are its clients to know where it listens?");
   }
   judge::wrong(
-      called + what + ", and now it sits in " + call + "." +
+      called + "\nYour server sits in " + call + said +
           (printed.empty() ? "\n(Words stay in a buffer until your code says "
                              "std::endl.)"
                            : "\nNo address is among its words."),
@@ -79,10 +76,9 @@ std::uint16_t port_of(judge::Learner& learner) {
       "The " + nth(client) +
       " client dialled your server: " + std::strerror(error) + ".";
   if (client == 0)
-    learner.wrong(story + "\nYour server had printed " +
-                      judge::quoted(judge::without_end(learner.printed())) +
-                      ".",
-                  "Is that the port which the system chose?");
+    learner.wrong(
+        story + "\nYour server had printed" + judge::printed(learner.printed()),
+        "Is that the port which the system chose?");
   const auto has_two = [](const std::string& printed) {
     return ports_in(printed).size() > 1;
   };
@@ -90,10 +86,9 @@ std::uint16_t port_of(judge::Learner& learner) {
     learner.wrong(story + "\nYour server had printed more than one address.",
                   "How many listeners does a server need?");
   const auto outcome = learner.wait(story);
-  const std::string saw =
-      story + "\nYour serve_three had returned " +
-      std::to_string(outcome.code) + ", and printed " +
-      judge::quoted(judge::without_end(outcome.printed), 160) + ".";
+  const std::string saw = story + "\nYour serve_three had returned " +
+                          std::to_string(outcome.code) + ", and printed" +
+                          judge::printed(outcome.printed);
   if (contains(outcome.printed, "use of closed network connection"))
     judge::wrong(saw + learner.calls(),
                  "Which of the two sockets did it close?");
@@ -132,7 +127,7 @@ void serves(judge::Learner& learner, std::uint16_t port, int client) {
                             judge::quoted(got) + ", then the stream " +
                             (wire.was_reset() ? "was reset." : "ended.");
   if (client > 0 && got.empty()) refused(learner, client, ECONNRESET);
-  learner.wrong(story, got.empty() ? "Who talks with that client?"
+  learner.wrong(story, got.empty() ? "Who talks to that client?"
                                    : "What shall that client be told?");
 }
 
@@ -162,9 +157,8 @@ void ends_after_three(judge::Learner& learner, std::uint16_t port) {
   const auto outcome = learner.wait("Three clients were served.");
   if (outcome.code != 0)
     judge::wrong("Three clients were served. Then serve_three returned " +
-                     std::to_string(outcome.code) + ", and had printed " +
-                     judge::quoted(judge::without_end(outcome.printed), 160) +
-                     ".",
+                     std::to_string(outcome.code) + ", and had printed" +
+                     judge::printed(outcome.printed),
                  "Did anything go wrong?");
 }
 

@@ -1,4 +1,4 @@
-// Your turn: say how a talk ended. Judged by: run 4 check
+// Your turn: say how a conversation ended. Judged by: run 4 check
 #include "netlite.hpp"
 
 #include <chrono>
