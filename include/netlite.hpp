@@ -191,8 +191,7 @@ inline const Network* find_network(std::string_view name) {
 /// classes (`is_private` ...) count both as IPv4. Go: `net.IP`, `netip.Addr`.
 class IP : public internal::Value<IP> {
  public:
-  /// No address.
-  IP() = default;
+  IP() = default;  ///< No address.
   /// An address of `size` bytes, 4 or 16, in network order; any other size
   /// makes the empty IP. `zone` is the interface of a link-local IPv6 address.
   IP(const unsigned char* bytes, std::size_t size, std::string_view zone = {}) {
@@ -202,12 +201,9 @@ class IP : public internal::Value<IP> {
     if (size == 16) zone_ = zone;
   }
 
-  /// True for anything but the empty IP.
-  explicit operator bool() const { return size_ != 0; }
-  /// Four bytes, IPv4?
-  bool is4() const { return size_ == 4; }
-  /// Sixteen bytes, IPv6?
-  bool is6() const { return size_ == 16; }
+  explicit operator bool() const { return size_ != 0; }  ///< Not empty?
+  bool is4() const { return size_ == 4; }                ///< Four bytes, IPv4?
+  bool is6() const { return size_ == 16; }  ///< Sixteen bytes, IPv6?
   /// An IPv4-mapped address, IPv4 in IPv6 clothes?
   bool is4_in_6() const {
     return is6() && !std::memcmp(data(), "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
@@ -240,11 +236,9 @@ class IP : public internal::Value<IP> {
     return *this && !is(4, "\xff\xff\xff\xff", 32) && !is_unspecified() &&
            !is_loopback() && !is_multicast() && !is_link_local_unicast();
   }
-
   /// The bytes in network order; `size()` of them: 0, 4 or 16.
   const unsigned char* data() const { return bytes_.data(); }
-  /// How many bytes.
-  std::size_t size() const { return size_; }
+  std::size_t size() const { return size_; }  ///< How many bytes.
   /// The interface of a link-local IPv6 address, "eth0" in fe80::1%eth0.
   std::string zone() const { return zone_; }
   /// The IPv4 address inside an IPv4-mapped one; any other as it is.
@@ -266,7 +260,6 @@ class IP : public internal::Value<IP> {
  private:
   static constexpr char zeros[16] = {};
   static constexpr char one[17] = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1";
-
   // Are the first bits of an address of this size these?
   bool is(std::size_t size, const char* bytes, int bits) const {
     const unsigned char* mine = is4_in_6() ? data() + 12 : data();
@@ -295,8 +288,7 @@ inline std::string join_host_port(std::string_view host,
 /// Addrs compare, print and hash. Go: `net.Addr` (`*net.TCPAddr` and kin).
 class Addr : public internal::Value<Addr> {
  public:
-  /// No address at all.
-  Addr() = default;
+  Addr() = default;  ///< No address at all.
   /// An address of "tcp" or "udp"; for any other network, no address.
   Addr(std::string_view network, IP ip, std::uint16_t port)
       : Addr(network, "") {
@@ -310,16 +302,12 @@ class Addr : public internal::Value<Addr> {
     if (network == "pipe") network_ = internal::pipe_network.base;
   }
 
-  /// True when there is an address.
-  explicit operator bool() const { return !network_.empty(); }
+  explicit operator bool() const { return !network_.empty(); }  ///< Any?
   /// "tcp", "udp", "unix", "unixgram", "unixpacket" or "pipe".
   std::string_view network() const { return network_; }
-  /// The IP; empty for a unix socket, and where none was named.
-  IP ip() const { return ip_; }
-  /// The port, 0 to 65535, in the machine's own byte order.
-  std::uint16_t port() const { return port_; }
-  /// The unix socket's path or "@name".
-  std::string path() const { return path_; }
+  IP ip() const { return ip_; }  ///< The IP; empty where none was named.
+  std::uint16_t port() const { return port_; }  ///< In our own byte order.
+  std::string path() const { return path_; }    ///< A unix path or "@name".
   /// A unix socket without a name, which nobody can dial or answer?
   bool unnamed() const {
     return network_.substr(0, 4) == "unix" && path_.empty();
@@ -475,10 +463,8 @@ inline std::error_code make_error_code(ResolverErrc code) noexcept {
 /// `error`, mostly `*net.OpError`.
 class Error {
  public:
-  /// A nil error: nothing went wrong.
-  Error() noexcept = default;
-  /// An error that is only its cause, as `eof` is.
-  Error(std::error_code code) noexcept : code_(code) {}
+  Error() noexcept = default;  ///< A nil error: nothing went wrong.
+  Error(std::error_code code) noexcept : code_(code) {}  ///< Only its cause.
   /// The same for `netlite::closed` or another enum of error codes.
   template <class Code,
             std::enable_if_t<std::is_error_code_enum_v<Code>, int> = 0>
@@ -490,22 +476,17 @@ class Error {
       : code_(code),
         story_(std::make_shared<const internal::Story>(std::move(story))) {}
 
-  /// True when something went wrong.
-  explicit operator bool() const noexcept { return bool(code_); }
+  explicit operator bool() const noexcept { return bool(code_); }  ///< Not nil?
   /// The cause: of `category()`, of `resolver_category()`, or an errno in
   /// `std::system_category()`.
   std::error_code code() const noexcept { return code_; }
-  /// What was asked for, such as "dial"; "" when unknown.
-  std::string op() const { return story().op; }
+  std::string op() const { return story().op; }  ///< "dial", "read" ... or ""
   /// The network as the caller named it, such as "tcp4"; "" when unknown.
   std::string network() const { return story().network; }
-  /// This end, where it is known.
-  Addr local() const { return story().local; }
-  /// The other end, where it is known.
-  Addr remote() const { return story().remote; }
+  Addr local() const { return story().local; }    ///< This end, if it is known.
+  Addr remote() const { return story().remote; }  ///< The other end, likewise.
   /// What the cause is about: "connect", "lookup x"; "" when it needs none.
   std::string subject() const { return story().subject; }
-
   /// The whole story in Go's words, such as
   /// `dial tcp 127.0.0.1:9988: connect: connection refused`; "" when nil.
   std::string message() const {
@@ -521,7 +502,6 @@ class Error {
     if (!all.subject.empty()) text += all.subject + ": ";
     return text + internal::text_of(code_) + all.behind;
   }
-
   /// True when time ran out: a deadline, ETIMEDOUT, EAGAIN. Go: `Timeout()`.
   bool timeout() const noexcept {
     return *this == timed_out || internal::is_errno(code_, {ETIMEDOUT, EAGAIN});
@@ -533,7 +513,6 @@ class Error {
            *this == std::error_code(EAI_AGAIN, resolver_category()) ||
            internal::is_errno(code_, {EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM});
   }
-
   /// Same cause, as in `err == netlite::eof`? The stories may differ.
   friend bool operator==(const Error& a, const Error& b) noexcept {
     return internal::same(a.code_, b.code_);
@@ -576,9 +555,7 @@ template <class T>
 struct [[nodiscard]] Result {
   T value{};      ///< meaningful when there is no error, or as the call says
   Error error{};  ///< nil when all went well
-
-  /// An empty value, and no error.
-  Result() = default;
+  Result() = default;  ///< An empty value, and no error.
   /// A value, and no error.
   template <class U = T,
             std::enable_if_t<std::is_convertible_v<U&&, T> &&
@@ -1031,11 +1008,9 @@ bool wait_until(std::condition_variable& changed,
 /// partial progress and the wall clock do not move it; it is never early.
 class Deadline {
  public:
-  /// The clock that never jumps.
-  using Clock = std::chrono::steady_clock;
+  using Clock = std::chrono::steady_clock;  ///< The clock that never jumps.
 
-  /// At this point in time.
-  constexpr Deadline(Clock::time_point when) : when_(when) {}
+  constexpr Deadline(Clock::time_point when) : when_(when) {}  ///< Then.
   /// The same, counted in other units.
   template <class Duration>
   Deadline(std::chrono::time_point<Clock, Duration> when)
@@ -1045,13 +1020,10 @@ class Deadline {
   Deadline(std::chrono::duration<Rep, Period> from_now)
       : when_(internal::time_after(internal::saturated(from_now))) {}
 
-  /// The point in time.
-  constexpr Clock::time_point when() const { return when_; }
+  constexpr Clock::time_point when() const { return when_; }  ///< The point.
   /// Is it no_deadline?
   constexpr bool never() const { return when_ == Clock::time_point::max(); }
-  /// Is it now or past?
-  bool passed() const { return !never() && Clock::now() >= when_; }
-
+  bool passed() const { return !never() && Clock::now() >= when_; }  ///< Now?
  private:
   Clock::time_point when_;
 };
@@ -1097,7 +1069,6 @@ class Bells {
     if (inherited)
       for (const auto& bell : inherited->bells_) sys::discard(bell);
   }
-
   // The bell for one direction of a socket. When the descriptor table is full,
   // the next one that there is; or none.
   sys::Bell get(int fd, short events) {
@@ -1143,7 +1114,6 @@ struct Direction {
   Sleeper* sleeper = nullptr;  // under the socket's guard
 
   Deadline due() const { return Time(Time::duration(deadline)); }
-
   // Wakes the call that sleeps until later than `when`; the guard is held. (A
   // deadline that moved later needs no ring: the sleeper looks again anyway.)
   void ring(Time when = Time::min()) {
@@ -1181,14 +1151,12 @@ struct SocketState {
   std::chrono::nanoseconds keep_alive{0};  // of what a listener accepts
   Direction reading{POLLIN};
   Direction writing{POLLOUT};
-
   // Guards the sleepers, and what follows.
   std::mutex guard{};
   std::condition_variable changed{};  // somebody left, or there is news
   std::atomic<unsigned> news{0};      // for servers that rest
   SocketFile file{};
   std::vector<std::weak_ptr<PollerState>> pollers{};  // that watch it
-
   // Which process counts, the calls inside, and whether it closes.
   std::atomic<std::uint64_t> calls{0};
   static constexpr std::uint64_t closing = 1, inside = 2;
@@ -1199,7 +1167,6 @@ struct SocketState {
     if (network.family != AF_UNSPEC) return network.family;
     return local.ip().is6() ? AF_INET6 : AF_INET;
   }
-
   // Counts a call in; `to_close` marks the socket as well. False when it is
   // closed already. A forked child begins to count anew.
   bool enter(bool to_close = false) {
@@ -1212,7 +1179,6 @@ struct SocketState {
     } while (!calls.compare_exchange_weak(before, after));
     return true;
   }
-
   // Counts a call out. Of a closed socket with the guard held, since the thread
   // that waits for this one may free it all right afterwards.
   void leave() {
@@ -1223,14 +1189,12 @@ struct SocketState {
     calls -= inside;
     changed.notify_all();
   }
-
   // Tells a server that rests that something is new.
   void announce() {
     const std::lock_guard<std::mutex> lock(guard);
     ++news;
     changed.notify_all();
   }
-
   // Is the caller, who closes it, the only one inside?
   bool alone() const { return (calls & 0xffffffff) == inside + closing; }
 };
@@ -1367,8 +1331,7 @@ class Handle;  // of one kind of socket; see "Connections"
 /// and only close it in the other.
 class Socket : public internal::Value<Socket> {
  public:
-  /// Refers to nothing.
-  Socket() = default;
+  Socket() = default;  ///< Refers to nothing.
   /// True when it refers to a socket, be it open or closed.
   explicit operator bool() const noexcept { return bool(state_); }
   /// By what handles are compared: equal ones refer to the same socket.
@@ -1446,8 +1409,7 @@ class PacketConn : public internal::Handle<internal::Kind::packets> {
 /// array of bytes, or pointer and size. A view: it owns nothing.
 class Bytes {
  public:
-  /// No bytes.
-  Bytes() = default;
+  Bytes() = default;  ///< No bytes.
   /// `size` bytes at `data`.
   Bytes(const void* data, std::size_t size) : data_(data), size_(size) {}
   /// std::string, const char* and whatever else converts to std::string_view.
@@ -1471,12 +1433,9 @@ class Bytes {
                   "How much of this char array shall be written? "
                   "Say write(conn, {buffer, n}), or pass a string.");
   }
-
   /// Where they are.
   const char* data() const { return static_cast<const char*>(data_); }
-  /// How many they are.
-  std::size_t size() const { return size_; }
-
+  std::size_t size() const { return size_; }  ///< How many they are.
  private:
   const void* data_ = nullptr;
   std::size_t size_ = 0;
@@ -1495,11 +1454,8 @@ class Buffer {
             std::enable_if_t<!std::is_const_v<T>, int> = 0>
   Buffer(C&& room) : Buffer(std::data(room), std::size(room)) {}
 
-  /// Where the room is.
-  char* data() const { return static_cast<char*>(data_); }
-  /// How many bytes it takes.
-  std::size_t size() const { return size_; }
-
+  char* data() const { return static_cast<char*>(data_); }  ///< Where it is.
+  std::size_t size() const { return size_; }  ///< How many bytes it takes.
  private:
   void* data_;
   std::size_t size_;
@@ -1819,8 +1775,7 @@ inline Error set_write_deadline(const Socket& socket, Deadline deadline) {
 template <class R, class A>
 class Callback {
  public:
-  /// No function.
-  Callback() = default;
+  Callback() = default;  ///< No function.
   /// A function, or what can be called like one. A pointer or std::function
   /// that holds nothing is none.
   template <class F, std::enable_if_t<!std::is_same_v<F, Callback>, int> = 0>
@@ -1842,9 +1797,7 @@ class Callback {
   }
   /// Is there one? False also for a Callback that was moved from.
   explicit operator bool() const { return bool(state_); }
-  /// Calls it.
-  R operator()(A a) const { return call_(state_.get(), a); }
-
+  R operator()(A a) const { return call_(state_.get(), a); }  ///< Calls it.
  private:
   std::shared_ptr<void> state_;
   R (*call_)(void*, A) = nullptr;
@@ -1861,8 +1814,7 @@ struct DialOptions {
   /// For the whole dial, look-up included. `forever`: no limit; 0 or less has
   /// passed already.
   std::chrono::nanoseconds timeout = forever;
-  /// The same as a point in time; the earlier of the two counts.
-  Deadline deadline = no_deadline;
+  Deadline deadline = no_deadline;  ///< The earlier of the two counts.
   /// The address of this end; none: the system chooses. A unix one with an
   /// empty path: Linux makes up an abstract name, at which this end can be
   /// answered (Go gives it none).
@@ -1874,9 +1826,8 @@ struct DialOptions {
   /// Idle time and interval of TCP's keep-alive probes, rounded up to whole
   /// seconds. 0 or less, and `forever`: no probes.
   std::chrono::nanoseconds keep_alive = std::chrono::seconds(15);
-  /// False lets TCP hold back small writes (Nagle's algorithm, RFC 896).
-  bool no_delay = true;
-  Control control{};  ///< sets options before bind and connect
+  bool no_delay = true;  ///< False: TCP holds back small writes (RFC 896).
+  Control control{};     ///< sets options before bind and connect
 };
 
 /// What `pipe` returns: `auto [a, b, err] = net::pipe();`.
@@ -2021,12 +1972,10 @@ struct ListenOptions {
   /// How many connections may wait for accept. 0: as many as the system
   /// allows (Linux: net.core.somaxconn).
   int backlog = 0;
-  /// Lets other sockets share the port (SO_REUSEPORT).
-  bool reuse_port = false;
+  bool reuse_port = false;  ///< Lets others share the port (SO_REUSEPORT).
   /// As in DialOptions, for the connections that are accepted.
   std::chrono::nanoseconds keep_alive = std::chrono::seconds(15);
-  /// File mode of a unix socket, such as 0600; negative: as umask(2) says.
-  int mode = -1;
+  int mode = -1;  ///< Of a unix socket's file: 0600; negative: see umask(2).
   /// Replaces a unix socket's file that nobody listens on any more. Never
   /// removes anything but a socket, nor one that answers.
   bool replace_stale = false;
@@ -2348,7 +2297,6 @@ struct Serving {
     const std::lock_guard<std::mutex> lock(reporting);
     sys::guarded([&] { options.on_error(err); });
   }
-
   // Rests until the listener has more news than were seen - a handler has
   // ended, its deadline was moved, it was closed - or until its deadline, or
   // `limit`. Others may accept meanwhile.
@@ -2359,7 +2307,6 @@ struct Serving {
     wait_until(use->changed, lock, std::min(limit, use->reading.due().when()),
                [&] { return use->news != seen; });
   }
-
   // The next connection, when there is room for it. `seen`: the news before.
   Result<Conn> next(unsigned& seen) {
     const SocketState& s = *state_of(listener);
@@ -2371,7 +2318,6 @@ struct Serving {
         return accept(listener);
     }
   }
-
   // Lets handlers finish; when their grace is over, tells all their connections
   // that they are closed. Each handler then does the rest as it ends.
   void finish() {
@@ -2438,9 +2384,7 @@ class Group {
   explicit Group(std::size_t limit = 0)
       : state_(std::make_shared<internal::GroupState>(limit)) {}
   Group(Group&&) = delete;
-  /// Waits for the tasks that still run; `wait` also tells how they ended.
-  ~Group() { wait(); }
-
+  ~Group() { wait(); }  ///< Waits, but only `wait` tells how tasks ended.
   /// Runs `f(args...)` in a thread of its own; copies the arguments, so pass a
   /// std::ref for what the task shall share. Blocks while the group is at its
   /// limit - for ever, if it is a task of the full group that calls. An
@@ -2462,7 +2406,6 @@ class Group {
     }
     return {};  // lest g++ speaks of more than the above
   }
-
   /// Waits until all tasks of the group have ended. Returns the first failure
   /// since the last wait: an Error that a task returned, alone or in a Result,
   /// or task_failed for an exception. Go: `errgroup.Group.Wait`.
@@ -2964,8 +2907,7 @@ inline Result<IP> parse_ip(std::string_view text) {
 /// and hash. Go: `net.IPNet`, `netip.Prefix`.
 class Prefix : public internal::Value<Prefix> {
  public:
-  /// No block.
-  Prefix() = default;
+  Prefix() = default;  ///< No block.
   /// The addresses that share the first `bits` bits of `ip`; no block when it
   /// has fewer bits.
   Prefix(IP ip, int bits) {
@@ -2973,10 +2915,8 @@ class Prefix : public internal::Value<Prefix> {
     ip_ = std::move(ip);
     bits_ = bits;
   }
-  /// The address as it was written, with all its bits.
-  IP ip() const { return ip_; }
-  /// How many leading bits the addresses share: 0 to 32 or 128.
-  int bits() const { return bits_; }
+  IP ip() const { return ip_; }       ///< As it was written, with all its bits.
+  int bits() const { return bits_; }  ///< How many bits all share.
   /// The first address of the block: the other bits are zero.
   IP masked() const {
     unsigned char bytes[16] = {};
@@ -3125,7 +3065,6 @@ struct Lookups {
   std::list<std::shared_ptr<Lookup>> running{};
 
   explicit Lookups(Lookups*) {}
-
   // The look-up of this question, started if need be; null when there is no
   // place for it now. The mutex is held.
   std::shared_ptr<Lookup> get(const Question& question, Error& err) {
@@ -3398,7 +3337,6 @@ struct Dialer {
       if (look_at_pending()) return conn;
     }
   }
-
   // The family of the first address goes first; "tcp" gives the other one a
   // lane of its own and a later start. A local address can reach those of its
   // family only; any address, 0.0.0.0 or ::, is of both.
@@ -3415,7 +3353,6 @@ struct Dialer {
     }
     lanes[1].start = time_after(delay);
   }
-
   // Starts on the next address of a lane; true when it is connected.
   bool try_next(Lane& lane) {
     lane.until = share_of_time(lane.addrs.size() - lane.next++);
@@ -3424,7 +3361,6 @@ struct Dialer {
     const bool pending = is_errno(err.code(), {EINPROGRESS, EINTR});
     return !pending && finish(lane, err);
   }
-
   // Each address gets an equal share of the time left, two seconds at least:
   // one silent address must not use up the time of the good ones.
   Time share_of_time(std::size_t addrs) const {
@@ -3434,7 +3370,6 @@ struct Dialer {
     const Time::duration least = std::chrono::seconds(2);
     return std::min(deadline.when(), now + std::max(share, least));
   }
-
   // Opens a fresh socket - one that failed is spent - and begins to connect.
   Error connect(Lane& lane) {
     const Addr& remote = lane.addrs[lane.next - 1];
@@ -3456,7 +3391,6 @@ struct Dialer {
     if (!why) why = connect_to(fd, address);
     return why ? failed("connect", why) : Error();
   }
-
   // A unix listener whose queue is full says EAGAIN to who will not block, and
   // nothing tells when there is room. So ask again, as a blocking connect(2)
   // would wait.
@@ -3469,7 +3403,6 @@ struct Dialer {
       sys::pause(pause);
     }
   }
-
   // A connect has ended, well or badly; true when it is connected.
   bool finish(Lane& lane, const Error& err) {
     Descriptor fd = std::move(lane.fd);
@@ -3495,7 +3428,6 @@ struct Dialer {
                              std::move(remote));
     return true;
   }
-
   // Keeps the story of the first failure.
   bool fail(Lane& lane, const Error& why, const Addr& remote) const {
     const bool ours = why.code().category() == category();
@@ -3505,7 +3437,6 @@ struct Dialer {
                      ours ? "" : why.subject(), "", options.local, remote}};
     return false;
   }
-
   // How a connect ended of which poll has told something: writable without an
   // error is connected, else SO_ERROR says what went wrong.
   static Error outcome(const pollfd& told) {
@@ -3516,7 +3447,6 @@ struct Dialer {
       error = errno;
     return error ? failed("connect", sys::error(error)) : Error();
   }
-
   // Waits for the connects under way, at most until something else is due;
   // true when one is connected.
   bool look_at_pending() {
@@ -3577,19 +3507,15 @@ class Reader {
         }) {}
   /// Reads from a function: `[&](net::Buffer room) { return tls.read(room); }`.
   explicit Reader(Source source) : source_(std::move(source)) {}
-  /// Takes over what was read ahead, which cannot be copied. The other one has
-  /// nothing to read from then: `closed`.
+  /// Takes over what was read ahead. The other one reads `closed` from then.
   Reader(Reader&&) = default;
-  /// The same.
-  Reader& operator=(Reader&&) = default;
+  Reader& operator=(Reader&&) = default;  ///< The same.
 
-  /// The connection, if it reads from one.
-  const Conn& conn() const { return conn_; }
+  const Conn& conn() const { return conn_; }  ///< If it reads from one.
   /// What was read ahead and not used yet.
   std::string_view buffered() const {
     return std::string_view(ahead_).substr(std::min(used_, ahead_.size()));
   }
-
   /// Reads up to and including `end`. At the end of the stream returns what is
   /// left with `unexpected_eof`, or nothing with `eof`. limit_exceeded when
   /// `end` is not among the next `limit` bytes, which stay. Other errors as
@@ -3606,7 +3532,6 @@ class Reader {
       if (err) return err;
     }
   }
-
   /// Reads a line without its "\n" or "\r\n". Errors as read_until. Go:
   /// `textproto.Reader.ReadLine`.
   Result<std::string> read_line(std::size_t limit = 65536) {
@@ -3615,7 +3540,6 @@ class Reader {
     if (!err && !line.empty() && line.back() == '\r') line.pop_back();
     return {std::move(line), err};
   }
-
   /// Reads what was read ahead, or else from the connection. As read(conn).
   Result<std::size_t> read(Buffer buffer) {
     if (buffered().empty()) return ask(buffer);
@@ -3623,12 +3547,10 @@ class Reader {
     step_over(n);
     return n;
   }
-
   /// Reads until the buffer is full. As read_full(conn).
   Result<std::size_t> read_full(Buffer buffer) {
     return internal::fill(buffer, [this](Buffer rest) { return read(rest); });
   }
-
   /// Reads to the end of the stream, as read_all(conn).
   Result<std::string> read_all(std::size_t limit) {
     for (;;) {
@@ -3646,7 +3568,6 @@ class Reader {
     step_over(n);
     return taken;
   }
-
   // Uses `n` bytes. Those behind them move to the front only once in a while:
   // moving them each time would cost the square of their number.
   void step_over(std::size_t n) {
@@ -3658,7 +3579,6 @@ class Reader {
     if (ahead_.capacity() > 65536 && ahead_.size() <= 32768)
       ahead_.shrink_to_fit();
   }
-
   // The end may come with the last bytes. They go first.
   Result<std::size_t> ask(Buffer buffer) {
     if (!source_) return closed;  // this Reader was moved from
@@ -3973,7 +3893,6 @@ struct Carrier {
     message.msg_control = room;
     message.msg_controllen = static_cast<decltype(message.msg_controllen)>(n);
   }
-
   // Takes out the descriptors that came, keeps the first, and returns how many
   // there were.
   int take(Descriptor& first) {
@@ -4288,7 +4207,6 @@ struct PollerState {
   std::vector<sys::Ready> told{};  // what is ready and the kernel does not say
 
   ~PollerState() { sys::discard(bell); }
-
   // Makes what it needs. In a forked child it begins anew: the epoll is the
   // parent's, and so is what it watches.
   int need() {
@@ -4305,12 +4223,10 @@ struct PollerState {
         sys::epoll_ctl(epoll.get(), bell.heard, POLLIN, UINT64_MAX, false) == 0;
     return open ? 0 : -1;
   }
-
   // Makes the wait under way look again.
   void ring() {
     if (!std::exchange(rung, true)) sys::ring(bell);
   }
-
   // What is watched of a socket, or under an id; or null.
   Watched* find(const SocketState& s) {
     const auto fd = static_cast<std::size_t>(s.fd);
@@ -4322,7 +4238,6 @@ struct PollerState {
     const std::size_t fd = id & 0xffffffff;
     return fd < watched.size() && watched[fd].id == id ? &watched[fd] : nullptr;
   }
-
   // What is watched of a socket changes to `wanted`, and `wanted` becomes what
   // it was: the caller drops that when it no longer holds the mutex, since the
   // last handle of a socket may go with it.
@@ -4344,7 +4259,6 @@ struct PollerState {
     if (ended || !sys::has_epoll) ring();
     return 0;
   }
-
   // The events of what is ready and still watched.
   std::vector<Event> collect(std::vector<sys::Ready> ready) {
     if (std::exchange(rung, false)) sys::take_ring(bell);
@@ -4420,7 +4334,6 @@ class Poller {
   /// Watches nothing yet.
   Poller() : state_(std::make_shared<internal::PollerState>()) {}
   Poller(Poller&&) = delete;
-
   /// Watches a socket for a sum of `Interest`s, until `unwatch` or close;
   /// watching it again changes interest and key. The Poller has a handle of its
   /// own: dropping yours does not close the socket. Does not block; any thread
@@ -4442,10 +4355,8 @@ class Poller {
       return failure("watch", socket, sys::last_error(), "epoll");
     return {};
   }
-
   /// Stops watching a socket. Any thread may call it. Errors as watch.
   Error unwatch(const Socket& socket) { return watch(socket, 0); }
-
   /// Waits until something that is watched is ready, and returns at least one
   /// event; `timed_out` at the deadline; no event and no error after `wake`. A
   /// socket that stays ready is told again; but what is `writable` only because
@@ -4468,7 +4379,6 @@ class Poller {
       if (deadline.passed()) return Error(timed_out, {"wait", ""});
     }
   }
-
   /// Makes the `wait` under way, or else the next one, return. Any thread may
   /// call it. Errors: EMFILE and kin at the first use.
   Error wake() {
