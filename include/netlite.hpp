@@ -382,11 +382,12 @@ inline namespace NETLITE_NAMESPACE {
 namespace internal {
 // An error in Go's words, the same on every system. See "Words".
 std::string text_of(const std::error_code& code);
-std::string text_of(Errc condition);
 
 class Category : public std::error_category {
   const char* name() const noexcept override { return "netlite"; }
-  std::string message(int code) const override { return text_of(Errc(code)); }
+  std::string message(int code) const override {
+    return text_of({code, *this});
+  }
   // Our deadline is a kind of std::errc::timed_out; ETIMEDOUT is another.
   std::error_condition default_error_condition(
       int code) const noexcept override {
@@ -849,28 +850,18 @@ inline ssize_t sendmsg(int fd, const msghdr& message) {
   return retry([&] { return ::sendmsg(fd, &message, send_flags); });
 }
 
-// recvfrom(2) of one message, and whether it was cut to the room: Linux returns
-// its true length when asked to, the others say so in recvmsg's flags.
+// recvfrom(2) of one message. Only recvmsg(2) tells on every system whether it
+// was cut to the room.
 inline ssize_t recvfrom(int fd, void* data, std::size_t size, Address& from,
                         bool& cut) {
-  size = std::min(size, most_at_once);
-#ifdef NETLITE_LINUX
-  const auto room = static_cast<ssize_t>(size);
-  const ssize_t n = retry([&] {
-    return ::recvfrom(fd, data, size, MSG_TRUNC, &from.any, &from.size);
-  });
-  cut = n > room;
-  return std::min(n, room);
-#else
-  iovec piece{data, size};
+  iovec piece{data, std::min(size, most_at_once)};
   msghdr message = message_of(&piece, 1);
   message.msg_name = &from.any;
   message.msg_namelen = from.size;
   const ssize_t n = recvmsg(fd, message);
   from.size = message.msg_namelen;
-  cut = (message.msg_flags & MSG_TRUNC) != 0;
+  cut = n >= 0 && (message.msg_flags & MSG_TRUNC) != 0;
   return n;
-#endif
 }
 
 inline ssize_t sendto(int fd, const void* data, std::size_t size,
@@ -894,27 +885,23 @@ struct Bell {
   int rung = -1;
   explicit operator bool() const { return heard >= 0; }
 };
-#ifdef NETLITE_LINUX
-using Ring = std::uint64_t;
 inline Bell make_bell() {
+#ifdef NETLITE_LINUX
   const int fd = ::eventfd(0, EFD_SEMAPHORE | EFD_NONBLOCK | EFD_CLOEXEC);
   return {fd, fd};
-}
 #else
-using Ring = char;
-inline Bell make_bell() {
   int fds[2];
   return born_pair(::pipe(fds), fds) < 0 ? Bell() : Bell{fds[0], fds[1]};
-}
 #endif
+}
 inline void ring(const Bell& bell) {
   const Uncancelled thread;
-  const Ring one = 1;
+  const std::uint64_t one = 1;
   retry([&] { return ::write(bell.rung, &one, sizeof one); });
 }
 inline void take_ring(const Bell& bell) {
   const Uncancelled thread;
-  Ring one;
+  std::uint64_t one;
   retry([&] { return ::read(bell.heard, &one, sizeof one); });
 }
 inline void discard(const Bell& bell) {
@@ -1613,11 +1600,10 @@ inline bool start_close(const Socket& socket) {
   SocketState* s = state_of(socket);
   if (!s || !s->enter(true)) return false;
   remove_file(*s);
-  {
-    const std::lock_guard<std::mutex> lock(s->guard);
-    s->reading.ring();
-    s->writing.ring();
-  }
+  std::unique_lock<std::mutex> lock(s->guard);
+  s->reading.ring();
+  s->writing.ring();
+  lock.unlock();
   s->announce();
   tell_pollers(*s);
   return true;
@@ -1627,10 +1613,9 @@ inline bool start_close(const Socket& socket) {
 inline Error finish_close(const Socket& socket) {
   const sys::Uncancelled thread;
   SocketState& s = *state_of(socket);
-  {
-    std::unique_lock<std::mutex> lock(s.guard);
-    s.changed.wait(lock, [&] { return s.alone(); });
-  }
+  std::unique_lock<std::mutex> lock(s.guard);
+  s.changed.wait(lock, [&] { return s.alone(); });
+  lock.unlock();
   const int result = sys::close(s.fd);
   const std::error_code why = sys::last_error();
   s.leave();
@@ -1642,11 +1627,10 @@ inline Error finish_close(const Socket& socket) {
 inline Error move_deadlines(const Socket& socket, Deadline deadline,
                             bool reading, bool writing) {
   const auto move = [&](SocketState& s) {
-    {
-      const std::lock_guard<std::mutex> lock(s.guard);
-      if (reading) s.reading.move(deadline);
-      if (writing) s.writing.move(deadline);
-    }
+    std::unique_lock<std::mutex> lock(s.guard);
+    if (reading) s.reading.move(deadline);
+    if (writing) s.writing.move(deadline);
+    lock.unlock();
     s.announce();
     return 0;
   };
@@ -1725,11 +1709,10 @@ inline Error close_write(const Conn& conn) {
   const auto end = [](internal::SocketState& s) {
     if (sys::shutdown(s.fd, SHUT_WR) < 0) return -1;
     // Linux does not tell those who wait for room in a unix socket.
-    {
-      const std::lock_guard<std::mutex> lock(s.guard);
-      s.writing.ended = true;
-      s.writing.ring();
-    }
+    std::unique_lock<std::mutex> lock(s.guard);
+    s.writing.ended = true;
+    s.writing.ring();
+    lock.unlock();
     tell_pollers(s);
     return 0;
   };
@@ -2228,9 +2211,7 @@ Error start(const char* op, const Socket& socket, F f, End end) {
 }
 
 struct GroupState {
-  explicit GroupState(std::size_t most) : limit(most) {}
-
-  const std::size_t limit;
+  std::size_t limit = 0;
   std::mutex mutex;
   std::condition_variable changed;
   std::size_t running = 0;
@@ -2251,6 +2232,7 @@ struct GroupState {
 
 // What a server knows of its connections.
 struct Serving {
+  using Handler = Callback<Error, const Conn&>;
   struct Served {
     Conn conn;
     bool closing = false;  // its grace is over
@@ -2259,14 +2241,17 @@ struct Serving {
 
   Listener listener;
   ServeOptions options;
+  Handler handler;
   std::mutex mutex{};
   std::condition_variable changed{};
   std::list<Served> served{};
   std::atomic<std::size_t> running{0};
   std::mutex reporting{};
 
-  Serving(Listener on, ServeOptions how)
-      : listener(std::move(on)), options(std::move(how)) {}
+  Serving(Listener on, ServeOptions how, Handler what = {})
+      : listener(std::move(on)),
+        options(std::move(how)),
+        handler(std::move(what)) {}
 
   Place begin(const Conn& conn) {
     const std::lock_guard<std::mutex> lock(mutex);
@@ -2278,14 +2263,13 @@ struct Serving {
   void end(Place place, const Error& err) {
     report(err);
     std::list<Served> ended;
-    {
-      const std::lock_guard<std::mutex> lock(mutex);
-      ended.splice(ended.begin(), served, place);
-    }
+    std::unique_lock<std::mutex> lock(mutex);
+    ended.splice(ended.begin(), served, place);
+    lock.unlock();
     // Without the mutex: a close that lingers may take its time.
     if (ended.front().closing) finish_close(ended.front().conn);
     ended.clear();
-    const std::lock_guard<std::mutex> lock(mutex);
+    lock.lock();
     --running;
     changed.notify_all();
     // The accept loop may be waiting for room, or for a descriptor.
@@ -2329,6 +2313,7 @@ struct Serving {
     // A thread on its way out may still hold us, but nothing of the caller's.
     listener = Listener();
     options = ServeOptions();
+    handler = Handler();
   }
 };
 
@@ -2338,23 +2323,18 @@ inline bool is_final(const Error& err) {
          is_errno(err.code(), {EBADF, EINVAL, ENOTSOCK});
 }
 
-// Starts the thread of one connection; `make_task` makes of it what to run.
-template <class MakeTask>
-void start_serving(const std::shared_ptr<Serving>& serving, const Conn& conn,
-                   const MakeTask& make_task) {
+// Starts the thread of one connection.
+inline void start_serving(const std::shared_ptr<Serving>& serving,
+                          const Conn& conn) {
   const Serving::Place place = serving->begin(conn);
-  const auto start = [&] {  // copying the handler may throw
-    return internal::start(
-        "serve", conn, make_task(conn),
-        [serving, place](const Error& why) { serving->end(place, why); });
-  };
-  if (const Error why = run(start)) serving->end(place, why);
+  const Error err = start(
+      "serve", conn, [serving, conn] { return serving->handler(conn); },
+      [serving, place](const Error& why) { serving->end(place, why); });
+  if (err) serving->end(place, err);
 }
 
 // The accept loop.
-template <class MakeTask>
-Error accept_all(const std::shared_ptr<Serving>& serving,
-                 const MakeTask& make_task) {
+inline Error accept_all(const std::shared_ptr<Serving>& serving) {
   constexpr std::chrono::milliseconds shortest(5), longest(1000);
   auto pause = shortest;
   for (;;) {
@@ -2363,7 +2343,7 @@ Error accept_all(const std::shared_ptr<Serving>& serving,
     if (err && is_final(err)) return err == closed ? Error() : err;
     if (!err) {
       pause = shortest;
-      start_serving(serving, conn, make_task);
+      start_serving(serving, conn);
       continue;
     }
     // Out of descriptors or memory: the client stays queued. Trying again at
@@ -2382,7 +2362,9 @@ class Group {
  public:
   /// `limit` is how many tasks may run at a time; 0: any number.
   explicit Group(std::size_t limit = 0)
-      : state_(std::make_shared<internal::GroupState>(limit)) {}
+      : state_(std::make_shared<internal::GroupState>()) {
+    state_->limit = limit;
+  }
   Group(Group&&) = delete;
   ~Group() { wait(); }  ///< Waits, but only `wait` tells how tasks ended.
   /// Runs `f(args...)` in a thread of its own; copies the arguments, so pass a
@@ -2452,18 +2434,21 @@ template <class Handler>
                 "takes a connection: [](net::Conn conn) { ... }");
   if constexpr (fits) {
     if (!listener) return failure("serve", listener);
-    const auto serving = std::make_shared<internal::Serving>(listener, options);
+    const auto run = [handler](const Conn& conn) {
+      // A copy for each: it is the thread's own.
+      auto task = [handler, conn]() mutable -> decltype(auto) {
+        return handler(std::move(conn));
+      };
+      return internal::run(task);
+    };
+    const auto serving =
+        std::make_shared<internal::Serving>(listener, options, run);
     // However this ends - accept may find no memory - handlers end before it.
     struct End {
       internal::Serving& serving;
       ~End() { serving.finish(); }
     } const end{*serving};
-    return internal::accept_all(serving, [handler](Conn conn) {
-      // A copy for each: it is the thread's own.
-      return [handler, conn = std::move(conn)]() mutable -> decltype(auto) {
-        return handler(std::move(conn));
-      };
-    });
+    return internal::accept_all(serving);
   }
   return {};  // as in Group::go
 }
@@ -2524,17 +2509,16 @@ inline constexpr std::pair<int, const char*> errno_texts[] = {
     {EHOSTDOWN, "host is down"}};
 // clang-format on
 
-inline std::string text_of(Errc condition) {
-  const bool known = condition >= 0 && condition <= write_to_connected;
-  return known ? conditions[condition] : "unknown error";
-}
-
 // The cause in words that fit the middle of a sentence.
 inline std::string text_of(const std::error_code& code) {
   if (code.category() == std::system_category() ||
       code.category() == std::generic_category())
     for (const auto& [number, text] : errno_texts)
       if (number == code.value()) return text;
+  if (code.category() == category()) {
+    const bool known = code.value() >= 0 && code.value() <= write_to_connected;
+    return known ? conditions[code.value()] : "unknown error";
+  }
   std::string text = code.message();
   const auto upper = [](char c) { return c >= 'A' && c <= 'Z'; };
   if (text.size() > 1 && upper(text[0]) && !upper(text[1]))
@@ -3259,8 +3243,7 @@ inline Result<std::vector<std::string>> lookup_host(
 inline Result<std::vector<std::string>> lookup_addr(
     std::string_view ip, Deadline deadline = no_deadline) {
   if (Error bad = parse_ip(ip).error) return bad;
-  internal::Question question{std::string(ip)};
-  question.reverse = true;
+  const internal::Question question{std::string(ip), "", 0, 0, true};
   const auto [answer, err] = internal::ask_within(deadline, question);
   if (err) return internal::lookup_error(err, ip);
   return std::vector{answer.name};
@@ -3627,17 +3610,18 @@ auto write(const Conn& conn, const Pieces& pieces,
 inline Result<std::uint64_t> copy(const Conn& to, Reader& from,
                                   std::uint64_t most = UINT64_MAX) {
   // Large pieces are as fast as splice(2) and sendfile(2), and the same on
-  // every system. The room costs no memory before something is read into it.
-  constexpr std::uint64_t size = 256 * 1024;
-  const std::unique_ptr<char[]> buffer(new char[size]);
+  // every system. But little needs little memory.
+  std::vector<char> buffer(16 * 1024);
   std::uint64_t total = 0;
   while (total < most) {
-    const auto room = static_cast<std::size_t>(std::min(size, most - total));
-    const auto [n, err] = from.read({buffer.get(), room});
-    const auto [written, write_err] =
-        n ? write(to, buffer.get(), n) : Result<std::size_t>();
-    total += written;
-    if (write_err) return {total, write_err};
+    const auto left = std::min<std::uint64_t>(most - total, buffer.size());
+    const auto [n, err] =
+        from.read({buffer.data(), static_cast<std::size_t>(left)});
+    Result<std::size_t> sent;
+    if (n > 0) sent = write(to, buffer.data(), n);
+    total += sent.value;
+    if (sent.error) return {total, sent.error};
+    if (n == buffer.size() && n < 256 * 1024) buffer.resize(4 * n);
     if (err) return {total, err == eof ? Error() : err};
   }
   return total;
@@ -3855,11 +3839,8 @@ inline int bind_unix(int fd, const sys::Address& address,
 // only if it is still the same one. Another server may have taken over the
 // path meanwhile; more than one library has removed that server's file.
 inline void remove_file(SocketState& s) {
-  SocketFile mine;
-  {
-    const std::lock_guard<std::mutex> lock(s.guard);
-    std::swap(mine, s.file);
-  }
+  const std::lock_guard<std::mutex> lock(s.guard);
+  const SocketFile mine = std::exchange(s.file, SocketFile());
   sys::File now;
   if (mine.maker == sys::forks && !mine.path.empty() &&
       sys::lstat(mine.path, now) == 0 && now.id == mine.id)
@@ -4443,20 +4424,15 @@ struct Hash {
 // --- Keys of a std::unordered_map -------------------------------------------
 // Equal addresses, and handles of the same socket, have equal hashes.
 
-template <>
-struct std::hash<netlite::IP> : netlite::internal::Hash {};
-template <>
-struct std::hash<netlite::Prefix> : netlite::internal::Hash {};
-template <>
-struct std::hash<netlite::Addr> : netlite::internal::Hash {};
-template <>
-struct std::hash<netlite::Socket> : netlite::internal::Hash {};
-template <>
-struct std::hash<netlite::Conn> : netlite::internal::Hash {};
-template <>
-struct std::hash<netlite::Listener> : netlite::internal::Hash {};
-template <>
-struct std::hash<netlite::PacketConn> : netlite::internal::Hash {};
+// clang-format off
+template <> struct std::hash<netlite::IP> : netlite::internal::Hash {};
+template <> struct std::hash<netlite::Prefix> : netlite::internal::Hash {};
+template <> struct std::hash<netlite::Addr> : netlite::internal::Hash {};
+template <> struct std::hash<netlite::Socket> : netlite::internal::Hash {};
+template <> struct std::hash<netlite::Conn> : netlite::internal::Hash {};
+template <> struct std::hash<netlite::Listener> : netlite::internal::Hash {};
+template <> struct std::hash<netlite::PacketConn> : netlite::internal::Hash {};
+// clang-format on
 
 #undef NETLITE_NAMESPACE
 #undef NETLITE_VARIANT
