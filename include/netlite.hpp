@@ -12,11 +12,11 @@
 // The surface, in the order of the sections below
 //
 //   THE CORE
-//   Addresses    IP  Addr
+//   Addresses    IP  Addr  join_host_port
 //   Errors       Error  Result  must  Failure
 //                eof  closed  timed_out  truncated  would_block  ...
 //   sys          one small function for each BSD call
-//   Time         Deadline  no_deadline  forever
+//   Time         Deadline  no_deadline  forever  Mode
 //   Waiting      (nothing to call: the machine under every call)
 //   Connections  Socket  Conn  Listener  PacketConn  Bytes  Buffer
 //                read  read_full  write
@@ -27,9 +27,9 @@
 //   Many at once Group  serve  ServeOptions
 //
 //   THE REST
-//   Names        split_host_port  join_host_port  parse_ip  lookup_port
-//                resolve  lookup_host  lookup_addr  lookup_cname
-//                Prefix  parse_prefix  Interface  interfaces
+//   Addresses    split_host_port  parse_ip  Prefix  parse_prefix
+//   Names        resolve  lookup_host  lookup_addr  lookup_cname  lookup_port
+//                Interface  interfaces
 //   Streams      write (of several pieces)  read_all  copy  send_file
 //                Reader: read_line  read_until  read  read_full  read_all
 //   Packets      listen_packet  read_from  write_to  join_group  leave_group
@@ -837,7 +837,7 @@ inline ssize_t send(int fd, const void* data, std::size_t size) {
 }
 
 // recvmsg(2) and sendmsg(2): several pieces, descriptors
-inline msghdr message_of(iovec* pieces, std::size_t count) {
+inline msghdr msg_of(iovec* pieces, std::size_t count) {
   msghdr message{};
   message.msg_iov = pieces;
   message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
@@ -855,7 +855,7 @@ inline ssize_t sendmsg(int fd, const msghdr& message) {
 inline ssize_t recvfrom(int fd, void* data, std::size_t size, Address& from,
                         bool& cut) {
   iovec piece{data, std::min(size, most_at_once)};
-  msghdr message = message_of(&piece, 1);
+  msghdr message = msg_of(&piece, 1);
   message.msg_name = &from.any;
   message.msg_namelen = from.size;
   const ssize_t n = recvmsg(fd, message);
@@ -1017,6 +1017,9 @@ class Deadline {
 
 /// The deadline that never comes; clears one that was set.
 inline constexpr Deadline no_deadline{Deadline::Clock::time_point::max()};
+
+/// Whether a call waits, or looks once as the `try_` calls do.
+enum class Mode { wait, once };
 
 // --- Waiting ----------------------------------------------------------------
 // The machine under every call: what handles share, how a thread gets in and
@@ -1192,9 +1195,8 @@ struct SocketState {
 // sleeps in both beds.
 using Beds = std::initializer_list<Direction*>;
 inline Result<bool> wait(SocketState& s, Beds beds, short events,
-                         Time limit = Time::max()) {
-  Sleeper me{of_this_process<Bells>().get(s.fd, (*beds.begin())->events),
-             limit};
+                         Time till = Time::max()) {
+  Sleeper me{of_this_process<Bells>().get(s.fd, (*beds.begin())->events), till};
   {
     // Whoever closes marks first and rings then, under this guard. So either
     // we see the mark here, or they see us sleep, and ring.
@@ -1230,8 +1232,6 @@ inline Result<bool> wait(SocketState& s, Beds beds, short events,
   if (!me.rung && fds[1].revents && !fds[0].revents) sys::poll(fds, 1, 1);
   return fds[0].revents != 0;
 }
-
-enum class Mode { wait, once };  // a try_ call looks once
 
 // Makes a call until it succeeds or fails, waiting while it would block. The
 // order of truth: closed, then the deadline, then what the socket says. It
@@ -1580,8 +1580,7 @@ inline Result<std::size_t> write_all(const Socket& socket, iovec* pieces,
       // More than 1,024 pieces at a time are not portable (IOV_MAX). A stream
       // can take them in turn; of a message the kernel says EMSGSIZE.
       const std::size_t most = use->is_stream() ? 1024 : count;
-      return sys::sendmsg(use->fd,
-                          sys::message_of(pieces, std::min(count, most)));
+      return sys::sendmsg(use->fd, sys::msg_of(pieces, std::min(count, most)));
     });
     if (err) return {written, failure(op, socket, err, op)};
     written += n;
@@ -1648,7 +1647,7 @@ inline Error move_deadlines(const Socket& socket, Deadline deadline,
 /// unixpacket an empty message cannot be told from the end, so it is `eof`.
 /// Go: `Conn.Read`.
 inline Result<std::size_t> read(const Conn& conn, Buffer buffer,
-                                internal::Mode mode = internal::Mode::wait) {
+                                Mode mode = Mode::wait) {
   sys::Address from;
   const bool none = buffer.size() == 0;
   if (none) return control(conn, "read", "", [](auto&) { return 0; });
@@ -1672,7 +1671,7 @@ inline Result<std::size_t> read_full(const Conn& conn, Buffer buffer) {
 /// gone (Go: EPIPE). On a datagram or unixpacket socket sends one message. Go:
 /// `Conn.Write`.
 inline Result<std::size_t> write(const Conn& conn, Bytes bytes,
-                                 internal::Mode mode = internal::Mode::wait) {
+                                 Mode mode = Mode::wait) {
   iovec piece = internal::to_iovec(bytes);
   return write_all(conn, &piece, 1, mode, "write");
 }
@@ -1847,9 +1846,8 @@ inline Error failed(const char* call, std::error_code why = sys::last_error()) {
 inline Error retell(const Error& why, const char* op, std::string_view network,
                     const Addr& local = {}) {
   const std::string name(network);
-  const bool unknown = why == unknown_network;
-  return {why.code(),
-          {op, name, why.subject(), unknown ? " " + name : "", local}};
+  const bool none = why == unknown_network;
+  return {why.code(), {op, name, why.subject(), none ? " " + name : "", local}};
 }
 
 // Idle time and interval of TCP's keep-alive probes, rounded up to seconds, of
@@ -2018,19 +2016,18 @@ inline Result<Descriptor> open_and_bind(const Network& network,
                                         const Addr& addr,
                                         const ListenOptions& options) {
   const bool any = is_any(addr);
-  int family = network.family;
-  if (family == AF_UNSPEC) family = any || is6(addr) ? AF_INET6 : AF_INET;
-  Descriptor fd(sys::socket(family, network.type));
+  int af = network.family;
+  if (af == AF_UNSPEC) af = any || is6(addr) ? AF_INET6 : AF_INET;
+  Descriptor fd(sys::socket(af, network.type));
   if (!fd && errno == EAFNOSUPPORT && network.family == AF_UNSPEC && any)
-    fd = Descriptor(sys::socket(family = AF_INET, network.type));
+    fd = Descriptor(sys::socket(af = AF_INET, network.type));
   if (!fd) return failed("socket");
-  choose_families(fd.get(), family, network);
+  choose_families(fd.get(), af, network);
   const bool group = network.type == SOCK_DGRAM && addr.ip().is_multicast();
   if (Error err = prepare(fd.get(), network, group, options)) return err;
   // A group's datagrams arrive at any address; join_group chooses the group.
-  const Addr place = group ? Addr(network.base, IP(), addr.port()) : addr;
-  if (Error err = bind_socket(fd.get(), family, network, place, options))
-    return err;
+  const Addr at = group ? Addr(network.base, IP(), addr.port()) : addr;
+  if (Error err = bind_socket(fd.get(), af, network, at, options)) return err;
   return fd;
 }
 
@@ -2099,8 +2096,7 @@ inline Result<Listener> listen(std::string_view network,
 /// misfortune (ECONNABORTED and kin) is no error, the wait goes on; a machine
 /// short of descriptors (EMFILE and kin) is: `temporary()`, and the client
 /// stays queued. Several threads may accept. Go: `Listener.Accept`.
-inline Result<Conn> accept(const Listener& listener,
-                           internal::Mode mode = internal::Mode::wait) {
+inline Result<Conn> accept(const Listener& listener, Mode mode = Mode::wait) {
   sys::Address peer;
   internal::Descriptor fd;
   const auto call = [&](internal::SocketState& s) {
@@ -2324,8 +2320,7 @@ inline bool is_final(const Error& err) {
 }
 
 // Starts the thread of one connection.
-inline void start_serving(const std::shared_ptr<Serving>& serving,
-                          const Conn& conn) {
+inline void handle(const std::shared_ptr<Serving>& serving, const Conn& conn) {
   const Serving::Place place = serving->begin(conn);
   const Error err = start(
       "serve", conn, [serving, conn] { return serving->handler(conn); },
@@ -2343,7 +2338,7 @@ inline Error accept_all(const std::shared_ptr<Serving>& serving) {
     if (err && is_final(err)) return err == closed ? Error() : err;
     if (!err) {
       pause = shortest;
-      start_serving(serving, conn);
+      handle(serving, conn);
       continue;
     }
     // Out of descriptors or memory: the client stays queued. Trying again at
@@ -2441,8 +2436,7 @@ template <class Handler>
       };
       return internal::run(task);
     };
-    const auto serving =
-        std::make_shared<internal::Serving>(listener, options, run);
+    auto serving = std::make_shared<internal::Serving>(listener, options, run);
     // However this ends - accept may find no memory - handlers end before it.
     struct End {
       internal::Serving& serving;
@@ -2716,9 +2710,8 @@ inline int epoll_wait(int, std::vector<Ready>&, int) { return -1; }
 
 namespace internal {
 inline IP ip_from_kernel(const sys::Address& from) {
-  const void* v4 = &from.v4.sin_addr;
-  if (from.family() == AF_INET)
-    return IP(static_cast<const unsigned char*>(v4), 4);
+  const auto* v4 = reinterpret_cast<const unsigned char*>(&from.v4.sin_addr);
+  if (from.family() == AF_INET) return IP(v4, 4);
   if (from.family() != AF_INET6) return IP();
   const unsigned scope = from.v6.sin6_scope_id;
   const std::string zone = scope ? sys::if_indextoname(scope) : "";
@@ -2767,11 +2760,10 @@ inline std::error_code unix_to_kernel(const std::string& path,
   return {};
 }
 
-inline std::error_code to_kernel(const Addr& addr, int family,
-                                 sys::Address& out) {
+inline std::error_code to_kernel(const Addr& addr, int af, sys::Address& out) {
   out = sys::Address();
-  return family == AF_UNIX ? unix_to_kernel(addr.path(), out)
-                           : ip_to_kernel(addr, family, out);
+  return af == AF_UNIX ? unix_to_kernel(addr.path(), out)
+                       : ip_to_kernel(addr, af, out);
 }
 
 // The same back; no address at all for the sender that has none.
@@ -2847,29 +2839,28 @@ struct [[nodiscard]] HostPort {
 /// Splits "host:port", "[host]:port" or "[ipv6%zone]:port" without looking at
 /// what the two are. Errors: missing_port, too_many_colons, missing_bracket,
 /// unexpected_..._bracket. Go: `net.SplitHostPort`.
-inline HostPort split_host_port(std::string_view address) {
+inline HostPort split_host_port(std::string_view text) {
   const auto fail = [&](Errc code) {
-    return HostPort{{}, {}, internal::address_error(code, address)};
+    return HostPort{{}, {}, internal::address_error(code, text)};
   };
-  const std::size_t colon = address.rfind(':');
-  if (colon == address.npos) return fail(missing_port);
-  std::string_view host = address.substr(0, colon);
+  const std::size_t colon = text.rfind(':');
+  if (colon == text.npos) return fail(missing_port);
+  std::string_view host = text.substr(0, colon);
   std::size_t end = 0;  // of what stands in brackets
-  if (address[0] == '[') {
-    const std::size_t bracket = address.find(']');
-    if (bracket == address.npos) return fail(missing_bracket);
+  if (text[0] == '[') {
+    const std::size_t bracket = text.find(']');
+    if (bracket == text.npos) return fail(missing_bracket);
     end = bracket + 1;
     if (end != colon)
-      return fail(address[end] == ':' ? too_many_colons : missing_port);
-    host = address.substr(1, bracket - 1);
+      return fail(text[end] == ':' ? too_many_colons : missing_port);
+    host = text.substr(1, bracket - 1);
   } else if (host.find(':') != host.npos) {
     return fail(too_many_colons);
   }
-  if (address.find('[', end ? 1 : 0) != address.npos)
+  if (text.find('[', end ? 1 : 0) != text.npos)
     return fail(unexpected_open_bracket);
-  if (address.find(']', end) != address.npos)
-    return fail(unexpected_close_bracket);
-  return {std::string(host), std::string(address.substr(colon + 1))};
+  if (text.find(']', end) != text.npos) return fail(unexpected_close_bracket);
+  return {std::string(host), std::string(text.substr(colon + 1))};
 }
 
 /// Reads an IP address: IPv4 as four decimal numbers without leading zeros;
@@ -3148,14 +3139,13 @@ namespace internal {
 // 63 each and 253 in all, not just digits (RFC 1035, RFC 3696). Anything else
 // is refused without asking: the C library would take 127.1, 2130706433 and
 // even 0x7f000001 for addresses.
-inline bool is_domain_name(std::string_view name) {
-  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
+inline bool is_domain_name(std::string name) {
+  if (!name.empty() && name.back() == '.') name.pop_back();
   in_addr number;
-  if (name.size() > 253 || ::inet_aton(std::string(name).c_str(), &number))
-    return false;
+  if (name.size() > 253 || ::inet_aton(name.c_str(), &number)) return false;
   bool only_digits = true;
   for (std::size_t at = 0; at <= name.size();) {
-    const std::string_view label = name.substr(at, name.find('.', at) - at);
+    const std::string label = name.substr(at, name.find('.', at) - at);
     if (label.empty() || label.size() > 63 || label[0] == '-' ||
         label.back() == '-' ||
         label.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST"
@@ -3175,7 +3165,8 @@ inline Result<Answer> ask(std::string_view host, Deadline deadline,
     plain.remove_suffix(1);  // Go reads an empty zone as none
   const auto [ip, no_ip] = parse_ip(plain);
   if (!no_ip) return Answer{{ip}};
-  if (!is_domain_name(host)) return lookup_error(no_such_host, host);
+  if (!is_domain_name(std::string(host)))
+    return lookup_error(no_such_host, host);
   auto answer = ask_within(deadline, {std::string(host), "", family});
   if (answer.error) return lookup_error(answer.error, host);
   return answer;
@@ -3201,14 +3192,13 @@ inline Result<Resolved> resolve_all(std::string_view network_name,
   // Half-configured IPv6 can listen on :: and yet not be dialled there.
   if (ips.size() == 1 && ips[0].is6() && ips[0].is_unspecified())
     ips.push_back(parse_ip("0.0.0.0").value);
-  Resolved found{network, {}};
+  Resolved all{network, {}};
   for (const IP& ip : ips)
     if (network->family == AF_UNSPEC ||
         ip.unmap().is4() == (network->family == AF_INET))
-      found.addrs.emplace_back(network->base, ip.unmap(), port);
-  if (found.addrs.empty())
-    return address_error(no_suitable_address, parts.host);
-  return found;
+      all.addrs.emplace_back(network->base, ip.unmap(), port);
+  if (all.addrs.empty()) return address_error(no_suitable_address, parts.host);
+  return all;
 }
 }  // namespace internal
 
@@ -3598,8 +3588,7 @@ inline Result<std::string> read_all(const Conn& conn, std::size_t limit) {
 /// Gathers several pieces into one write with sendmsg(2): `{head, body}`, or a
 /// std::vector<Bytes>. Go: `net.Buffers`.
 template <class Pieces = std::initializer_list<Bytes>>
-auto write(const Conn& conn, const Pieces& pieces,
-           internal::Mode mode = internal::Mode::wait)
+auto write(const Conn& conn, const Pieces& pieces, Mode mode = Mode::wait)
     -> decltype(gather(conn, std::data(pieces), pieces.size(), mode)) {
   return gather(conn, std::data(pieces), pieces.size(), mode);
 }
@@ -3718,7 +3707,7 @@ Error set_both(const PacketConn& packets, int v4, const V4& value4, int v6,
 /// than the buffer the rest is gone: `truncated`. Errors as read. recvfrom(2).
 /// Go: `ReadFrom`.
 inline Packet read_from(const PacketConn& packets, Buffer buffer,
-                        internal::Mode mode = internal::Mode::wait) {
+                        Mode mode = Mode::wait) {
   sys::Address from;
   const auto [n, err] = receive(packets, buffer, mode, "recvfrom", from);
   if (err && err != truncated) return {0, {}, err};
@@ -3730,9 +3719,8 @@ inline Packet read_from(const PacketConn& packets, Buffer buffer,
 /// over IPv4: above 65,507 bytes). Blocks while the queue is full. A UDP peer
 /// that has gone is no error. write_to_connected on a socket that was adopted
 /// with its one peer. sendto(2). Go: `WriteTo`.
-inline Result<std::size_t> write_to(
-    const PacketConn& packets, Bytes bytes, const Addr& to,
-    internal::Mode mode = internal::Mode::wait) {
+inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
+                                    const Addr& to, Mode mode = Mode::wait) {
   const internal::SocketState* s = state_of(packets);
   const auto fail = [&](const Error& why, std::string_view subject = "") {
     return failure("write", packets, why, subject, &to);
@@ -3868,7 +3856,7 @@ struct Carrier {
   char byte = 0;
   iovec piece{&byte, 1};
   alignas(cmsghdr) char room[8192] = {};
-  msghdr message = sys::message_of(&piece, 1);
+  msghdr message = sys::msg_of(&piece, 1);
 
   explicit Carrier(std::size_t n = sizeof room) {
     message.msg_control = room;
@@ -3908,7 +3896,7 @@ struct Carrier {
   const auto call = [&](internal::SocketState& s) {
     return sys::sendmsg(s.fd, carrier.message);
   };
-  const auto wait = internal::Mode::wait;
+  const auto wait = Mode::wait;
   return perform(conn, POLLOUT, wait, "write", "sendmsg", call).error;
 }
 
@@ -3922,7 +3910,7 @@ inline Result<int> receive_descriptor(const Conn& conn) {
   const auto call = [&](internal::SocketState& s) {
     return sys::recvmsg(s.fd, carrier.message);
   };
-  const auto wait = internal::Mode::wait;
+  const auto wait = Mode::wait;
   const auto [n, err] = perform(conn, POLLIN, wait, "read", "recvmsg", call);
   if (err) return {-1, err};
   internal::Descriptor first;
@@ -4377,33 +4365,33 @@ class Poller {
 /// Reads as read, but returns would_block instead of waiting, for bytes or for
 /// another thread that is reading.
 inline Result<std::size_t> try_read(const Conn& conn, Buffer buffer) {
-  return read(conn, buffer, internal::Mode::once);
+  return read(conn, buffer, Mode::once);
 }
 /// Writes what there is room for, and returns how much; would_block when
 /// there is none.
 inline Result<std::size_t> try_write(const Conn& conn, Bytes bytes) {
-  return write(conn, bytes, internal::Mode::once);
+  return write(conn, bytes, Mode::once);
 }
 /// The same for several pieces, gathered: {a, b}, or a std::vector<Bytes>.
 template <class Pieces = std::initializer_list<Bytes>>
 auto try_write(const Conn& conn, const Pieces& pieces)
-    -> decltype(write(conn, pieces, internal::Mode::once)) {
-  return write(conn, pieces, internal::Mode::once);
+    -> decltype(write(conn, pieces, Mode::once)) {
+  return write(conn, pieces, Mode::once);
 }
 /// Accepts as accept, but returns would_block instead of waiting. Where
 /// descriptors are short (`temporary()`) the client stays queued and `wait`
 /// tells of it at once: unwatch the listener for a while, lest it spin.
 inline Result<Conn> try_accept(const Listener& listener) {
-  return accept(listener, internal::Mode::once);
+  return accept(listener, Mode::once);
 }
 /// Reads a datagram as read_from, but returns would_block instead of waiting.
 inline Packet try_read_from(const PacketConn& packets, Buffer buffer) {
-  return read_from(packets, buffer, internal::Mode::once);
+  return read_from(packets, buffer, Mode::once);
 }
 /// Sends a datagram as write_to, but returns would_block instead of waiting.
 inline Result<std::size_t> try_write_to(const PacketConn& packets, Bytes bytes,
                                         const Addr& to) {
-  return write_to(packets, bytes, to, internal::Mode::once);
+  return write_to(packets, bytes, to, Mode::once);
 }
 
 namespace internal {
