@@ -70,8 +70,8 @@
 // --- Headers and platform ---------------------------------------------------
 // The compiler's option -DNETLITE_PORTABLE makes Linux use what macOS and
 // FreeBSD use (poll for epoll, a pipe for an eventfd), so that it can be
-// tested. (std::min and std::max come with <string> in every known library;
-// <algorithm> would add a tenth to the time that this header takes to compile.)
+// tested. (std::min and std::max come with <string>; <algorithm> would add a
+// tenth to the time that this header takes to compile.)
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -934,9 +934,8 @@ inline int start_thread(void* (*run)(void*), void* argument) {
 }  // namespace sys
 
 // --- Time -------------------------------------------------------------------
-// A call waits until a Deadline, a point on the clock: so it does not matter
-// how often it had to start anew. Durations count from now: zero or less has
-// passed.
+// A call waits until a Deadline, a point on the clock, however often it had to
+// start anew. Durations count from now: zero or less has passed.
 
 /// A duration that never ends.
 inline constexpr std::chrono::nanoseconds forever =
@@ -1307,15 +1306,14 @@ class Handle;  // of one kind of socket; see "Connections"
 }  // namespace internal
 
 // --- Connections ------------------------------------------------------------
-// Sockets are handles, as Go's Conn is: copies of a handle refer to the same
-// socket, the last one closes it, and any thread may call anything on it.
+// Sockets are handles, as Go's Conn is; and what streams are read and written
+// by.
 
 /// What Conn, Listener and PacketConn have in common: a handle of a socket.
-/// Copies refer to the same socket, and the last one closes it - what Go
-/// programs write as `defer conn.Close()`. All calls on one socket may come
-/// from any thread. A default-constructed handle refers to nothing; calls on it
-/// return `closed`. After fork(2), use a socket in one of the two processes,
-/// and only close it in the other.
+/// Copies refer to the same socket, and the last one closes it, as Go's `defer
+/// conn.Close()`. Any thread may call anything on it. A default-constructed
+/// handle refers to nothing; calls on it return `closed`. After fork(2), use a
+/// socket in one of the two processes, and only close it in the other.
 class Socket : public internal::Value<Socket> {
  public:
   Socket() = default;  ///< Refers to nothing.
@@ -1642,10 +1640,9 @@ inline Error move_deadlines(const Socket& socket, Deadline deadline,
 /// each time; `closed`, `timed_out`, or what recv(2) reports. An empty buffer
 /// returns 0 at once.
 ///
-/// Of a dialled datagram or unixpacket socket it reads one message, and
-/// returns `truncated` when that did not fit. 0 is an empty datagram; of
-/// unixpacket an empty message cannot be told from the end, so it is `eof`.
-/// Go: `Conn.Read`.
+/// Of a dialled datagram or unixpacket socket it reads one message, `truncated`
+/// when that did not fit. 0 is an empty datagram; an empty unixpacket message
+/// cannot be told from the end: `eof`. Go: `Conn.Read`.
 inline Result<std::size_t> read(const Conn& conn, Buffer buffer,
                                 Mode mode = Mode::wait) {
   sys::Address from;
@@ -1666,10 +1663,9 @@ inline Result<std::size_t> read_full(const Conn& conn, Buffer buffer) {
 /// Writes all the bytes, in one piece even when other threads write too.
 /// Blocks until the kernel has taken them (not: until the peer has read them).
 /// With an error, the count says how many it took: `closed`, `timed_out`, or
-/// what send(2) reports, EPIPE when the peer has gone. Never raises SIGPIPE. No
-/// bytes are written to a stream without asking it: 0 even when the peer has
-/// gone (Go: EPIPE). On a datagram or unixpacket socket sends one message. Go:
-/// `Conn.Write`.
+/// what send(2) reports, EPIPE when the peer has gone. Never raises SIGPIPE. A
+/// stream is not asked to take no bytes: 0 even when the peer has gone. On a
+/// datagram or unixpacket socket sends one message. Go: `Conn.Write`.
 inline Result<std::size_t> write(const Conn& conn, Bytes bytes,
                                  Mode mode = Mode::wait) {
   iovec piece = internal::to_iovec(bytes);
@@ -1731,11 +1727,10 @@ inline Addr remote_addr(const Socket& socket) {
   return s ? s->remote : Addr();
 }
 
-/// Sets the deadline of all reads and writes (on a Listener: of accept), now
-/// and later, also of calls that are blocked already. A call that finds it
-/// passed returns `timed_out`, even when data waits; move or clear it
-/// (`no_deadline`), and the connection works on. Does not block. Error:
-/// `closed`. Go: `SetDeadline`.
+/// Sets the deadline of all reads and writes (on a Listener: of accept), also
+/// of those that are blocked already. A call that finds it passed returns
+/// `timed_out`, even when data waits; move or clear it (`no_deadline`), and the
+/// connection works on. Does not block. Error: `closed`. Go: `SetDeadline`.
 inline Error set_deadline(const Socket& socket, Deadline deadline) {
   return move_deadlines(socket, deadline, true, true);
 }
@@ -1898,16 +1893,15 @@ Result<Conn> dial_all(const Resolved& to, const DialOptions& options,
 /// "@name" for unix. Blocks until connected, refused, or the deadline of the
 /// options; on a unix socket whose queue is full until there is room.
 ///
-/// A name may have several addresses: they are tried in turn, and the second
-/// family gets its chance after 300 ms or when the first has failed (RFC
-/// 8305); when all fail, the first error is returned. An empty host means this
-/// machine: 127.0.0.1, or ::1 for tcp6 and udp6. Never returns a connection to
-/// itself. Errors: those of connect(2), timed_out, the resolver's, and those of
-/// a bad address. Go: `net.Dial`, `Dialer.Dial`.
+/// A name's addresses are tried in turn, those of the second family after 300
+/// ms or when the first has failed (RFC 8305); when all fail, the first error
+/// is returned. An empty host means this machine: 127.0.0.1, or ::1 for tcp6
+/// and udp6. Never returns a connection to itself. Errors: those of connect(2),
+/// timed_out, the resolver's, and those of a bad address. Go: `net.Dial`.
 ///
-/// Nobody is refused on udp, so nothing tells that the first of several
-/// addresses was the wrong one: where `localhost` is both ::1 and 127.0.0.1,
-/// dial takes ::1 and `listen_packet` 127.0.0.1. Say 127.0.0.1 to both.
+/// Nobody is refused on udp, so nothing tells that the first address was the
+/// wrong one: where `localhost` is both ::1 and 127.0.0.1, dial takes ::1 and
+/// `listen_packet` 127.0.0.1. Say 127.0.0.1 to both.
 inline Result<Conn> dial(std::string_view network, std::string_view address,
                          const DialOptions& options = {}) {
   const Deadline deadline =
@@ -2081,11 +2075,10 @@ Result<H> listen(std::string_view network, std::string_view address,
 
 /// Opens a socket that waits for connections. `network` is tcp, tcp4, tcp6,
 /// unix or unixpacket. An empty host serves IPv6 and IPv4 alike; port 0 lets
-/// the system choose: ask `addr(listener)`. A unix listener makes the file
-/// and, when closed, removes it if it is still its own. Does not block unless
-/// the host is a name. Errors: those of bind(2) - EADDRINUSE when somebody
-/// listens there - and those of a bad address. Go: `net.Listen`,
-/// `ListenConfig.Listen`.
+/// the system choose: ask `addr(listener)`. A unix listener makes the file and,
+/// when closed, removes it if it is still its own. Does not block unless the
+/// host is a name. Errors: those of bind(2), EADDRINUSE when somebody listens
+/// there, and those of a bad address. Go: `net.Listen`, `ListenConfig.Listen`.
 inline Result<Listener> listen(std::string_view network,
                                std::string_view address,
                                const ListenOptions& options = {}) {
@@ -2362,13 +2355,12 @@ class Group {
   }
   Group(Group&&) = delete;
   ~Group() { wait(); }  ///< Waits, but only `wait` tells how tasks ended.
-  /// Runs `f(args...)` in a thread of its own; copies the arguments, so pass a
+  /// Runs `f(args...)` in a thread of its own; copies the arguments: pass a
   /// std::ref for what the task shall share. Blocks while the group is at its
-  /// limit - for ever, if it is a task of the full group that calls. An
-  /// exception ends only that task, as task_failed; so does pthread_exit(3),
-  /// and a thread that is cancelled ends when it next waits. Errors, after
-  /// which the task does not run: what pthread_create(3) reports, ENOMEM,
-  /// task_failed when an exception ended its move to the thread. Go: `go f()`.
+  /// limit - for ever, if one of its tasks calls. An exception or
+  /// pthread_exit(3) ends only that task: task_failed. Errors, after which the
+  /// task does not run: what pthread_create(3) reports, ENOMEM, task_failed
+  /// when an exception ended its move to the thread. Go: `go f()`.
   template <class F, class... Args>
   [[nodiscard]] Error go(F f, Args... args) {
     static_assert(std::is_invocable_v<F&, Args&&...>,
@@ -2411,8 +2403,8 @@ class Group {
 
 /// Accepts connections and runs a copy of `handler` for each, in a thread of
 /// its own: `[](net::Conn conn) { ... }`, which may return an Error or a
-/// Result. Blocks until the listener is closed and its handlers have ended;
-/// then returns nil.
+/// Result. Blocks until the listener is closed and its handlers have ended:
+/// nil.
 ///
 /// One client's misfortune - a reset, an exception in its handler, a thread
 /// that cannot start, a full descriptor table, an accept that a firewall
@@ -2864,10 +2856,9 @@ inline HostPort split_host_port(std::string_view text) {
 }
 
 /// Reads an IP address: IPv4 as four decimal numbers without leading zeros;
-/// IPv6 as in RFC 4291, also with more zeros in front of a group than it needs
-/// ("00001::"), and with an optional %zone. Error: invalid_ip. Stricter than
-/// inet_addr(3), which takes "127.1" and "010.0.0.1". Go: `netip.ParseAddr`,
-/// `net.ParseIP`.
+/// IPv6 as in RFC 4291, also with more zeros in front of a group ("00001::"),
+/// and with an optional %zone. Error: invalid_ip. Stricter than inet_addr(3),
+/// which takes "127.1" and "010.0.0.1". Go: `netip.ParseAddr`, `net.ParseIP`.
 inline Result<IP> parse_ip(std::string_view text) {
   unsigned char bytes[16];
   const std::size_t percent = text.find('%');
@@ -3214,10 +3205,10 @@ inline Result<Addr> resolve(std::string_view network, std::string_view address,
 }
 
 /// Finds all addresses of a host, in the order to try them (RFC 6724). Blocks
-/// in getaddrinfo(3), until the deadline; then at most 64 different questions
-/// are under way at a time, and one more waits. A name that DNS cannot know,
-/// "127.1", is refused at once. Errors: no_such_host and other resolver errors,
-/// timed_out. Go: `net.LookupHost`.
+/// in getaddrinfo(3), until the deadline; with one, at most 64 different
+/// questions are under way at a time. A name that DNS cannot know, "127.1", is
+/// refused at once. Errors: the resolver's, such as no_such_host, timed_out.
+/// Go: `net.LookupHost`.
 inline Result<std::vector<std::string>> lookup_host(
     std::string_view host, Deadline deadline = no_deadline) {
   const auto [answer, err] = internal::ask(host, deadline);
@@ -3654,10 +3645,9 @@ struct [[nodiscard]] Packet {
 };
 
 /// Opens a datagram socket. `network` is udp, udp4, udp6 or unixgram. An empty
-/// host hears both families; of a name's addresses the first IPv4 one is taken.
-/// A multicast address opens its port for sharing; join the group next. A
-/// unixgram socket's file stays after close. Errors as listen. Go:
-/// `net.ListenPacket`, `net.ListenMulticastUDP`.
+/// host hears both families; of a name the first IPv4 address is taken. A
+/// multicast address opens its port for sharing; join the group next. A
+/// unixgram socket's file stays. Errors as listen. Go: `net.ListenPacket`.
 inline Result<PacketConn> listen_packet(std::string_view network,
                                         std::string_view address,
                                         const ListenOptions& options = {}) {
@@ -3704,8 +3694,8 @@ Error set_both(const PacketConn& packets, int v4, const V4& value4, int v6,
 
 /// Reads one datagram, and who sent it: nobody if a unixgram sender has no
 /// name. Blocks until one comes. An empty one has size 0; of one that is longer
-/// than the buffer the rest is gone: `truncated`. Errors as read. recvfrom(2).
-/// Go: `ReadFrom`.
+/// than the buffer the rest is gone: `truncated`. Errors as read. Go:
+/// `ReadFrom`.
 inline Packet read_from(const PacketConn& packets, Buffer buffer,
                         Mode mode = Mode::wait) {
   sys::Address from;
@@ -3717,8 +3707,8 @@ inline Packet read_from(const PacketConn& packets, Buffer buffer,
 
 /// Sends one datagram, whole or not at all: EMSGSIZE when it is too long (UDP
 /// over IPv4: above 65,507 bytes). Blocks while the queue is full. A UDP peer
-/// that has gone is no error. write_to_connected on a socket that was adopted
-/// with its one peer. sendto(2). Go: `WriteTo`.
+/// that has gone is no error; one peer for all is: write_to_connected. Go:
+/// `WriteTo`.
 inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
                                     const Addr& to, Mode mode = Mode::wait) {
   const internal::SocketState* s = state_of(packets);
@@ -3741,9 +3731,9 @@ inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
 }
 
 /// Joins a multicast group, on the named interface or one that the system
-/// chooses. ip(7), ipv6(7), RFC 3678. Errors: ENODEV for an unknown interface,
-/// EADDRINUSE when joined already, EINVAL, no_suitable_address for a group of
-/// the other family, ENOPROTOOPT. Go: `ipv4.PacketConn.JoinGroup`.
+/// takes, RFC 3678. Errors: ENODEV for an unknown interface, EADDRINUSE when
+/// joined already, EINVAL, no_suitable_address for a group of the other family.
+/// Go: `ipv4.PacketConn.JoinGroup`.
 inline Error join_group(const PacketConn& packets, const IP& group,
                         const std::string& interface_name = "") {
   return change_group(packets, true, group, interface_name);
@@ -3901,9 +3891,9 @@ struct Carrier {
 }
 
 /// Receives one descriptor, close-on-exec and the caller's to close, with the
-/// byte that carries it. Others in the same message are closed, and `truncated`
-/// says so beside the first. no_descriptor when the byte came alone. Without
-/// one the value is -1. Blocks as read. unix(7), SCM_RIGHTS.
+/// byte that carries it; -1 with an error, no_descriptor when the byte came
+/// alone. Others in the same message are closed: the first and `truncated`.
+/// Blocks as read. unix(7), SCM_RIGHTS.
 inline Result<int> receive_descriptor(const Conn& conn) {
   if (Error err = unix_only(conn, "read")) return {-1, err};
   internal::Carrier carrier;
@@ -3937,9 +3927,8 @@ inline Result<Credentials> peer_credentials(const Conn& conn) {
 
 /// Whether close removes a unix listener's file: yes for one that `listen`
 /// made, no for one of `listener_from`. For a quick restart hand the descriptor
-/// to the new process, say no here and close; say yes there. Does not block.
-/// Errors: `closed`, unexpected_address_type. Go:
-/// `UnixListener.SetUnlinkOnClose`.
+/// to the new process, say no here and close; say yes there. Errors: `closed`,
+/// unexpected_address_type. Go: `UnixListener.SetUnlinkOnClose`.
 inline Error set_unlink_on_close(const Listener& listener, bool on) {
   const internal::Use use(listener);
   if (Error err = unix_only(listener, "set")) return err;
@@ -4031,9 +4020,8 @@ inline Error set_no_delay(const Conn& conn, bool on) {
 }
 
 /// Probes a silent peer after `idle`, then every `interval`, and gives up after
-/// `count` probes (0: as many as the system likes). Durations are rounded up to
-/// seconds; 0 or less, and `forever`: no probes. tcp(7). Go:
-/// `SetKeepAliveConfig`.
+/// `count` probes (0: as many as the system likes). Rounded up to seconds; 0 or
+/// less, and `forever`: no probes. tcp(7). Go: `SetKeepAliveConfig`.
 inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
                             std::chrono::nanoseconds interval, int count = 0) {
   return control(conn, "set", "setsockopt", [&](const auto& s) {
@@ -4041,10 +4029,9 @@ inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
   });
 }
 
-/// What close does with bytes that are not sent yet. Negative (the default): it
-/// returns at once, the system goes on sending. 0: throws them away and resets
-/// the connection. Positive: blocks for so many seconds while they are sent.
-/// SO_LINGER, socket(7). Go: `SetLinger`.
+/// What close does with bytes that are not sent yet. Negative (the default):
+/// the system goes on sending. 0: throws them away and resets the connection.
+/// Positive: blocks for so many seconds. SO_LINGER, socket(7). Go: `SetLinger`.
 inline Error set_linger(const Conn& conn, int seconds) {
   linger value{};
   value.l_onoff = seconds >= 0;
@@ -4063,9 +4050,8 @@ inline Error set_write_buffer(const Socket& socket, int bytes) {
 }
 
 /// The descriptor, for calls that netlite does not have, or -1 when closed; it
-/// stays netlite's and is good until close. It is non-blocking: see `wait`. A
-/// write(2) of yours to a peer that has gone raises SIGPIPE, netlite's do not.
-/// Go: `SyscallConn`.
+/// is good until close, and non-blocking: see `wait`. A write(2) of yours to a
+/// peer that has gone raises SIGPIPE, netlite's do not. Go: `SyscallConn`.
 inline int native_handle(const Socket& socket) {
   const internal::Use use(socket);
   return use ? use->fd : -1;
@@ -4084,9 +4070,8 @@ inline Result<int> duplicate(const Socket& socket) {
 
 /// Makes a Conn of a connected descriptor, which is the Conn's from then on;
 /// with an error it stays the caller's. For all who share it, such as a parent
-/// process, it becomes non-blocking and without delay, as `set_no_delay` says.
-/// Errors: ENOTSOCK, ENOTCONN and kin, unexpected_address_type. Go:
-/// `net.FileConn`.
+/// process, it becomes non-blocking and without delay. Errors: ENOTSOCK,
+/// ENOTCONN and kin, unexpected_address_type. Go: `net.FileConn`.
 inline Result<Conn> conn_from(int fd) { return internal::adopt<Conn>(fd); }
 /// The same for a listening descriptor; what it accepts has the default
 /// keep-alive too. Go: `net.FileListener`.
@@ -4111,10 +4096,10 @@ enum Interest : unsigned {
 };
 
 /// Waits until a call of your own on the descriptor is worth making:
-/// `readable`, `writable` or both, for the first that comes. Made for libraries
-/// that say "later", as TLS does. Takes the turn of a read or write, and obeys
-/// deadlines and close as they do. Your call may still find nothing. Errors:
-/// `closed`, `timed_out`, EINVAL.
+/// `readable`, `writable` or both, for the first that comes. For libraries that
+/// say "later", as TLS does. Takes turns, and obeys deadlines and close, as
+/// read and write do. Your call may still find nothing. Errors: `closed`,
+/// `timed_out`, EINVAL.
 inline Error wait(const Conn& conn, unsigned interest) {
   const internal::Use use(conn);
   if (!use) return failure("wait", conn);
@@ -4304,11 +4289,10 @@ class Poller {
   Poller() : state_(std::make_shared<internal::PollerState>()) {}
   Poller(Poller&&) = delete;
   /// Watches a socket for a sum of `Interest`s, until `unwatch` or close;
-  /// watching it again changes interest and key. The Poller has a handle of its
-  /// own: dropping yours does not close the socket. Does not block; any thread
-  /// may call it. A key that is a pointer must outlive the batch of events that
-  /// comes next. Errors: `closed`, EINVAL, EMFILE and kin, and those of
-  /// epoll_ctl(2).
+  /// watching it again changes interest and key. Dropping your handle does not
+  /// close the socket. Does not block; any thread may call it. A key that is a
+  /// pointer must outlive the batch of events that comes next. Errors:
+  /// `closed`, EINVAL, EMFILE and kin, and those of epoll_ctl(2).
   Error watch(const Socket& socket, unsigned interest, std::uint64_t key = 0) {
     const internal::Use use(socket);
     if (!use) return failure("watch", socket);
@@ -4330,11 +4314,9 @@ class Poller {
   /// event; `timed_out` at the deadline; no event and no error after `wake`. A
   /// socket that stays ready is told again; but what is `writable` only because
   /// of close_write is told once. An event is a hint: another thread may have
-  /// been faster. One thread at a time.
-  ///
-  /// It does not look at the sockets' deadlines: pass the next of them. Nor
-  /// does it return when another thread closes what is watched: that thread may
-  /// `wake`.
+  /// been faster. It does not look at the sockets' deadlines: pass the next of
+  /// them. Nor does it return when another thread closes what is watched: that
+  /// thread may `wake`. One thread at a time.
   Result<std::vector<Event>> wait(Deadline deadline = no_deadline) {
     for (;;) {
       std::vector<sys::Ready> ready;
