@@ -715,13 +715,11 @@ auto retry(Call call) {
 
 // While one lives, its thread is not cancelled, pthread_cancel(3): for calls
 // that destructors make, and for those that end what others wait for.
-class Uncancelled {
- public:
+struct Uncancelled {
   Uncancelled() { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
   Uncancelled(Uncancelled&&) = delete;
   ~Uncancelled() { ::pthread_setcancelstate(before_, nullptr); }
 
- private:
   int before_;
 };
 
@@ -1049,21 +1047,22 @@ T& of_this_process() {
 // is one for every twelfth descriptor, chosen by the socket's number, and
 // sockets share them. (Measured: 0.92 of the clients that bare sockets can
 // serve.)
-class Bells {
- public:
+struct Bells {
+  std::vector<std::atomic<sys::Bell>> bells;
+
   // A forked child has its parent's bells, which are not for it to ring.
   explicit Bells(Bells* inherited)
-      : bells_(std::min<std::size_t>(4096, 1 + sys::descriptor_limit() / 12)) {
-    for (auto& bell : bells_) bell = sys::Bell();
+      : bells(std::min<std::size_t>(4096, 1 + sys::descriptor_limit() / 12)) {
+    for (auto& bell : bells) bell = sys::Bell();
     if (inherited)
-      for (const auto& bell : inherited->bells_) sys::discard(bell);
+      for (const auto& bell : inherited->bells) sys::discard(bell);
   }
   // The bell for one direction of a socket. When the descriptor table is full,
   // the next one that there is; or none.
   sys::Bell get(int fd, short events) {
     const auto first = static_cast<std::size_t>(fd) * 2 + (events == POLLOUT);
-    for (std::size_t i = 0; i < bells_.size(); ++i) {
-      std::atomic<sys::Bell>& place = bells_[(first + i) % bells_.size()];
+    for (std::size_t i = 0; i < bells.size(); ++i) {
+      std::atomic<sys::Bell>& place = bells[(first + i) % bells.size()];
       sys::Bell bell = place;
       if (i == 0 && !bell) {
         const sys::Bell made = sys::make_bell();
@@ -1076,9 +1075,6 @@ class Bells {
     }
     return {};
   }
-
- private:
-  std::vector<std::atomic<sys::Bell>> bells_;
 };
 
 // A thread that sleeps in `wait`: with which bell, until when, and whether
@@ -1270,8 +1266,7 @@ inline std::unique_lock<std::mutex> take_turn(Direction& direction,
 }
 
 // A descriptor that nobody else knows of yet.
-class Descriptor {
- public:
+struct Descriptor {
   explicit Descriptor(int fd = -1) : fd_(fd) {}
   Descriptor(Descriptor&& other) noexcept : fd_(other.release()) {}
   Descriptor& operator=(Descriptor&& other) noexcept {
@@ -1285,7 +1280,6 @@ class Descriptor {
   int get() const { return fd_; }
   int release() { return std::exchange(fd_, -1); }
 
- private:
   int fd_;
 };
 
@@ -1302,7 +1296,7 @@ inline void release(SocketState* s) {
 }
 
 template <Kind>
-class Handle;  // of one kind of socket; see "Connections"
+struct Handle;  // of one kind of socket; see "Connections"
 }  // namespace internal
 
 // --- Connections ------------------------------------------------------------
@@ -1327,7 +1321,7 @@ class Socket : public internal::Value<Socket> {
     return socket.state_.get();
   }
   template <internal::Kind>
-  friend class internal::Handle;
+  friend struct internal::Handle;
   std::shared_ptr<internal::SocketState> state_;
 };
 
@@ -1336,8 +1330,7 @@ namespace internal {
 // is of this kind, else nothing. A Listener does not become a Conn by accident:
 // what is more than a Socket does not convert.
 template <Kind of>
-class Handle : public Socket {
- public:
+struct Handle : Socket {
   static constexpr Kind kind = of;
   Handle() = default;
   explicit Handle(std::shared_ptr<SocketState> s) { state_ = std::move(s); }
@@ -1461,8 +1454,7 @@ class Buffer {
 
 namespace internal {
 // A call inside a socket. While one lives, the descriptor stays ours.
-class Use {
- public:
+struct Use {
   explicit Use(const Socket& socket)
       : state_(state_of(socket)), entered_(state_ && state_->enter()) {}
   Use(Use&&) = delete;
@@ -1473,7 +1465,6 @@ class Use {
   SocketState& operator*() const { return *state_; }
   SocketState* operator->() const { return state_; }
 
- private:
   SocketState* state_;
   bool entered_;
 };
@@ -1965,13 +1956,6 @@ inline bool is_any(const Addr& addr) {
 
 inline bool is6(const Addr& addr) { return addr.ip().unmap().is6(); }
 
-// Whether an IPv6 socket that will be bound takes IPv4 too (RFC 3493, 5.3).
-inline void choose_families(int fd, int family, const Network& network) {
-  if (family == AF_INET6)
-    sys::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY,
-                    network.family == AF_INET6 ? 1 : 0);
-}
-
 // bind(2) for a unix socket, with the file mode asked for and over a dead
 // socket's file when that was asked for; and which file that made. See "Unix
 // extras".
@@ -1979,49 +1963,39 @@ int bind_unix(int fd, const sys::Address& address, const std::string& path,
               int type, const ListenOptions& options);
 SocketFile made_file(const std::string& path);
 
-// bind(2)
-inline Error bind_socket(int fd, int af, const Network& network,
-                         const Addr& addr, const ListenOptions& options = {}) {
-  sys::Address name;
-  if (const auto why = to_kernel(addr, af, name)) return failed("bind", why);
-  const int result =
-      af == AF_UNIX ? bind_unix(fd, name, addr.path(), network.type, options)
-                    : sys::bind(fd, name);
-  return result < 0 ? failed("bind") : Error();
-}
-
-// What a socket gets before it is bound.
-inline Error prepare(int fd, const Network& network, bool group,
-                     const ListenOptions& options) {
-  if (network.base == "tcp" || group)
-    sys::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-  if (network.base == "udp") sys::setsockopt(fd, SOL_SOCKET, SO_BROADCAST, 1);
+// Opens a socket, makes its settings, and binds it if there is an address.
+inline Result<Descriptor> open_socket(const Network& network, int family,
+                                      const Addr& local,
+                                      const ListenOptions& options,
+                                      bool listens) {
+  Descriptor fd(sys::socket(family, network.type));
+  if (!fd) return failed("socket");
+  const auto set = [&](int level, int name, bool on) {
+    return sys::setsockopt(fd.get(), level, name, on ? 1 : 0);
+  };
+  // Whether it takes IPv4 too (RFC 3493, 5.3).
+  if (local && family == AF_INET6)
+    set(IPPROTO_IPV6, IPV6_V6ONLY, network.family == AF_INET6);
+  const bool tcp = network.base == "tcp", udp = network.base == "udp";
+  const bool group = listens && udp && local.ip().is_multicast();
+  if (group || (listens && tcp)) set(SOL_SOCKET, SO_REUSEADDR, true);
+  if (udp) set(SOL_SOCKET, SO_BROADCAST, true);
   // Elsewhere two sockets may hear one group only if they share the port.
   const bool share = options.reuse_port || (group && !sys::is_linux);
-  if (share && sys::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
+  if (share && set(SOL_SOCKET, SO_REUSEPORT, true) < 0)
     return failed("setsockopt");
-  return options.control ? options.control(fd) : Error();
-}
-
-// Opens a socket for an address, and binds it. "tcp" and "udp" on any address
-// serve both families, with an IPv6 socket that takes IPv4 too; a machine
-// without IPv6 serves IPv4.
-inline Result<Descriptor> open_and_bind(const Network& network,
-                                        const Addr& addr,
-                                        const ListenOptions& options) {
-  const bool any = is_any(addr);
-  int af = network.family;
-  if (af == AF_UNSPEC) af = any || is6(addr) ? AF_INET6 : AF_INET;
-  Descriptor fd(sys::socket(af, network.type));
-  if (!fd && errno == EAFNOSUPPORT && network.family == AF_UNSPEC && any)
-    fd = Descriptor(sys::socket(af = AF_INET, network.type));
-  if (!fd) return failed("socket");
-  choose_families(fd.get(), af, network);
-  const bool group = network.type == SOCK_DGRAM && addr.ip().is_multicast();
-  if (Error err = prepare(fd.get(), network, group, options)) return err;
+  if (options.control)
+    if (Error err = options.control(fd.get())) return err;
+  if (!local) return fd;
   // A group's datagrams arrive at any address; join_group chooses the group.
-  const Addr at = group ? Addr(network.base, IP(), addr.port()) : addr;
-  if (Error err = bind_socket(fd.get(), af, network, at, options)) return err;
+  const Addr place = group ? Addr(network.base, IP(), local.port()) : local;
+  sys::Address name;
+  if (const auto why = to_kernel(place, family, name))
+    return failed("bind", why);
+  const bool file = family == AF_UNIX;
+  if (file ? bind_unix(fd.get(), name, local.path(), network.type, options) < 0
+           : sys::bind(fd.get(), name) < 0)
+    return failed("bind");
   return fd;
 }
 
@@ -2036,7 +2010,15 @@ inline const Addr& favourite(const std::vector<Addr>& addrs, bool six = false) {
 template <class H>
 Result<H> bind_to(const Network& network, const Addr& addr,
                   const ListenOptions& options) {
-  auto [fd, err] = open_and_bind(network, addr, options);
+  // "tcp" and "udp" on any address serve both families, with an IPv6 socket
+  // that takes IPv4 too; a machine without IPv6 serves IPv4.
+  const bool both = network.family == AF_UNSPEC && is_any(addr);
+  int family = network.family;
+  if (family == AF_UNSPEC) family = both || is6(addr) ? AF_INET6 : AF_INET;
+  auto opened = open_socket(network, family, addr, options, true);
+  if (both && opened.error == std::errc::address_family_not_supported)
+    opened = open_socket(network, AF_INET, addr, options, true);
+  auto& [fd, err] = opened;
   if (err) return err;
   if (network.base == "tcp") set_defaults(fd.get(), options.keep_alive, true);
   // From here on a failure removes the file that bind made.
@@ -2423,7 +2405,7 @@ template <class Handler>
     if (!listener) return failure("serve", listener);
     const auto run = [handler](const Conn& conn) {
       // A copy for each: it is the thread's own.
-      auto task = [handler, conn]() mutable -> decltype(auto) {
+      auto task = [handler, conn = conn]() mutable -> decltype(auto) {
         return handler(std::move(conn));
       };
       return internal::run(task);
@@ -3340,19 +3322,14 @@ struct Dialer {
     int family = network.family;
     if (family == AF_UNSPEC)
       family = is6(remote) || is6(options.local) ? AF_INET6 : AF_INET;
-    const int fd = sys::socket(family, network.type);
-    if (fd < 0) return failed("socket");
-    lane.fd = Descriptor(fd);
-    if (network.base == "udp") sys::setsockopt(fd, SOL_SOCKET, SO_BROADCAST, 1);
-    if (options.local) choose_families(fd, family, network);
-    if (options.control)
-      if (Error err = options.control(fd)) return err;
-    if (options.local)
-      if (Error err = bind_socket(fd, family, network, options.local))
-        return err;
+    ListenOptions how;
+    how.control = options.control;
+    auto opened = open_socket(network, family, options.local, how, false);
+    if (opened.error) return opened.error;
+    lane.fd = std::move(opened.value);
     sys::Address address;
     std::error_code why = to_kernel(remote, family, address);
-    if (!why) why = connect_to(fd, address);
+    if (!why) why = connect_to(lane.fd.get(), address);
     return why ? failed("connect", why) : Error();
   }
   // A unix listener whose queue is full says EAGAIN to who will not block, and
