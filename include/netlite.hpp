@@ -12,11 +12,11 @@
 // The surface, in the order of the sections below
 //
 //   THE CORE
-//   Addresses    IP  Addr
+//   Addresses    IP  Addr  join_host_port
 //   Errors       Error  Result  must  Failure
 //                eof  closed  timed_out  truncated  would_block  ...
 //   sys          one small function for each BSD call
-//   Time         Deadline  no_deadline  forever
+//   Time         Deadline  no_deadline  forever  Mode
 //   Waiting      (nothing to call: the machine under every call)
 //   Connections  Socket  Conn  Listener  PacketConn  Bytes  Buffer
 //                read  read_full  write
@@ -27,9 +27,9 @@
 //   Many at once Group  serve  ServeOptions
 //
 //   THE REST
-//   Names        split_host_port  join_host_port  parse_ip  lookup_port
-//                resolve  lookup_host  lookup_addr  lookup_cname
-//                Prefix  parse_prefix  Interface  interfaces
+//   Addresses    split_host_port  parse_ip  Prefix  parse_prefix
+//   Names        resolve  lookup_host  lookup_addr  lookup_cname  lookup_port
+//                Interface  interfaces
 //   Streams      write (of several pieces)  read_all  copy  send_file
 //                Reader: read_line  read_until  read  read_full  read_all
 //   Packets      listen_packet  read_from  write_to  join_group  leave_group
@@ -70,8 +70,8 @@
 // --- Headers and platform ---------------------------------------------------
 // The compiler's option -DNETLITE_PORTABLE makes Linux use what macOS and
 // FreeBSD use (poll for epoll, a pipe for an eventfd), so that it can be
-// tested. (std::min and std::max come with <string> in every known library;
-// <algorithm> would add a tenth to the time that this header takes to compile.)
+// tested. (std::min and std::max come with <string>; <algorithm> would add a
+// tenth to the time that this header takes to compile.)
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -191,8 +191,7 @@ inline const Network* find_network(std::string_view name) {
 /// classes (`is_private` ...) count both as IPv4. Go: `net.IP`, `netip.Addr`.
 class IP : public internal::Value<IP> {
  public:
-  /// No address.
-  IP() = default;
+  IP() = default;  ///< No address.
   /// An address of `size` bytes, 4 or 16, in network order; any other size
   /// makes the empty IP. `zone` is the interface of a link-local IPv6 address.
   IP(const unsigned char* bytes, std::size_t size, std::string_view zone = {}) {
@@ -202,12 +201,9 @@ class IP : public internal::Value<IP> {
     if (size == 16) zone_ = zone;
   }
 
-  /// True for anything but the empty IP.
-  explicit operator bool() const { return size_ != 0; }
-  /// Four bytes, IPv4?
-  bool is4() const { return size_ == 4; }
-  /// Sixteen bytes, IPv6?
-  bool is6() const { return size_ == 16; }
+  explicit operator bool() const { return size_ != 0; }  ///< Not empty?
+  bool is4() const { return size_ == 4; }                ///< Four bytes, IPv4?
+  bool is6() const { return size_ == 16; }  ///< Sixteen bytes, IPv6?
   /// An IPv4-mapped address, IPv4 in IPv6 clothes?
   bool is4_in_6() const {
     return is6() && !std::memcmp(data(), "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
@@ -240,11 +236,9 @@ class IP : public internal::Value<IP> {
     return *this && !is(4, "\xff\xff\xff\xff", 32) && !is_unspecified() &&
            !is_loopback() && !is_multicast() && !is_link_local_unicast();
   }
-
   /// The bytes in network order; `size()` of them: 0, 4 or 16.
   const unsigned char* data() const { return bytes_.data(); }
-  /// How many bytes.
-  std::size_t size() const { return size_; }
+  std::size_t size() const { return size_; }  ///< How many bytes.
   /// The interface of a link-local IPv6 address, "eth0" in fe80::1%eth0.
   std::string zone() const { return zone_; }
   /// The IPv4 address inside an IPv4-mapped one; any other as it is.
@@ -266,7 +260,6 @@ class IP : public internal::Value<IP> {
  private:
   static constexpr char zeros[16] = {};
   static constexpr char one[17] = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1";
-
   // Are the first bits of an address of this size these?
   bool is(std::size_t size, const char* bytes, int bits) const {
     const unsigned char* mine = is4_in_6() ? data() + 12 : data();
@@ -295,8 +288,7 @@ inline std::string join_host_port(std::string_view host,
 /// Addrs compare, print and hash. Go: `net.Addr` (`*net.TCPAddr` and kin).
 class Addr : public internal::Value<Addr> {
  public:
-  /// No address at all.
-  Addr() = default;
+  Addr() = default;  ///< No address at all.
   /// An address of "tcp" or "udp"; for any other network, no address.
   Addr(std::string_view network, IP ip, std::uint16_t port)
       : Addr(network, "") {
@@ -310,16 +302,12 @@ class Addr : public internal::Value<Addr> {
     if (network == "pipe") network_ = internal::pipe_network.base;
   }
 
-  /// True when there is an address.
-  explicit operator bool() const { return !network_.empty(); }
+  explicit operator bool() const { return !network_.empty(); }  ///< Any?
   /// "tcp", "udp", "unix", "unixgram", "unixpacket" or "pipe".
   std::string_view network() const { return network_; }
-  /// The IP; empty for a unix socket, and where none was named.
-  IP ip() const { return ip_; }
-  /// The port, 0 to 65535, in the machine's own byte order.
-  std::uint16_t port() const { return port_; }
-  /// The unix socket's path or "@name".
-  std::string path() const { return path_; }
+  IP ip() const { return ip_; }  ///< The IP; empty where none was named.
+  std::uint16_t port() const { return port_; }  ///< In our own byte order.
+  std::string path() const { return path_; }    ///< A unix path or "@name".
   /// A unix socket without a name, which nobody can dial or answer?
   bool unnamed() const {
     return network_.substr(0, 4) == "unix" && path_.empty();
@@ -394,11 +382,12 @@ inline namespace NETLITE_NAMESPACE {
 namespace internal {
 // An error in Go's words, the same on every system. See "Words".
 std::string text_of(const std::error_code& code);
-std::string text_of(Errc condition);
 
 class Category : public std::error_category {
   const char* name() const noexcept override { return "netlite"; }
-  std::string message(int code) const override { return text_of(Errc(code)); }
+  std::string message(int code) const override {
+    return text_of({code, *this});
+  }
   // Our deadline is a kind of std::errc::timed_out; ETIMEDOUT is another.
   std::error_condition default_error_condition(
       int code) const noexcept override {
@@ -475,10 +464,8 @@ inline std::error_code make_error_code(ResolverErrc code) noexcept {
 /// `error`, mostly `*net.OpError`.
 class Error {
  public:
-  /// A nil error: nothing went wrong.
-  Error() noexcept = default;
-  /// An error that is only its cause, as `eof` is.
-  Error(std::error_code code) noexcept : code_(code) {}
+  Error() noexcept = default;  ///< A nil error: nothing went wrong.
+  Error(std::error_code code) noexcept : code_(code) {}  ///< Only its cause.
   /// The same for `netlite::closed` or another enum of error codes.
   template <class Code,
             std::enable_if_t<std::is_error_code_enum_v<Code>, int> = 0>
@@ -490,22 +477,17 @@ class Error {
       : code_(code),
         story_(std::make_shared<const internal::Story>(std::move(story))) {}
 
-  /// True when something went wrong.
-  explicit operator bool() const noexcept { return bool(code_); }
+  explicit operator bool() const noexcept { return bool(code_); }  ///< Not nil?
   /// The cause: of `category()`, of `resolver_category()`, or an errno in
   /// `std::system_category()`.
   std::error_code code() const noexcept { return code_; }
-  /// What was asked for, such as "dial"; "" when unknown.
-  std::string op() const { return story().op; }
+  std::string op() const { return story().op; }  ///< "dial", "read" ... or ""
   /// The network as the caller named it, such as "tcp4"; "" when unknown.
   std::string network() const { return story().network; }
-  /// This end, where it is known.
-  Addr local() const { return story().local; }
-  /// The other end, where it is known.
-  Addr remote() const { return story().remote; }
+  Addr local() const { return story().local; }    ///< This end, if it is known.
+  Addr remote() const { return story().remote; }  ///< The other end, likewise.
   /// What the cause is about: "connect", "lookup x"; "" when it needs none.
   std::string subject() const { return story().subject; }
-
   /// The whole story in Go's words, such as
   /// `dial tcp 127.0.0.1:9988: connect: connection refused`; "" when nil.
   std::string message() const {
@@ -521,7 +503,6 @@ class Error {
     if (!all.subject.empty()) text += all.subject + ": ";
     return text + internal::text_of(code_) + all.behind;
   }
-
   /// True when time ran out: a deadline, ETIMEDOUT, EAGAIN. Go: `Timeout()`.
   bool timeout() const noexcept {
     return *this == timed_out || internal::is_errno(code_, {ETIMEDOUT, EAGAIN});
@@ -533,7 +514,6 @@ class Error {
            *this == std::error_code(EAI_AGAIN, resolver_category()) ||
            internal::is_errno(code_, {EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM});
   }
-
   /// Same cause, as in `err == netlite::eof`? The stories may differ.
   friend bool operator==(const Error& a, const Error& b) noexcept {
     return internal::same(a.code_, b.code_);
@@ -576,9 +556,7 @@ template <class T>
 struct [[nodiscard]] Result {
   T value{};      ///< meaningful when there is no error, or as the call says
   Error error{};  ///< nil when all went well
-
-  /// An empty value, and no error.
-  Result() = default;
+  Result() = default;  ///< An empty value, and no error.
   /// A value, and no error.
   template <class U = T,
             std::enable_if_t<std::is_convertible_v<U&&, T> &&
@@ -737,13 +715,11 @@ auto retry(Call call) {
 
 // While one lives, its thread is not cancelled, pthread_cancel(3): for calls
 // that destructors make, and for those that end what others wait for.
-class Uncancelled {
- public:
+struct Uncancelled {
   Uncancelled() { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
   Uncancelled(Uncancelled&&) = delete;
   ~Uncancelled() { ::pthread_setcancelstate(before_, nullptr); }
 
- private:
   int before_;
 };
 
@@ -859,7 +835,7 @@ inline ssize_t send(int fd, const void* data, std::size_t size) {
 }
 
 // recvmsg(2) and sendmsg(2): several pieces, descriptors
-inline msghdr message_of(iovec* pieces, std::size_t count) {
+inline msghdr msg_of(iovec* pieces, std::size_t count) {
   msghdr message{};
   message.msg_iov = pieces;
   message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
@@ -872,28 +848,18 @@ inline ssize_t sendmsg(int fd, const msghdr& message) {
   return retry([&] { return ::sendmsg(fd, &message, send_flags); });
 }
 
-// recvfrom(2) of one message, and whether it was cut to the room: Linux returns
-// its true length when asked to, the others say so in recvmsg's flags.
+// recvfrom(2) of one message. Only recvmsg(2) tells on every system whether it
+// was cut to the room.
 inline ssize_t recvfrom(int fd, void* data, std::size_t size, Address& from,
                         bool& cut) {
-  size = std::min(size, most_at_once);
-#ifdef NETLITE_LINUX
-  const auto room = static_cast<ssize_t>(size);
-  const ssize_t n = retry([&] {
-    return ::recvfrom(fd, data, size, MSG_TRUNC, &from.any, &from.size);
-  });
-  cut = n > room;
-  return std::min(n, room);
-#else
-  iovec piece{data, size};
-  msghdr message = message_of(&piece, 1);
+  iovec piece{data, std::min(size, most_at_once)};
+  msghdr message = msg_of(&piece, 1);
   message.msg_name = &from.any;
   message.msg_namelen = from.size;
   const ssize_t n = recvmsg(fd, message);
   from.size = message.msg_namelen;
-  cut = (message.msg_flags & MSG_TRUNC) != 0;
+  cut = n >= 0 && (message.msg_flags & MSG_TRUNC) != 0;
   return n;
-#endif
 }
 
 inline ssize_t sendto(int fd, const void* data, std::size_t size,
@@ -917,27 +883,23 @@ struct Bell {
   int rung = -1;
   explicit operator bool() const { return heard >= 0; }
 };
-#ifdef NETLITE_LINUX
-using Ring = std::uint64_t;
 inline Bell make_bell() {
+#ifdef NETLITE_LINUX
   const int fd = ::eventfd(0, EFD_SEMAPHORE | EFD_NONBLOCK | EFD_CLOEXEC);
   return {fd, fd};
-}
 #else
-using Ring = char;
-inline Bell make_bell() {
   int fds[2];
   return born_pair(::pipe(fds), fds) < 0 ? Bell() : Bell{fds[0], fds[1]};
-}
 #endif
+}
 inline void ring(const Bell& bell) {
   const Uncancelled thread;
-  const Ring one = 1;
+  const std::uint64_t one = 1;
   retry([&] { return ::write(bell.rung, &one, sizeof one); });
 }
 inline void take_ring(const Bell& bell) {
   const Uncancelled thread;
-  Ring one;
+  std::uint64_t one;
   retry([&] { return ::read(bell.heard, &one, sizeof one); });
 }
 inline void discard(const Bell& bell) {
@@ -970,9 +932,8 @@ inline int start_thread(void* (*run)(void*), void* argument) {
 }  // namespace sys
 
 // --- Time -------------------------------------------------------------------
-// A call waits until a Deadline, a point on the clock: so it does not matter
-// how often it had to start anew. Durations count from now: zero or less has
-// passed.
+// A call waits until a Deadline, a point on the clock, however often it had to
+// start anew. Durations count from now: zero or less has passed.
 
 /// A duration that never ends.
 inline constexpr std::chrono::nanoseconds forever =
@@ -1031,11 +992,9 @@ bool wait_until(std::condition_variable& changed,
 /// partial progress and the wall clock do not move it; it is never early.
 class Deadline {
  public:
-  /// The clock that never jumps.
-  using Clock = std::chrono::steady_clock;
+  using Clock = std::chrono::steady_clock;  ///< The clock that never jumps.
 
-  /// At this point in time.
-  constexpr Deadline(Clock::time_point when) : when_(when) {}
+  constexpr Deadline(Clock::time_point when) : when_(when) {}  ///< Then.
   /// The same, counted in other units.
   template <class Duration>
   Deadline(std::chrono::time_point<Clock, Duration> when)
@@ -1045,19 +1004,19 @@ class Deadline {
   Deadline(std::chrono::duration<Rep, Period> from_now)
       : when_(internal::time_after(internal::saturated(from_now))) {}
 
-  /// The point in time.
-  constexpr Clock::time_point when() const { return when_; }
+  constexpr Clock::time_point when() const { return when_; }  ///< The point.
   /// Is it no_deadline?
   constexpr bool never() const { return when_ == Clock::time_point::max(); }
-  /// Is it now or past?
-  bool passed() const { return !never() && Clock::now() >= when_; }
-
+  bool passed() const { return !never() && Clock::now() >= when_; }  ///< Now?
  private:
   Clock::time_point when_;
 };
 
 /// The deadline that never comes; clears one that was set.
 inline constexpr Deadline no_deadline{Deadline::Clock::time_point::max()};
+
+/// Whether a call waits, or looks once as the `try_` calls do.
+enum class Mode { wait, once };
 
 // --- Waiting ----------------------------------------------------------------
 // The machine under every call: what handles share, how a thread gets in and
@@ -1088,22 +1047,22 @@ T& of_this_process() {
 // is one for every twelfth descriptor, chosen by the socket's number, and
 // sockets share them. (Measured: 0.92 of the clients that bare sockets can
 // serve.)
-class Bells {
- public:
+struct Bells {
+  std::vector<std::atomic<sys::Bell>> bells;
+
   // A forked child has its parent's bells, which are not for it to ring.
   explicit Bells(Bells* inherited)
-      : bells_(std::min<std::size_t>(4096, 1 + sys::descriptor_limit() / 12)) {
-    for (auto& bell : bells_) bell = sys::Bell();
+      : bells(std::min<std::size_t>(4096, 1 + sys::descriptor_limit() / 12)) {
+    for (auto& bell : bells) bell = sys::Bell();
     if (inherited)
-      for (const auto& bell : inherited->bells_) sys::discard(bell);
+      for (const auto& bell : inherited->bells) sys::discard(bell);
   }
-
   // The bell for one direction of a socket. When the descriptor table is full,
   // the next one that there is; or none.
   sys::Bell get(int fd, short events) {
     const auto first = static_cast<std::size_t>(fd) * 2 + (events == POLLOUT);
-    for (std::size_t i = 0; i < bells_.size(); ++i) {
-      std::atomic<sys::Bell>& place = bells_[(first + i) % bells_.size()];
+    for (std::size_t i = 0; i < bells.size(); ++i) {
+      std::atomic<sys::Bell>& place = bells[(first + i) % bells.size()];
       sys::Bell bell = place;
       if (i == 0 && !bell) {
         const sys::Bell made = sys::make_bell();
@@ -1116,9 +1075,6 @@ class Bells {
     }
     return {};
   }
-
- private:
-  std::vector<std::atomic<sys::Bell>> bells_;
 };
 
 // A thread that sleeps in `wait`: with which bell, until when, and whether
@@ -1143,7 +1099,6 @@ struct Direction {
   Sleeper* sleeper = nullptr;  // under the socket's guard
 
   Deadline due() const { return Time(Time::duration(deadline)); }
-
   // Wakes the call that sleeps until later than `when`; the guard is held. (A
   // deadline that moved later needs no ring: the sleeper looks again anyway.)
   void ring(Time when = Time::min()) {
@@ -1181,14 +1136,12 @@ struct SocketState {
   std::chrono::nanoseconds keep_alive{0};  // of what a listener accepts
   Direction reading{POLLIN};
   Direction writing{POLLOUT};
-
   // Guards the sleepers, and what follows.
   std::mutex guard{};
   std::condition_variable changed{};  // somebody left, or there is news
   std::atomic<unsigned> news{0};      // for servers that rest
   SocketFile file{};
   std::vector<std::weak_ptr<PollerState>> pollers{};  // that watch it
-
   // Which process counts, the calls inside, and whether it closes.
   std::atomic<std::uint64_t> calls{0};
   static constexpr std::uint64_t closing = 1, inside = 2;
@@ -1199,7 +1152,6 @@ struct SocketState {
     if (network.family != AF_UNSPEC) return network.family;
     return local.ip().is6() ? AF_INET6 : AF_INET;
   }
-
   // Counts a call in; `to_close` marks the socket as well. False when it is
   // closed already. A forked child begins to count anew.
   bool enter(bool to_close = false) {
@@ -1212,7 +1164,6 @@ struct SocketState {
     } while (!calls.compare_exchange_weak(before, after));
     return true;
   }
-
   // Counts a call out. Of a closed socket with the guard held, since the thread
   // that waits for this one may free it all right afterwards.
   void leave() {
@@ -1223,14 +1174,12 @@ struct SocketState {
     calls -= inside;
     changed.notify_all();
   }
-
   // Tells a server that rests that something is new.
   void announce() {
     const std::lock_guard<std::mutex> lock(guard);
     ++news;
     changed.notify_all();
   }
-
   // Is the caller, who closes it, the only one inside?
   bool alone() const { return (calls & 0xffffffff) == inside + closing; }
 };
@@ -1241,9 +1190,8 @@ struct SocketState {
 // sleeps in both beds.
 using Beds = std::initializer_list<Direction*>;
 inline Result<bool> wait(SocketState& s, Beds beds, short events,
-                         Time limit = Time::max()) {
-  Sleeper me{of_this_process<Bells>().get(s.fd, (*beds.begin())->events),
-             limit};
+                         Time till = Time::max()) {
+  Sleeper me{of_this_process<Bells>().get(s.fd, (*beds.begin())->events), till};
   {
     // Whoever closes marks first and rings then, under this guard. So either
     // we see the mark here, or they see us sleep, and ring.
@@ -1279,8 +1227,6 @@ inline Result<bool> wait(SocketState& s, Beds beds, short events,
   if (!me.rung && fds[1].revents && !fds[0].revents) sys::poll(fds, 1, 1);
   return fds[0].revents != 0;
 }
-
-enum class Mode { wait, once };  // a try_ call looks once
 
 // Makes a call until it succeeds or fails, waiting while it would block. The
 // order of truth: closed, then the deadline, then what the socket says. It
@@ -1320,8 +1266,7 @@ inline std::unique_lock<std::mutex> take_turn(Direction& direction,
 }
 
 // A descriptor that nobody else knows of yet.
-class Descriptor {
- public:
+struct Descriptor {
   explicit Descriptor(int fd = -1) : fd_(fd) {}
   Descriptor(Descriptor&& other) noexcept : fd_(other.release()) {}
   Descriptor& operator=(Descriptor&& other) noexcept {
@@ -1335,7 +1280,6 @@ class Descriptor {
   int get() const { return fd_; }
   int release() { return std::exchange(fd_, -1); }
 
- private:
   int fd_;
 };
 
@@ -1352,23 +1296,21 @@ inline void release(SocketState* s) {
 }
 
 template <Kind>
-class Handle;  // of one kind of socket; see "Connections"
+struct Handle;  // of one kind of socket; see "Connections"
 }  // namespace internal
 
 // --- Connections ------------------------------------------------------------
-// Sockets are handles, as Go's Conn is: copies of a handle refer to the same
-// socket, the last one closes it, and any thread may call anything on it.
+// Sockets are handles, as Go's Conn is; and what streams are read and written
+// by.
 
 /// What Conn, Listener and PacketConn have in common: a handle of a socket.
-/// Copies refer to the same socket, and the last one closes it - what Go
-/// programs write as `defer conn.Close()`. All calls on one socket may come
-/// from any thread. A default-constructed handle refers to nothing; calls on it
-/// return `closed`. After fork(2), use a socket in one of the two processes,
-/// and only close it in the other.
+/// Copies refer to the same socket, and the last one closes it, as Go's `defer
+/// conn.Close()`. Any thread may call anything on it. A default-constructed
+/// handle refers to nothing; calls on it return `closed`. After fork(2), use a
+/// socket in one of the two processes, and only close it in the other.
 class Socket : public internal::Value<Socket> {
  public:
-  /// Refers to nothing.
-  Socket() = default;
+  Socket() = default;  ///< Refers to nothing.
   /// True when it refers to a socket, be it open or closed.
   explicit operator bool() const noexcept { return bool(state_); }
   /// By what handles are compared: equal ones refer to the same socket.
@@ -1379,7 +1321,7 @@ class Socket : public internal::Value<Socket> {
     return socket.state_.get();
   }
   template <internal::Kind>
-  friend class internal::Handle;
+  friend struct internal::Handle;
   std::shared_ptr<internal::SocketState> state_;
 };
 
@@ -1388,8 +1330,7 @@ namespace internal {
 // is of this kind, else nothing. A Listener does not become a Conn by accident:
 // what is more than a Socket does not convert.
 template <Kind of>
-class Handle : public Socket {
- public:
+struct Handle : Socket {
   static constexpr Kind kind = of;
   Handle() = default;
   explicit Handle(std::shared_ptr<SocketState> s) { state_ = std::move(s); }
@@ -1446,8 +1387,7 @@ class PacketConn : public internal::Handle<internal::Kind::packets> {
 /// array of bytes, or pointer and size. A view: it owns nothing.
 class Bytes {
  public:
-  /// No bytes.
-  Bytes() = default;
+  Bytes() = default;  ///< No bytes.
   /// `size` bytes at `data`.
   Bytes(const void* data, std::size_t size) : data_(data), size_(size) {}
   /// std::string, const char* and whatever else converts to std::string_view.
@@ -1471,12 +1411,9 @@ class Bytes {
                   "How much of this char array shall be written? "
                   "Say write(conn, {buffer, n}), or pass a string.");
   }
-
   /// Where they are.
   const char* data() const { return static_cast<const char*>(data_); }
-  /// How many they are.
-  std::size_t size() const { return size_; }
-
+  std::size_t size() const { return size_; }  ///< How many they are.
  private:
   const void* data_ = nullptr;
   std::size_t size_ = 0;
@@ -1495,11 +1432,8 @@ class Buffer {
             std::enable_if_t<!std::is_const_v<T>, int> = 0>
   Buffer(C&& room) : Buffer(std::data(room), std::size(room)) {}
 
-  /// Where the room is.
-  char* data() const { return static_cast<char*>(data_); }
-  /// How many bytes it takes.
-  std::size_t size() const { return size_; }
-
+  char* data() const { return static_cast<char*>(data_); }  ///< Where it is.
+  std::size_t size() const { return size_; }  ///< How many bytes it takes.
  private:
   void* data_;
   std::size_t size_;
@@ -1520,8 +1454,7 @@ class Buffer {
 
 namespace internal {
 // A call inside a socket. While one lives, the descriptor stays ours.
-class Use {
- public:
+struct Use {
   explicit Use(const Socket& socket)
       : state_(state_of(socket)), entered_(state_ && state_->enter()) {}
   Use(Use&&) = delete;
@@ -1532,7 +1465,6 @@ class Use {
   SocketState& operator*() const { return *state_; }
   SocketState* operator->() const { return state_; }
 
- private:
   SocketState* state_;
   bool entered_;
 };
@@ -1637,8 +1569,7 @@ inline Result<std::size_t> write_all(const Socket& socket, iovec* pieces,
       // More than 1,024 pieces at a time are not portable (IOV_MAX). A stream
       // can take them in turn; of a message the kernel says EMSGSIZE.
       const std::size_t most = use->is_stream() ? 1024 : count;
-      return sys::sendmsg(use->fd,
-                          sys::message_of(pieces, std::min(count, most)));
+      return sys::sendmsg(use->fd, sys::msg_of(pieces, std::min(count, most)));
     });
     if (err) return {written, failure(op, socket, err, op)};
     written += n;
@@ -1657,11 +1588,10 @@ inline bool start_close(const Socket& socket) {
   SocketState* s = state_of(socket);
   if (!s || !s->enter(true)) return false;
   remove_file(*s);
-  {
-    const std::lock_guard<std::mutex> lock(s->guard);
-    s->reading.ring();
-    s->writing.ring();
-  }
+  std::unique_lock<std::mutex> lock(s->guard);
+  s->reading.ring();
+  s->writing.ring();
+  lock.unlock();
   s->announce();
   tell_pollers(*s);
   return true;
@@ -1671,10 +1601,9 @@ inline bool start_close(const Socket& socket) {
 inline Error finish_close(const Socket& socket) {
   const sys::Uncancelled thread;
   SocketState& s = *state_of(socket);
-  {
-    std::unique_lock<std::mutex> lock(s.guard);
-    s.changed.wait(lock, [&] { return s.alone(); });
-  }
+  std::unique_lock<std::mutex> lock(s.guard);
+  s.changed.wait(lock, [&] { return s.alone(); });
+  lock.unlock();
   const int result = sys::close(s.fd);
   const std::error_code why = sys::last_error();
   s.leave();
@@ -1686,11 +1615,10 @@ inline Error finish_close(const Socket& socket) {
 inline Error move_deadlines(const Socket& socket, Deadline deadline,
                             bool reading, bool writing) {
   const auto move = [&](SocketState& s) {
-    {
-      const std::lock_guard<std::mutex> lock(s.guard);
-      if (reading) s.reading.move(deadline);
-      if (writing) s.writing.move(deadline);
-    }
+    std::unique_lock<std::mutex> lock(s.guard);
+    if (reading) s.reading.move(deadline);
+    if (writing) s.writing.move(deadline);
+    lock.unlock();
     s.announce();
     return 0;
   };
@@ -1703,12 +1631,11 @@ inline Error move_deadlines(const Socket& socket, Deadline deadline,
 /// each time; `closed`, `timed_out`, or what recv(2) reports. An empty buffer
 /// returns 0 at once.
 ///
-/// Of a dialled datagram or unixpacket socket it reads one message, and
-/// returns `truncated` when that did not fit. 0 is an empty datagram; of
-/// unixpacket an empty message cannot be told from the end, so it is `eof`.
-/// Go: `Conn.Read`.
+/// Of a dialled datagram or unixpacket socket it reads one message, `truncated`
+/// when that did not fit. 0 is an empty datagram; an empty unixpacket message
+/// cannot be told from the end: `eof`. Go: `Conn.Read`.
 inline Result<std::size_t> read(const Conn& conn, Buffer buffer,
-                                internal::Mode mode = internal::Mode::wait) {
+                                Mode mode = Mode::wait) {
   sys::Address from;
   const bool none = buffer.size() == 0;
   if (none) return control(conn, "read", "", [](auto&) { return 0; });
@@ -1727,12 +1654,11 @@ inline Result<std::size_t> read_full(const Conn& conn, Buffer buffer) {
 /// Writes all the bytes, in one piece even when other threads write too.
 /// Blocks until the kernel has taken them (not: until the peer has read them).
 /// With an error, the count says how many it took: `closed`, `timed_out`, or
-/// what send(2) reports, EPIPE when the peer has gone. Never raises SIGPIPE. No
-/// bytes are written to a stream without asking it: 0 even when the peer has
-/// gone (Go: EPIPE). On a datagram or unixpacket socket sends one message. Go:
-/// `Conn.Write`.
+/// what send(2) reports, EPIPE when the peer has gone. Never raises SIGPIPE. A
+/// stream is not asked to take no bytes: 0 even when the peer has gone. On a
+/// datagram or unixpacket socket sends one message. Go: `Conn.Write`.
 inline Result<std::size_t> write(const Conn& conn, Bytes bytes,
-                                 internal::Mode mode = internal::Mode::wait) {
+                                 Mode mode = Mode::wait) {
   iovec piece = internal::to_iovec(bytes);
   return write_all(conn, &piece, 1, mode, "write");
 }
@@ -1769,11 +1695,10 @@ inline Error close_write(const Conn& conn) {
   const auto end = [](internal::SocketState& s) {
     if (sys::shutdown(s.fd, SHUT_WR) < 0) return -1;
     // Linux does not tell those who wait for room in a unix socket.
-    {
-      const std::lock_guard<std::mutex> lock(s.guard);
-      s.writing.ended = true;
-      s.writing.ring();
-    }
+    std::unique_lock<std::mutex> lock(s.guard);
+    s.writing.ended = true;
+    s.writing.ring();
+    lock.unlock();
     tell_pollers(s);
     return 0;
   };
@@ -1793,11 +1718,10 @@ inline Addr remote_addr(const Socket& socket) {
   return s ? s->remote : Addr();
 }
 
-/// Sets the deadline of all reads and writes (on a Listener: of accept), now
-/// and later, also of calls that are blocked already. A call that finds it
-/// passed returns `timed_out`, even when data waits; move or clear it
-/// (`no_deadline`), and the connection works on. Does not block. Error:
-/// `closed`. Go: `SetDeadline`.
+/// Sets the deadline of all reads and writes (on a Listener: of accept), also
+/// of those that are blocked already. A call that finds it passed returns
+/// `timed_out`, even when data waits; move or clear it (`no_deadline`), and the
+/// connection works on. Does not block. Error: `closed`. Go: `SetDeadline`.
 inline Error set_deadline(const Socket& socket, Deadline deadline) {
   return move_deadlines(socket, deadline, true, true);
 }
@@ -1819,8 +1743,7 @@ inline Error set_write_deadline(const Socket& socket, Deadline deadline) {
 template <class R, class A>
 class Callback {
  public:
-  /// No function.
-  Callback() = default;
+  Callback() = default;  ///< No function.
   /// A function, or what can be called like one. A pointer or std::function
   /// that holds nothing is none.
   template <class F, std::enable_if_t<!std::is_same_v<F, Callback>, int> = 0>
@@ -1842,9 +1765,7 @@ class Callback {
   }
   /// Is there one? False also for a Callback that was moved from.
   explicit operator bool() const { return bool(state_); }
-  /// Calls it.
-  R operator()(A a) const { return call_(state_.get(), a); }
-
+  R operator()(A a) const { return call_(state_.get(), a); }  ///< Calls it.
  private:
   std::shared_ptr<void> state_;
   R (*call_)(void*, A) = nullptr;
@@ -1861,8 +1782,7 @@ struct DialOptions {
   /// For the whole dial, look-up included. `forever`: no limit; 0 or less has
   /// passed already.
   std::chrono::nanoseconds timeout = forever;
-  /// The same as a point in time; the earlier of the two counts.
-  Deadline deadline = no_deadline;
+  Deadline deadline = no_deadline;  ///< The earlier of the two counts.
   /// The address of this end; none: the system chooses. A unix one with an
   /// empty path: Linux makes up an abstract name, at which this end can be
   /// answered (Go gives it none).
@@ -1874,9 +1794,8 @@ struct DialOptions {
   /// Idle time and interval of TCP's keep-alive probes, rounded up to whole
   /// seconds. 0 or less, and `forever`: no probes.
   std::chrono::nanoseconds keep_alive = std::chrono::seconds(15);
-  /// False lets TCP hold back small writes (Nagle's algorithm, RFC 896).
-  bool no_delay = true;
-  Control control{};  ///< sets options before bind and connect
+  bool no_delay = true;  ///< False: TCP holds back small writes (RFC 896).
+  Control control{};     ///< sets options before bind and connect
 };
 
 /// What `pipe` returns: `auto [a, b, err] = net::pipe();`.
@@ -1913,9 +1832,8 @@ inline Error failed(const char* call, std::error_code why = sys::last_error()) {
 inline Error retell(const Error& why, const char* op, std::string_view network,
                     const Addr& local = {}) {
   const std::string name(network);
-  const bool unknown = why == unknown_network;
-  return {why.code(),
-          {op, name, why.subject(), unknown ? " " + name : "", local}};
+  const bool none = why == unknown_network;
+  return {why.code(), {op, name, why.subject(), none ? " " + name : "", local}};
 }
 
 // Idle time and interval of TCP's keep-alive probes, rounded up to seconds, of
@@ -1966,16 +1884,15 @@ Result<Conn> dial_all(const Resolved& to, const DialOptions& options,
 /// "@name" for unix. Blocks until connected, refused, or the deadline of the
 /// options; on a unix socket whose queue is full until there is room.
 ///
-/// A name may have several addresses: they are tried in turn, and the second
-/// family gets its chance after 300 ms or when the first has failed (RFC
-/// 8305); when all fail, the first error is returned. An empty host means this
-/// machine: 127.0.0.1, or ::1 for tcp6 and udp6. Never returns a connection to
-/// itself. Errors: those of connect(2), timed_out, the resolver's, and those of
-/// a bad address. Go: `net.Dial`, `Dialer.Dial`.
+/// A name's addresses are tried in turn, those of the second family after 300
+/// ms or when the first has failed (RFC 8305); when all fail, the first error
+/// is returned. An empty host means this machine: 127.0.0.1, or ::1 for tcp6
+/// and udp6. Never returns a connection to itself. Errors: those of connect(2),
+/// timed_out, the resolver's, and those of a bad address. Go: `net.Dial`.
 ///
-/// Nobody is refused on udp, so nothing tells that the first of several
-/// addresses was the wrong one: where `localhost` is both ::1 and 127.0.0.1,
-/// dial takes ::1 and `listen_packet` 127.0.0.1. Say 127.0.0.1 to both.
+/// Nobody is refused on udp, so nothing tells that the first address was the
+/// wrong one: where `localhost` is both ::1 and 127.0.0.1, dial takes ::1 and
+/// `listen_packet` 127.0.0.1. Say 127.0.0.1 to both.
 inline Result<Conn> dial(std::string_view network, std::string_view address,
                          const DialOptions& options = {}) {
   const Deadline deadline =
@@ -2021,12 +1938,10 @@ struct ListenOptions {
   /// How many connections may wait for accept. 0: as many as the system
   /// allows (Linux: net.core.somaxconn).
   int backlog = 0;
-  /// Lets other sockets share the port (SO_REUSEPORT).
-  bool reuse_port = false;
+  bool reuse_port = false;  ///< Lets others share the port (SO_REUSEPORT).
   /// As in DialOptions, for the connections that are accepted.
   std::chrono::nanoseconds keep_alive = std::chrono::seconds(15);
-  /// File mode of a unix socket, such as 0600; negative: as umask(2) says.
-  int mode = -1;
+  int mode = -1;  ///< Of a unix socket's file: 0600; negative: see umask(2).
   /// Replaces a unix socket's file that nobody listens on any more. Never
   /// removes anything but a socket, nor one that answers.
   bool replace_stale = false;
@@ -2041,13 +1956,6 @@ inline bool is_any(const Addr& addr) {
 
 inline bool is6(const Addr& addr) { return addr.ip().unmap().is6(); }
 
-// Whether an IPv6 socket that will be bound takes IPv4 too (RFC 3493, 5.3).
-inline void choose_families(int fd, int family, const Network& network) {
-  if (family == AF_INET6)
-    sys::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY,
-                    network.family == AF_INET6 ? 1 : 0);
-}
-
 // bind(2) for a unix socket, with the file mode asked for and over a dead
 // socket's file when that was asked for; and which file that made. See "Unix
 // extras".
@@ -2055,50 +1963,39 @@ int bind_unix(int fd, const sys::Address& address, const std::string& path,
               int type, const ListenOptions& options);
 SocketFile made_file(const std::string& path);
 
-// bind(2)
-inline Error bind_socket(int fd, int af, const Network& network,
-                         const Addr& addr, const ListenOptions& options = {}) {
-  sys::Address name;
-  if (const auto why = to_kernel(addr, af, name)) return failed("bind", why);
-  const int result =
-      af == AF_UNIX ? bind_unix(fd, name, addr.path(), network.type, options)
-                    : sys::bind(fd, name);
-  return result < 0 ? failed("bind") : Error();
-}
-
-// What a socket gets before it is bound.
-inline Error prepare(int fd, const Network& network, bool group,
-                     const ListenOptions& options) {
-  if (network.base == "tcp" || group)
-    sys::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-  if (network.base == "udp") sys::setsockopt(fd, SOL_SOCKET, SO_BROADCAST, 1);
+// Opens a socket, makes its settings, and binds it if there is an address.
+inline Result<Descriptor> open_socket(const Network& network, int family,
+                                      const Addr& local,
+                                      const ListenOptions& options,
+                                      bool listens) {
+  Descriptor fd(sys::socket(family, network.type));
+  if (!fd) return failed("socket");
+  const auto set = [&](int level, int name, bool on) {
+    return sys::setsockopt(fd.get(), level, name, on ? 1 : 0);
+  };
+  // Whether it takes IPv4 too (RFC 3493, 5.3).
+  if (local && family == AF_INET6)
+    set(IPPROTO_IPV6, IPV6_V6ONLY, network.family == AF_INET6);
+  const bool tcp = network.base == "tcp", udp = network.base == "udp";
+  const bool group = listens && udp && local.ip().is_multicast();
+  if (group || (listens && tcp)) set(SOL_SOCKET, SO_REUSEADDR, true);
+  if (udp) set(SOL_SOCKET, SO_BROADCAST, true);
   // Elsewhere two sockets may hear one group only if they share the port.
   const bool share = options.reuse_port || (group && !sys::is_linux);
-  if (share && sys::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
+  if (share && set(SOL_SOCKET, SO_REUSEPORT, true) < 0)
     return failed("setsockopt");
-  return options.control ? options.control(fd) : Error();
-}
-
-// Opens a socket for an address, and binds it. "tcp" and "udp" on any address
-// serve both families, with an IPv6 socket that takes IPv4 too; a machine
-// without IPv6 serves IPv4.
-inline Result<Descriptor> open_and_bind(const Network& network,
-                                        const Addr& addr,
-                                        const ListenOptions& options) {
-  const bool any = is_any(addr);
-  int family = network.family;
-  if (family == AF_UNSPEC) family = any || is6(addr) ? AF_INET6 : AF_INET;
-  Descriptor fd(sys::socket(family, network.type));
-  if (!fd && errno == EAFNOSUPPORT && network.family == AF_UNSPEC && any)
-    fd = Descriptor(sys::socket(family = AF_INET, network.type));
-  if (!fd) return failed("socket");
-  choose_families(fd.get(), family, network);
-  const bool group = network.type == SOCK_DGRAM && addr.ip().is_multicast();
-  if (Error err = prepare(fd.get(), network, group, options)) return err;
+  if (options.control)
+    if (Error err = options.control(fd.get())) return err;
+  if (!local) return fd;
   // A group's datagrams arrive at any address; join_group chooses the group.
-  const Addr place = group ? Addr(network.base, IP(), addr.port()) : addr;
-  if (Error err = bind_socket(fd.get(), family, network, place, options))
-    return err;
+  const Addr place = group ? Addr(network.base, IP(), local.port()) : local;
+  sys::Address name;
+  if (const auto why = to_kernel(place, family, name))
+    return failed("bind", why);
+  const bool file = family == AF_UNIX;
+  if (file ? bind_unix(fd.get(), name, local.path(), network.type, options) < 0
+           : sys::bind(fd.get(), name) < 0)
+    return failed("bind");
   return fd;
 }
 
@@ -2113,7 +2010,15 @@ inline const Addr& favourite(const std::vector<Addr>& addrs, bool six = false) {
 template <class H>
 Result<H> bind_to(const Network& network, const Addr& addr,
                   const ListenOptions& options) {
-  auto [fd, err] = open_and_bind(network, addr, options);
+  // "tcp" and "udp" on any address serve both families, with an IPv6 socket
+  // that takes IPv4 too; a machine without IPv6 serves IPv4.
+  const bool both = network.family == AF_UNSPEC && is_any(addr);
+  int family = network.family;
+  if (family == AF_UNSPEC) family = both || is6(addr) ? AF_INET6 : AF_INET;
+  auto opened = open_socket(network, family, addr, options, true);
+  if (both && opened.error == std::errc::address_family_not_supported)
+    opened = open_socket(network, AF_INET, addr, options, true);
+  auto& [fd, err] = opened;
   if (err) return err;
   if (network.base == "tcp") set_defaults(fd.get(), options.keep_alive, true);
   // From here on a failure removes the file that bind made.
@@ -2152,11 +2057,10 @@ Result<H> listen(std::string_view network, std::string_view address,
 
 /// Opens a socket that waits for connections. `network` is tcp, tcp4, tcp6,
 /// unix or unixpacket. An empty host serves IPv6 and IPv4 alike; port 0 lets
-/// the system choose: ask `addr(listener)`. A unix listener makes the file
-/// and, when closed, removes it if it is still its own. Does not block unless
-/// the host is a name. Errors: those of bind(2) - EADDRINUSE when somebody
-/// listens there - and those of a bad address. Go: `net.Listen`,
-/// `ListenConfig.Listen`.
+/// the system choose: ask `addr(listener)`. A unix listener makes the file and,
+/// when closed, removes it if it is still its own. Does not block unless the
+/// host is a name. Errors: those of bind(2), EADDRINUSE when somebody listens
+/// there, and those of a bad address. Go: `net.Listen`, `ListenConfig.Listen`.
 inline Result<Listener> listen(std::string_view network,
                                std::string_view address,
                                const ListenOptions& options = {}) {
@@ -2167,8 +2071,7 @@ inline Result<Listener> listen(std::string_view network,
 /// misfortune (ECONNABORTED and kin) is no error, the wait goes on; a machine
 /// short of descriptors (EMFILE and kin) is: `temporary()`, and the client
 /// stays queued. Several threads may accept. Go: `Listener.Accept`.
-inline Result<Conn> accept(const Listener& listener,
-                           internal::Mode mode = internal::Mode::wait) {
+inline Result<Conn> accept(const Listener& listener, Mode mode = Mode::wait) {
   sys::Address peer;
   internal::Descriptor fd;
   const auto call = [&](internal::SocketState& s) {
@@ -2279,9 +2182,7 @@ Error start(const char* op, const Socket& socket, F f, End end) {
 }
 
 struct GroupState {
-  explicit GroupState(std::size_t most) : limit(most) {}
-
-  const std::size_t limit;
+  std::size_t limit = 0;
   std::mutex mutex;
   std::condition_variable changed;
   std::size_t running = 0;
@@ -2302,6 +2203,7 @@ struct GroupState {
 
 // What a server knows of its connections.
 struct Serving {
+  using Handler = Callback<Error, const Conn&>;
   struct Served {
     Conn conn;
     bool closing = false;  // its grace is over
@@ -2310,14 +2212,17 @@ struct Serving {
 
   Listener listener;
   ServeOptions options;
+  Handler handler;
   std::mutex mutex{};
   std::condition_variable changed{};
   std::list<Served> served{};
   std::atomic<std::size_t> running{0};
   std::mutex reporting{};
 
-  Serving(Listener on, ServeOptions how)
-      : listener(std::move(on)), options(std::move(how)) {}
+  Serving(Listener on, ServeOptions how, Handler what = {})
+      : listener(std::move(on)),
+        options(std::move(how)),
+        handler(std::move(what)) {}
 
   Place begin(const Conn& conn) {
     const std::lock_guard<std::mutex> lock(mutex);
@@ -2329,14 +2234,13 @@ struct Serving {
   void end(Place place, const Error& err) {
     report(err);
     std::list<Served> ended;
-    {
-      const std::lock_guard<std::mutex> lock(mutex);
-      ended.splice(ended.begin(), served, place);
-    }
+    std::unique_lock<std::mutex> lock(mutex);
+    ended.splice(ended.begin(), served, place);
+    lock.unlock();
     // Without the mutex: a close that lingers may take its time.
     if (ended.front().closing) finish_close(ended.front().conn);
     ended.clear();
-    const std::lock_guard<std::mutex> lock(mutex);
+    lock.lock();
     --running;
     changed.notify_all();
     // The accept loop may be waiting for room, or for a descriptor.
@@ -2348,7 +2252,6 @@ struct Serving {
     const std::lock_guard<std::mutex> lock(reporting);
     sys::guarded([&] { options.on_error(err); });
   }
-
   // Rests until the listener has more news than were seen - a handler has
   // ended, its deadline was moved, it was closed - or until its deadline, or
   // `limit`. Others may accept meanwhile.
@@ -2359,7 +2262,6 @@ struct Serving {
     wait_until(use->changed, lock, std::min(limit, use->reading.due().when()),
                [&] { return use->news != seen; });
   }
-
   // The next connection, when there is room for it. `seen`: the news before.
   Result<Conn> next(unsigned& seen) {
     const SocketState& s = *state_of(listener);
@@ -2371,7 +2273,6 @@ struct Serving {
         return accept(listener);
     }
   }
-
   // Lets handlers finish; when their grace is over, tells all their connections
   // that they are closed. Each handler then does the rest as it ends.
   void finish() {
@@ -2383,6 +2284,7 @@ struct Serving {
     // A thread on its way out may still hold us, but nothing of the caller's.
     listener = Listener();
     options = ServeOptions();
+    handler = Handler();
   }
 };
 
@@ -2392,23 +2294,17 @@ inline bool is_final(const Error& err) {
          is_errno(err.code(), {EBADF, EINVAL, ENOTSOCK});
 }
 
-// Starts the thread of one connection; `make_task` makes of it what to run.
-template <class MakeTask>
-void start_serving(const std::shared_ptr<Serving>& serving, const Conn& conn,
-                   const MakeTask& make_task) {
+// Starts the thread of one connection.
+inline void handle(const std::shared_ptr<Serving>& serving, const Conn& conn) {
   const Serving::Place place = serving->begin(conn);
-  const auto start = [&] {  // copying the handler may throw
-    return internal::start(
-        "serve", conn, make_task(conn),
-        [serving, place](const Error& why) { serving->end(place, why); });
-  };
-  if (const Error why = run(start)) serving->end(place, why);
+  const Error err = start(
+      "serve", conn, [serving, conn] { return serving->handler(conn); },
+      [serving, place](const Error& why) { serving->end(place, why); });
+  if (err) serving->end(place, err);
 }
 
 // The accept loop.
-template <class MakeTask>
-Error accept_all(const std::shared_ptr<Serving>& serving,
-                 const MakeTask& make_task) {
+inline Error accept_all(const std::shared_ptr<Serving>& serving) {
   constexpr std::chrono::milliseconds shortest(5), longest(1000);
   auto pause = shortest;
   for (;;) {
@@ -2417,7 +2313,7 @@ Error accept_all(const std::shared_ptr<Serving>& serving,
     if (err && is_final(err)) return err == closed ? Error() : err;
     if (!err) {
       pause = shortest;
-      start_serving(serving, conn, make_task);
+      handle(serving, conn);
       continue;
     }
     // Out of descriptors or memory: the client stays queued. Trying again at
@@ -2436,18 +2332,17 @@ class Group {
  public:
   /// `limit` is how many tasks may run at a time; 0: any number.
   explicit Group(std::size_t limit = 0)
-      : state_(std::make_shared<internal::GroupState>(limit)) {}
+      : state_(std::make_shared<internal::GroupState>()) {
+    state_->limit = limit;
+  }
   Group(Group&&) = delete;
-  /// Waits for the tasks that still run; `wait` also tells how they ended.
-  ~Group() { wait(); }
-
-  /// Runs `f(args...)` in a thread of its own; copies the arguments, so pass a
+  ~Group() { wait(); }  ///< Waits, but only `wait` tells how tasks ended.
+  /// Runs `f(args...)` in a thread of its own; copies the arguments: pass a
   /// std::ref for what the task shall share. Blocks while the group is at its
-  /// limit - for ever, if it is a task of the full group that calls. An
-  /// exception ends only that task, as task_failed; so does pthread_exit(3),
-  /// and a thread that is cancelled ends when it next waits. Errors, after
-  /// which the task does not run: what pthread_create(3) reports, ENOMEM,
-  /// task_failed when an exception ended its move to the thread. Go: `go f()`.
+  /// limit - for ever, if one of its tasks calls. An exception or
+  /// pthread_exit(3) ends only that task: task_failed. Errors, after which the
+  /// task does not run: what pthread_create(3) reports, ENOMEM, task_failed
+  /// when an exception ended its move to the thread. Go: `go f()`.
   template <class F, class... Args>
   [[nodiscard]] Error go(F f, Args... args) {
     static_assert(std::is_invocable_v<F&, Args&&...>,
@@ -2462,7 +2357,6 @@ class Group {
     }
     return {};  // lest g++ speaks of more than the above
   }
-
   /// Waits until all tasks of the group have ended. Returns the first failure
   /// since the last wait: an Error that a task returned, alone or in a Result,
   /// or task_failed for an exception. Go: `errgroup.Group.Wait`.
@@ -2491,8 +2385,8 @@ class Group {
 
 /// Accepts connections and runs a copy of `handler` for each, in a thread of
 /// its own: `[](net::Conn conn) { ... }`, which may return an Error or a
-/// Result. Blocks until the listener is closed and its handlers have ended;
-/// then returns nil.
+/// Result. Blocks until the listener is closed and its handlers have ended:
+/// nil.
 ///
 /// One client's misfortune - a reset, an exception in its handler, a thread
 /// that cannot start, a full descriptor table, an accept that a firewall
@@ -2509,18 +2403,20 @@ template <class Handler>
                 "takes a connection: [](net::Conn conn) { ... }");
   if constexpr (fits) {
     if (!listener) return failure("serve", listener);
-    const auto serving = std::make_shared<internal::Serving>(listener, options);
+    const auto run = [handler](const Conn& conn) {
+      // A copy for each: it is the thread's own.
+      auto task = [handler, conn = conn]() mutable -> decltype(auto) {
+        return handler(std::move(conn));
+      };
+      return internal::run(task);
+    };
+    auto serving = std::make_shared<internal::Serving>(listener, options, run);
     // However this ends - accept may find no memory - handlers end before it.
     struct End {
       internal::Serving& serving;
       ~End() { serving.finish(); }
     } const end{*serving};
-    return internal::accept_all(serving, [handler](Conn conn) {
-      // A copy for each: it is the thread's own.
-      return [handler, conn = std::move(conn)]() mutable -> decltype(auto) {
-        return handler(std::move(conn));
-      };
-    });
+    return internal::accept_all(serving);
   }
   return {};  // as in Group::go
 }
@@ -2581,17 +2477,16 @@ inline constexpr std::pair<int, const char*> errno_texts[] = {
     {EHOSTDOWN, "host is down"}};
 // clang-format on
 
-inline std::string text_of(Errc condition) {
-  const bool known = condition >= 0 && condition <= write_to_connected;
-  return known ? conditions[condition] : "unknown error";
-}
-
 // The cause in words that fit the middle of a sentence.
 inline std::string text_of(const std::error_code& code) {
   if (code.category() == std::system_category() ||
       code.category() == std::generic_category())
     for (const auto& [number, text] : errno_texts)
       if (number == code.value()) return text;
+  if (code.category() == category()) {
+    const bool known = code.value() >= 0 && code.value() <= write_to_connected;
+    return known ? conditions[code.value()] : "unknown error";
+  }
   std::string text = code.message();
   const auto upper = [](char c) { return c >= 'A' && c <= 'Z'; };
   if (text.size() > 1 && upper(text[0]) && !upper(text[1]))
@@ -2789,9 +2684,8 @@ inline int epoll_wait(int, std::vector<Ready>&, int) { return -1; }
 
 namespace internal {
 inline IP ip_from_kernel(const sys::Address& from) {
-  const void* v4 = &from.v4.sin_addr;
-  if (from.family() == AF_INET)
-    return IP(static_cast<const unsigned char*>(v4), 4);
+  const auto* v4 = reinterpret_cast<const unsigned char*>(&from.v4.sin_addr);
+  if (from.family() == AF_INET) return IP(v4, 4);
   if (from.family() != AF_INET6) return IP();
   const unsigned scope = from.v6.sin6_scope_id;
   const std::string zone = scope ? sys::if_indextoname(scope) : "";
@@ -2840,11 +2734,10 @@ inline std::error_code unix_to_kernel(const std::string& path,
   return {};
 }
 
-inline std::error_code to_kernel(const Addr& addr, int family,
-                                 sys::Address& out) {
+inline std::error_code to_kernel(const Addr& addr, int af, sys::Address& out) {
   out = sys::Address();
-  return family == AF_UNIX ? unix_to_kernel(addr.path(), out)
-                           : ip_to_kernel(addr, family, out);
+  return af == AF_UNIX ? unix_to_kernel(addr.path(), out)
+                       : ip_to_kernel(addr, af, out);
 }
 
 // The same back; no address at all for the sender that has none.
@@ -2920,36 +2813,34 @@ struct [[nodiscard]] HostPort {
 /// Splits "host:port", "[host]:port" or "[ipv6%zone]:port" without looking at
 /// what the two are. Errors: missing_port, too_many_colons, missing_bracket,
 /// unexpected_..._bracket. Go: `net.SplitHostPort`.
-inline HostPort split_host_port(std::string_view address) {
+inline HostPort split_host_port(std::string_view text) {
   const auto fail = [&](Errc code) {
-    return HostPort{{}, {}, internal::address_error(code, address)};
+    return HostPort{{}, {}, internal::address_error(code, text)};
   };
-  const std::size_t colon = address.rfind(':');
-  if (colon == address.npos) return fail(missing_port);
-  std::string_view host = address.substr(0, colon);
+  const std::size_t colon = text.rfind(':');
+  if (colon == text.npos) return fail(missing_port);
+  std::string_view host = text.substr(0, colon);
   std::size_t end = 0;  // of what stands in brackets
-  if (address[0] == '[') {
-    const std::size_t bracket = address.find(']');
-    if (bracket == address.npos) return fail(missing_bracket);
+  if (text[0] == '[') {
+    const std::size_t bracket = text.find(']');
+    if (bracket == text.npos) return fail(missing_bracket);
     end = bracket + 1;
     if (end != colon)
-      return fail(address[end] == ':' ? too_many_colons : missing_port);
-    host = address.substr(1, bracket - 1);
+      return fail(text[end] == ':' ? too_many_colons : missing_port);
+    host = text.substr(1, bracket - 1);
   } else if (host.find(':') != host.npos) {
     return fail(too_many_colons);
   }
-  if (address.find('[', end ? 1 : 0) != address.npos)
+  if (text.find('[', end ? 1 : 0) != text.npos)
     return fail(unexpected_open_bracket);
-  if (address.find(']', end) != address.npos)
-    return fail(unexpected_close_bracket);
-  return {std::string(host), std::string(address.substr(colon + 1))};
+  if (text.find(']', end) != text.npos) return fail(unexpected_close_bracket);
+  return {std::string(host), std::string(text.substr(colon + 1))};
 }
 
 /// Reads an IP address: IPv4 as four decimal numbers without leading zeros;
-/// IPv6 as in RFC 4291, also with more zeros in front of a group than it needs
-/// ("00001::"), and with an optional %zone. Error: invalid_ip. Stricter than
-/// inet_addr(3), which takes "127.1" and "010.0.0.1". Go: `netip.ParseAddr`,
-/// `net.ParseIP`.
+/// IPv6 as in RFC 4291, also with more zeros in front of a group ("00001::"),
+/// and with an optional %zone. Error: invalid_ip. Stricter than inet_addr(3),
+/// which takes "127.1" and "010.0.0.1". Go: `netip.ParseAddr`, `net.ParseIP`.
 inline Result<IP> parse_ip(std::string_view text) {
   unsigned char bytes[16];
   const std::size_t percent = text.find('%');
@@ -2964,8 +2855,7 @@ inline Result<IP> parse_ip(std::string_view text) {
 /// and hash. Go: `net.IPNet`, `netip.Prefix`.
 class Prefix : public internal::Value<Prefix> {
  public:
-  /// No block.
-  Prefix() = default;
+  Prefix() = default;  ///< No block.
   /// The addresses that share the first `bits` bits of `ip`; no block when it
   /// has fewer bits.
   Prefix(IP ip, int bits) {
@@ -2973,10 +2863,8 @@ class Prefix : public internal::Value<Prefix> {
     ip_ = std::move(ip);
     bits_ = bits;
   }
-  /// The address as it was written, with all its bits.
-  IP ip() const { return ip_; }
-  /// How many leading bits the addresses share: 0 to 32 or 128.
-  int bits() const { return bits_; }
+  IP ip() const { return ip_; }       ///< As it was written, with all its bits.
+  int bits() const { return bits_; }  ///< How many bits all share.
   /// The first address of the block: the other bits are zero.
   IP masked() const {
     unsigned char bytes[16] = {};
@@ -3125,7 +3013,6 @@ struct Lookups {
   std::list<std::shared_ptr<Lookup>> running{};
 
   explicit Lookups(Lookups*) {}
-
   // The look-up of this question, started if need be; null when there is no
   // place for it now. The mutex is held.
   std::shared_ptr<Lookup> get(const Question& question, Error& err) {
@@ -3225,14 +3112,13 @@ namespace internal {
 // 63 each and 253 in all, not just digits (RFC 1035, RFC 3696). Anything else
 // is refused without asking: the C library would take 127.1, 2130706433 and
 // even 0x7f000001 for addresses.
-inline bool is_domain_name(std::string_view name) {
-  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
+inline bool is_domain_name(std::string name) {
+  if (!name.empty() && name.back() == '.') name.pop_back();
   in_addr number;
-  if (name.size() > 253 || ::inet_aton(std::string(name).c_str(), &number))
-    return false;
+  if (name.size() > 253 || ::inet_aton(name.c_str(), &number)) return false;
   bool only_digits = true;
   for (std::size_t at = 0; at <= name.size();) {
-    const std::string_view label = name.substr(at, name.find('.', at) - at);
+    const std::string label = name.substr(at, name.find('.', at) - at);
     if (label.empty() || label.size() > 63 || label[0] == '-' ||
         label.back() == '-' ||
         label.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST"
@@ -3252,7 +3138,8 @@ inline Result<Answer> ask(std::string_view host, Deadline deadline,
     plain.remove_suffix(1);  // Go reads an empty zone as none
   const auto [ip, no_ip] = parse_ip(plain);
   if (!no_ip) return Answer{{ip}};
-  if (!is_domain_name(host)) return lookup_error(no_such_host, host);
+  if (!is_domain_name(std::string(host)))
+    return lookup_error(no_such_host, host);
   auto answer = ask_within(deadline, {std::string(host), "", family});
   if (answer.error) return lookup_error(answer.error, host);
   return answer;
@@ -3278,14 +3165,13 @@ inline Result<Resolved> resolve_all(std::string_view network_name,
   // Half-configured IPv6 can listen on :: and yet not be dialled there.
   if (ips.size() == 1 && ips[0].is6() && ips[0].is_unspecified())
     ips.push_back(parse_ip("0.0.0.0").value);
-  Resolved found{network, {}};
+  Resolved all{network, {}};
   for (const IP& ip : ips)
     if (network->family == AF_UNSPEC ||
         ip.unmap().is4() == (network->family == AF_INET))
-      found.addrs.emplace_back(network->base, ip.unmap(), port);
-  if (found.addrs.empty())
-    return address_error(no_suitable_address, parts.host);
-  return found;
+      all.addrs.emplace_back(network->base, ip.unmap(), port);
+  if (all.addrs.empty()) return address_error(no_suitable_address, parts.host);
+  return all;
 }
 }  // namespace internal
 
@@ -3301,10 +3187,10 @@ inline Result<Addr> resolve(std::string_view network, std::string_view address,
 }
 
 /// Finds all addresses of a host, in the order to try them (RFC 6724). Blocks
-/// in getaddrinfo(3), until the deadline; then at most 64 different questions
-/// are under way at a time, and one more waits. A name that DNS cannot know,
-/// "127.1", is refused at once. Errors: no_such_host and other resolver errors,
-/// timed_out. Go: `net.LookupHost`.
+/// in getaddrinfo(3), until the deadline; with one, at most 64 different
+/// questions are under way at a time. A name that DNS cannot know, "127.1", is
+/// refused at once. Errors: the resolver's, such as no_such_host, timed_out.
+/// Go: `net.LookupHost`.
 inline Result<std::vector<std::string>> lookup_host(
     std::string_view host, Deadline deadline = no_deadline) {
   const auto [answer, err] = internal::ask(host, deadline);
@@ -3320,8 +3206,7 @@ inline Result<std::vector<std::string>> lookup_host(
 inline Result<std::vector<std::string>> lookup_addr(
     std::string_view ip, Deadline deadline = no_deadline) {
   if (Error bad = parse_ip(ip).error) return bad;
-  internal::Question question{std::string(ip)};
-  question.reverse = true;
+  const internal::Question question{std::string(ip), "", 0, 0, true};
   const auto [answer, err] = internal::ask_within(deadline, question);
   if (err) return internal::lookup_error(err, ip);
   return std::vector{answer.name};
@@ -3398,7 +3283,6 @@ struct Dialer {
       if (look_at_pending()) return conn;
     }
   }
-
   // The family of the first address goes first; "tcp" gives the other one a
   // lane of its own and a later start. A local address can reach those of its
   // family only; any address, 0.0.0.0 or ::, is of both.
@@ -3415,7 +3299,6 @@ struct Dialer {
     }
     lanes[1].start = time_after(delay);
   }
-
   // Starts on the next address of a lane; true when it is connected.
   bool try_next(Lane& lane) {
     lane.until = share_of_time(lane.addrs.size() - lane.next++);
@@ -3424,7 +3307,6 @@ struct Dialer {
     const bool pending = is_errno(err.code(), {EINPROGRESS, EINTR});
     return !pending && finish(lane, err);
   }
-
   // Each address gets an equal share of the time left, two seconds at least:
   // one silent address must not use up the time of the good ones.
   Time share_of_time(std::size_t addrs) const {
@@ -3434,29 +3316,22 @@ struct Dialer {
     const Time::duration least = std::chrono::seconds(2);
     return std::min(deadline.when(), now + std::max(share, least));
   }
-
   // Opens a fresh socket - one that failed is spent - and begins to connect.
   Error connect(Lane& lane) {
     const Addr& remote = lane.addrs[lane.next - 1];
     int family = network.family;
     if (family == AF_UNSPEC)
       family = is6(remote) || is6(options.local) ? AF_INET6 : AF_INET;
-    const int fd = sys::socket(family, network.type);
-    if (fd < 0) return failed("socket");
-    lane.fd = Descriptor(fd);
-    if (network.base == "udp") sys::setsockopt(fd, SOL_SOCKET, SO_BROADCAST, 1);
-    if (options.local) choose_families(fd, family, network);
-    if (options.control)
-      if (Error err = options.control(fd)) return err;
-    if (options.local)
-      if (Error err = bind_socket(fd, family, network, options.local))
-        return err;
+    ListenOptions how;
+    how.control = options.control;
+    auto opened = open_socket(network, family, options.local, how, false);
+    if (opened.error) return opened.error;
+    lane.fd = std::move(opened.value);
     sys::Address address;
     std::error_code why = to_kernel(remote, family, address);
-    if (!why) why = connect_to(fd, address);
+    if (!why) why = connect_to(lane.fd.get(), address);
     return why ? failed("connect", why) : Error();
   }
-
   // A unix listener whose queue is full says EAGAIN to who will not block, and
   // nothing tells when there is room. So ask again, as a blocking connect(2)
   // would wait.
@@ -3469,7 +3344,6 @@ struct Dialer {
       sys::pause(pause);
     }
   }
-
   // A connect has ended, well or badly; true when it is connected.
   bool finish(Lane& lane, const Error& err) {
     Descriptor fd = std::move(lane.fd);
@@ -3495,7 +3369,6 @@ struct Dialer {
                              std::move(remote));
     return true;
   }
-
   // Keeps the story of the first failure.
   bool fail(Lane& lane, const Error& why, const Addr& remote) const {
     const bool ours = why.code().category() == category();
@@ -3505,7 +3378,6 @@ struct Dialer {
                      ours ? "" : why.subject(), "", options.local, remote}};
     return false;
   }
-
   // How a connect ended of which poll has told something: writable without an
   // error is connected, else SO_ERROR says what went wrong.
   static Error outcome(const pollfd& told) {
@@ -3516,7 +3388,6 @@ struct Dialer {
       error = errno;
     return error ? failed("connect", sys::error(error)) : Error();
   }
-
   // Waits for the connects under way, at most until something else is due;
   // true when one is connected.
   bool look_at_pending() {
@@ -3577,19 +3448,15 @@ class Reader {
         }) {}
   /// Reads from a function: `[&](net::Buffer room) { return tls.read(room); }`.
   explicit Reader(Source source) : source_(std::move(source)) {}
-  /// Takes over what was read ahead, which cannot be copied. The other one has
-  /// nothing to read from then: `closed`.
+  /// Takes over what was read ahead. The other one reads `closed` from then.
   Reader(Reader&&) = default;
-  /// The same.
-  Reader& operator=(Reader&&) = default;
+  Reader& operator=(Reader&&) = default;  ///< The same.
 
-  /// The connection, if it reads from one.
-  const Conn& conn() const { return conn_; }
+  const Conn& conn() const { return conn_; }  ///< If it reads from one.
   /// What was read ahead and not used yet.
   std::string_view buffered() const {
     return std::string_view(ahead_).substr(std::min(used_, ahead_.size()));
   }
-
   /// Reads up to and including `end`. At the end of the stream returns what is
   /// left with `unexpected_eof`, or nothing with `eof`. limit_exceeded when
   /// `end` is not among the next `limit` bytes, which stay. Other errors as
@@ -3606,7 +3473,6 @@ class Reader {
       if (err) return err;
     }
   }
-
   /// Reads a line without its "\n" or "\r\n". Errors as read_until. Go:
   /// `textproto.Reader.ReadLine`.
   Result<std::string> read_line(std::size_t limit = 65536) {
@@ -3615,7 +3481,6 @@ class Reader {
     if (!err && !line.empty() && line.back() == '\r') line.pop_back();
     return {std::move(line), err};
   }
-
   /// Reads what was read ahead, or else from the connection. As read(conn).
   Result<std::size_t> read(Buffer buffer) {
     if (buffered().empty()) return ask(buffer);
@@ -3623,12 +3488,10 @@ class Reader {
     step_over(n);
     return n;
   }
-
   /// Reads until the buffer is full. As read_full(conn).
   Result<std::size_t> read_full(Buffer buffer) {
     return internal::fill(buffer, [this](Buffer rest) { return read(rest); });
   }
-
   /// Reads to the end of the stream, as read_all(conn).
   Result<std::string> read_all(std::size_t limit) {
     for (;;) {
@@ -3646,7 +3509,6 @@ class Reader {
     step_over(n);
     return taken;
   }
-
   // Uses `n` bytes. Those behind them move to the front only once in a while:
   // moving them each time would cost the square of their number.
   void step_over(std::size_t n) {
@@ -3658,7 +3520,6 @@ class Reader {
     if (ahead_.capacity() > 65536 && ahead_.size() <= 32768)
       ahead_.shrink_to_fit();
   }
-
   // The end may come with the last bytes. They go first.
   Result<std::size_t> ask(Buffer buffer) {
     if (!source_) return closed;  // this Reader was moved from
@@ -3695,8 +3556,7 @@ inline Result<std::string> read_all(const Conn& conn, std::size_t limit) {
 /// Gathers several pieces into one write with sendmsg(2): `{head, body}`, or a
 /// std::vector<Bytes>. Go: `net.Buffers`.
 template <class Pieces = std::initializer_list<Bytes>>
-auto write(const Conn& conn, const Pieces& pieces,
-           internal::Mode mode = internal::Mode::wait)
+auto write(const Conn& conn, const Pieces& pieces, Mode mode = Mode::wait)
     -> decltype(gather(conn, std::data(pieces), pieces.size(), mode)) {
   return gather(conn, std::data(pieces), pieces.size(), mode);
 }
@@ -3707,17 +3567,18 @@ auto write(const Conn& conn, const Pieces& pieces,
 inline Result<std::uint64_t> copy(const Conn& to, Reader& from,
                                   std::uint64_t most = UINT64_MAX) {
   // Large pieces are as fast as splice(2) and sendfile(2), and the same on
-  // every system. The room costs no memory before something is read into it.
-  constexpr std::uint64_t size = 256 * 1024;
-  const std::unique_ptr<char[]> buffer(new char[size]);
+  // every system. But little needs little memory.
+  std::vector<char> buffer(16 * 1024);
   std::uint64_t total = 0;
   while (total < most) {
-    const auto room = static_cast<std::size_t>(std::min(size, most - total));
-    const auto [n, err] = from.read({buffer.get(), room});
-    const auto [written, write_err] =
-        n ? write(to, buffer.get(), n) : Result<std::size_t>();
-    total += written;
-    if (write_err) return {total, write_err};
+    const auto left = std::min<std::uint64_t>(most - total, buffer.size());
+    const auto [n, err] =
+        from.read({buffer.data(), static_cast<std::size_t>(left)});
+    Result<std::size_t> sent;
+    if (n > 0) sent = write(to, buffer.data(), n);
+    total += sent.value;
+    if (sent.error) return {total, sent.error};
+    if (n == buffer.size() && n < 256 * 1024) buffer.resize(4 * n);
     if (err) return {total, err == eof ? Error() : err};
   }
   return total;
@@ -3761,10 +3622,9 @@ struct [[nodiscard]] Packet {
 };
 
 /// Opens a datagram socket. `network` is udp, udp4, udp6 or unixgram. An empty
-/// host hears both families; of a name's addresses the first IPv4 one is taken.
-/// A multicast address opens its port for sharing; join the group next. A
-/// unixgram socket's file stays after close. Errors as listen. Go:
-/// `net.ListenPacket`, `net.ListenMulticastUDP`.
+/// host hears both families; of a name the first IPv4 address is taken. A
+/// multicast address opens its port for sharing; join the group next. A
+/// unixgram socket's file stays. Errors as listen. Go: `net.ListenPacket`.
 inline Result<PacketConn> listen_packet(std::string_view network,
                                         std::string_view address,
                                         const ListenOptions& options = {}) {
@@ -3811,10 +3671,10 @@ Error set_both(const PacketConn& packets, int v4, const V4& value4, int v6,
 
 /// Reads one datagram, and who sent it: nobody if a unixgram sender has no
 /// name. Blocks until one comes. An empty one has size 0; of one that is longer
-/// than the buffer the rest is gone: `truncated`. Errors as read. recvfrom(2).
-/// Go: `ReadFrom`.
+/// than the buffer the rest is gone: `truncated`. Errors as read. Go:
+/// `ReadFrom`.
 inline Packet read_from(const PacketConn& packets, Buffer buffer,
-                        internal::Mode mode = internal::Mode::wait) {
+                        Mode mode = Mode::wait) {
   sys::Address from;
   const auto [n, err] = receive(packets, buffer, mode, "recvfrom", from);
   if (err && err != truncated) return {0, {}, err};
@@ -3824,11 +3684,10 @@ inline Packet read_from(const PacketConn& packets, Buffer buffer,
 
 /// Sends one datagram, whole or not at all: EMSGSIZE when it is too long (UDP
 /// over IPv4: above 65,507 bytes). Blocks while the queue is full. A UDP peer
-/// that has gone is no error. write_to_connected on a socket that was adopted
-/// with its one peer. sendto(2). Go: `WriteTo`.
-inline Result<std::size_t> write_to(
-    const PacketConn& packets, Bytes bytes, const Addr& to,
-    internal::Mode mode = internal::Mode::wait) {
+/// that has gone is no error; one peer for all is: write_to_connected. Go:
+/// `WriteTo`.
+inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
+                                    const Addr& to, Mode mode = Mode::wait) {
   const internal::SocketState* s = state_of(packets);
   const auto fail = [&](const Error& why, std::string_view subject = "") {
     return failure("write", packets, why, subject, &to);
@@ -3849,9 +3708,9 @@ inline Result<std::size_t> write_to(
 }
 
 /// Joins a multicast group, on the named interface or one that the system
-/// chooses. ip(7), ipv6(7), RFC 3678. Errors: ENODEV for an unknown interface,
-/// EADDRINUSE when joined already, EINVAL, no_suitable_address for a group of
-/// the other family, ENOPROTOOPT. Go: `ipv4.PacketConn.JoinGroup`.
+/// takes, RFC 3678. Errors: ENODEV for an unknown interface, EADDRINUSE when
+/// joined already, EINVAL, no_suitable_address for a group of the other family.
+/// Go: `ipv4.PacketConn.JoinGroup`.
 inline Error join_group(const PacketConn& packets, const IP& group,
                         const std::string& interface_name = "") {
   return change_group(packets, true, group, interface_name);
@@ -3935,11 +3794,8 @@ inline int bind_unix(int fd, const sys::Address& address,
 // only if it is still the same one. Another server may have taken over the
 // path meanwhile; more than one library has removed that server's file.
 inline void remove_file(SocketState& s) {
-  SocketFile mine;
-  {
-    const std::lock_guard<std::mutex> lock(s.guard);
-    std::swap(mine, s.file);
-  }
+  const std::lock_guard<std::mutex> lock(s.guard);
+  const SocketFile mine = std::exchange(s.file, SocketFile());
   sys::File now;
   if (mine.maker == sys::forks && !mine.path.empty() &&
       sys::lstat(mine.path, now) == 0 && now.id == mine.id)
@@ -3967,13 +3823,12 @@ struct Carrier {
   char byte = 0;
   iovec piece{&byte, 1};
   alignas(cmsghdr) char room[8192] = {};
-  msghdr message = sys::message_of(&piece, 1);
+  msghdr message = sys::msg_of(&piece, 1);
 
   explicit Carrier(std::size_t n = sizeof room) {
     message.msg_control = room;
     message.msg_controllen = static_cast<decltype(message.msg_controllen)>(n);
   }
-
   // Takes out the descriptors that came, keeps the first, and returns how many
   // there were.
   int take(Descriptor& first) {
@@ -4008,21 +3863,21 @@ struct Carrier {
   const auto call = [&](internal::SocketState& s) {
     return sys::sendmsg(s.fd, carrier.message);
   };
-  const auto wait = internal::Mode::wait;
+  const auto wait = Mode::wait;
   return perform(conn, POLLOUT, wait, "write", "sendmsg", call).error;
 }
 
 /// Receives one descriptor, close-on-exec and the caller's to close, with the
-/// byte that carries it. Others in the same message are closed, and `truncated`
-/// says so beside the first. no_descriptor when the byte came alone. Without
-/// one the value is -1. Blocks as read. unix(7), SCM_RIGHTS.
+/// byte that carries it; -1 with an error, no_descriptor when the byte came
+/// alone. Others in the same message are closed: the first and `truncated`.
+/// Blocks as read. unix(7), SCM_RIGHTS.
 inline Result<int> receive_descriptor(const Conn& conn) {
   if (Error err = unix_only(conn, "read")) return {-1, err};
   internal::Carrier carrier;
   const auto call = [&](internal::SocketState& s) {
     return sys::recvmsg(s.fd, carrier.message);
   };
-  const auto wait = internal::Mode::wait;
+  const auto wait = Mode::wait;
   const auto [n, err] = perform(conn, POLLIN, wait, "read", "recvmsg", call);
   if (err) return {-1, err};
   internal::Descriptor first;
@@ -4049,9 +3904,8 @@ inline Result<Credentials> peer_credentials(const Conn& conn) {
 
 /// Whether close removes a unix listener's file: yes for one that `listen`
 /// made, no for one of `listener_from`. For a quick restart hand the descriptor
-/// to the new process, say no here and close; say yes there. Does not block.
-/// Errors: `closed`, unexpected_address_type. Go:
-/// `UnixListener.SetUnlinkOnClose`.
+/// to the new process, say no here and close; say yes there. Errors: `closed`,
+/// unexpected_address_type. Go: `UnixListener.SetUnlinkOnClose`.
 inline Error set_unlink_on_close(const Listener& listener, bool on) {
   const internal::Use use(listener);
   if (Error err = unix_only(listener, "set")) return err;
@@ -4143,9 +3997,8 @@ inline Error set_no_delay(const Conn& conn, bool on) {
 }
 
 /// Probes a silent peer after `idle`, then every `interval`, and gives up after
-/// `count` probes (0: as many as the system likes). Durations are rounded up to
-/// seconds; 0 or less, and `forever`: no probes. tcp(7). Go:
-/// `SetKeepAliveConfig`.
+/// `count` probes (0: as many as the system likes). Rounded up to seconds; 0 or
+/// less, and `forever`: no probes. tcp(7). Go: `SetKeepAliveConfig`.
 inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
                             std::chrono::nanoseconds interval, int count = 0) {
   return control(conn, "set", "setsockopt", [&](const auto& s) {
@@ -4153,10 +4006,9 @@ inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
   });
 }
 
-/// What close does with bytes that are not sent yet. Negative (the default): it
-/// returns at once, the system goes on sending. 0: throws them away and resets
-/// the connection. Positive: blocks for so many seconds while they are sent.
-/// SO_LINGER, socket(7). Go: `SetLinger`.
+/// What close does with bytes that are not sent yet. Negative (the default):
+/// the system goes on sending. 0: throws them away and resets the connection.
+/// Positive: blocks for so many seconds. SO_LINGER, socket(7). Go: `SetLinger`.
 inline Error set_linger(const Conn& conn, int seconds) {
   linger value{};
   value.l_onoff = seconds >= 0;
@@ -4175,9 +4027,8 @@ inline Error set_write_buffer(const Socket& socket, int bytes) {
 }
 
 /// The descriptor, for calls that netlite does not have, or -1 when closed; it
-/// stays netlite's and is good until close. It is non-blocking: see `wait`. A
-/// write(2) of yours to a peer that has gone raises SIGPIPE, netlite's do not.
-/// Go: `SyscallConn`.
+/// is good until close, and non-blocking: see `wait`. A write(2) of yours to a
+/// peer that has gone raises SIGPIPE, netlite's do not. Go: `SyscallConn`.
 inline int native_handle(const Socket& socket) {
   const internal::Use use(socket);
   return use ? use->fd : -1;
@@ -4196,9 +4047,8 @@ inline Result<int> duplicate(const Socket& socket) {
 
 /// Makes a Conn of a connected descriptor, which is the Conn's from then on;
 /// with an error it stays the caller's. For all who share it, such as a parent
-/// process, it becomes non-blocking and without delay, as `set_no_delay` says.
-/// Errors: ENOTSOCK, ENOTCONN and kin, unexpected_address_type. Go:
-/// `net.FileConn`.
+/// process, it becomes non-blocking and without delay. Errors: ENOTSOCK,
+/// ENOTCONN and kin, unexpected_address_type. Go: `net.FileConn`.
 inline Result<Conn> conn_from(int fd) { return internal::adopt<Conn>(fd); }
 /// The same for a listening descriptor; what it accepts has the default
 /// keep-alive too. Go: `net.FileListener`.
@@ -4223,10 +4073,10 @@ enum Interest : unsigned {
 };
 
 /// Waits until a call of your own on the descriptor is worth making:
-/// `readable`, `writable` or both, for the first that comes. Made for libraries
-/// that say "later", as TLS does. Takes the turn of a read or write, and obeys
-/// deadlines and close as they do. Your call may still find nothing. Errors:
-/// `closed`, `timed_out`, EINVAL.
+/// `readable`, `writable` or both, for the first that comes. For libraries that
+/// say "later", as TLS does. Takes turns, and obeys deadlines and close, as
+/// read and write do. Your call may still find nothing. Errors: `closed`,
+/// `timed_out`, EINVAL.
 inline Error wait(const Conn& conn, unsigned interest) {
   const internal::Use use(conn);
   if (!use) return failure("wait", conn);
@@ -4288,7 +4138,6 @@ struct PollerState {
   std::vector<sys::Ready> told{};  // what is ready and the kernel does not say
 
   ~PollerState() { sys::discard(bell); }
-
   // Makes what it needs. In a forked child it begins anew: the epoll is the
   // parent's, and so is what it watches.
   int need() {
@@ -4305,12 +4154,10 @@ struct PollerState {
         sys::epoll_ctl(epoll.get(), bell.heard, POLLIN, UINT64_MAX, false) == 0;
     return open ? 0 : -1;
   }
-
   // Makes the wait under way look again.
   void ring() {
     if (!std::exchange(rung, true)) sys::ring(bell);
   }
-
   // What is watched of a socket, or under an id; or null.
   Watched* find(const SocketState& s) {
     const auto fd = static_cast<std::size_t>(s.fd);
@@ -4322,7 +4169,6 @@ struct PollerState {
     const std::size_t fd = id & 0xffffffff;
     return fd < watched.size() && watched[fd].id == id ? &watched[fd] : nullptr;
   }
-
   // What is watched of a socket changes to `wanted`, and `wanted` becomes what
   // it was: the caller drops that when it no longer holds the mutex, since the
   // last handle of a socket may go with it.
@@ -4344,7 +4190,6 @@ struct PollerState {
     if (ended || !sys::has_epoll) ring();
     return 0;
   }
-
   // The events of what is ready and still watched.
   std::vector<Event> collect(std::vector<sys::Ready> ready) {
     if (std::exchange(rung, false)) sys::take_ring(bell);
@@ -4420,13 +4265,11 @@ class Poller {
   /// Watches nothing yet.
   Poller() : state_(std::make_shared<internal::PollerState>()) {}
   Poller(Poller&&) = delete;
-
   /// Watches a socket for a sum of `Interest`s, until `unwatch` or close;
-  /// watching it again changes interest and key. The Poller has a handle of its
-  /// own: dropping yours does not close the socket. Does not block; any thread
-  /// may call it. A key that is a pointer must outlive the batch of events that
-  /// comes next. Errors: `closed`, EINVAL, EMFILE and kin, and those of
-  /// epoll_ctl(2).
+  /// watching it again changes interest and key. Dropping your handle does not
+  /// close the socket. Does not block; any thread may call it. A key that is a
+  /// pointer must outlive the batch of events that comes next. Errors:
+  /// `closed`, EINVAL, EMFILE and kin, and those of epoll_ctl(2).
   Error watch(const Socket& socket, unsigned interest, std::uint64_t key = 0) {
     const internal::Use use(socket);
     if (!use) return failure("watch", socket);
@@ -4442,19 +4285,15 @@ class Poller {
       return failure("watch", socket, sys::last_error(), "epoll");
     return {};
   }
-
   /// Stops watching a socket. Any thread may call it. Errors as watch.
   Error unwatch(const Socket& socket) { return watch(socket, 0); }
-
   /// Waits until something that is watched is ready, and returns at least one
   /// event; `timed_out` at the deadline; no event and no error after `wake`. A
   /// socket that stays ready is told again; but what is `writable` only because
   /// of close_write is told once. An event is a hint: another thread may have
-  /// been faster. One thread at a time.
-  ///
-  /// It does not look at the sockets' deadlines: pass the next of them. Nor
-  /// does it return when another thread closes what is watched: that thread may
-  /// `wake`.
+  /// been faster. It does not look at the sockets' deadlines: pass the next of
+  /// them. Nor does it return when another thread closes what is watched: that
+  /// thread may `wake`. One thread at a time.
   Result<std::vector<Event>> wait(Deadline deadline = no_deadline) {
     for (;;) {
       std::vector<sys::Ready> ready;
@@ -4468,7 +4307,6 @@ class Poller {
       if (deadline.passed()) return Error(timed_out, {"wait", ""});
     }
   }
-
   /// Makes the `wait` under way, or else the next one, return. Any thread may
   /// call it. Errors: EMFILE and kin at the first use.
   Error wake() {
@@ -4486,33 +4324,33 @@ class Poller {
 /// Reads as read, but returns would_block instead of waiting, for bytes or for
 /// another thread that is reading.
 inline Result<std::size_t> try_read(const Conn& conn, Buffer buffer) {
-  return read(conn, buffer, internal::Mode::once);
+  return read(conn, buffer, Mode::once);
 }
 /// Writes what there is room for, and returns how much; would_block when
 /// there is none.
 inline Result<std::size_t> try_write(const Conn& conn, Bytes bytes) {
-  return write(conn, bytes, internal::Mode::once);
+  return write(conn, bytes, Mode::once);
 }
 /// The same for several pieces, gathered: {a, b}, or a std::vector<Bytes>.
 template <class Pieces = std::initializer_list<Bytes>>
 auto try_write(const Conn& conn, const Pieces& pieces)
-    -> decltype(write(conn, pieces, internal::Mode::once)) {
-  return write(conn, pieces, internal::Mode::once);
+    -> decltype(write(conn, pieces, Mode::once)) {
+  return write(conn, pieces, Mode::once);
 }
 /// Accepts as accept, but returns would_block instead of waiting. Where
 /// descriptors are short (`temporary()`) the client stays queued and `wait`
 /// tells of it at once: unwatch the listener for a while, lest it spin.
 inline Result<Conn> try_accept(const Listener& listener) {
-  return accept(listener, internal::Mode::once);
+  return accept(listener, Mode::once);
 }
 /// Reads a datagram as read_from, but returns would_block instead of waiting.
 inline Packet try_read_from(const PacketConn& packets, Buffer buffer) {
-  return read_from(packets, buffer, internal::Mode::once);
+  return read_from(packets, buffer, Mode::once);
 }
 /// Sends a datagram as write_to, but returns would_block instead of waiting.
 inline Result<std::size_t> try_write_to(const PacketConn& packets, Bytes bytes,
                                         const Addr& to) {
-  return write_to(packets, bytes, to, internal::Mode::once);
+  return write_to(packets, bytes, to, Mode::once);
 }
 
 namespace internal {
@@ -4533,20 +4371,15 @@ struct Hash {
 // --- Keys of a std::unordered_map -------------------------------------------
 // Equal addresses, and handles of the same socket, have equal hashes.
 
-template <>
-struct std::hash<netlite::IP> : netlite::internal::Hash {};
-template <>
-struct std::hash<netlite::Prefix> : netlite::internal::Hash {};
-template <>
-struct std::hash<netlite::Addr> : netlite::internal::Hash {};
-template <>
-struct std::hash<netlite::Socket> : netlite::internal::Hash {};
-template <>
-struct std::hash<netlite::Conn> : netlite::internal::Hash {};
-template <>
-struct std::hash<netlite::Listener> : netlite::internal::Hash {};
-template <>
-struct std::hash<netlite::PacketConn> : netlite::internal::Hash {};
+// clang-format off
+template <> struct std::hash<netlite::IP> : netlite::internal::Hash {};
+template <> struct std::hash<netlite::Prefix> : netlite::internal::Hash {};
+template <> struct std::hash<netlite::Addr> : netlite::internal::Hash {};
+template <> struct std::hash<netlite::Socket> : netlite::internal::Hash {};
+template <> struct std::hash<netlite::Conn> : netlite::internal::Hash {};
+template <> struct std::hash<netlite::Listener> : netlite::internal::Hash {};
+template <> struct std::hash<netlite::PacketConn> : netlite::internal::Hash {};
+// clang-format on
 
 #undef NETLITE_NAMESPACE
 #undef NETLITE_VARIANT

@@ -676,11 +676,10 @@ void looks_up(Trial& t, const std::string& begin, F call) {
 
 #ifdef NETLITE_PORTABLE
 const char* const accept_call = "accept";
-const char* const message_call = "recvmsg";
 #else
 const char* const accept_call = "accept4";
-const char* const message_call = "recvfrom";
 #endif
+const char* const message_call = "recvmsg";
 
 // What makes a call wait first.
 std::vector<Fault> blocked(const char* call) { return {{call, 0, EAGAIN}}; }
