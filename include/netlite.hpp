@@ -1023,6 +1023,15 @@ enum class Mode { wait, once };
 // out of it, and how it sleeps there. Nothing here is for you to call.
 
 namespace internal {
+// Does something at the end of a block, however that is left.
+template <class F>
+struct Finally {
+  F f;
+  ~Finally() { f(); }
+};
+template <class F>
+Finally(F) -> Finally<F>;
+
 // The one T of this process, never destroyed. A forked child begins with a T of
 // its own, made with the inherited one in view: a lock that a thread of the
 // parent held would stay locked in the child for ever.
@@ -1202,21 +1211,15 @@ inline Result<bool> wait(SocketState& s, Beds beds, short events,
     }
     for (Direction* bed : beds) bed->sleeper = &me;
   }
-  struct Awake {  // also when the thread is cancelled
-    SocketState& s;
-    const Beds beds;
-    Sleeper& me;
-    ~Awake() {
-      const std::lock_guard<std::mutex> lock(s.guard);
-      for (Direction* bed : beds) bed->sleeper = nullptr;
-      if (me.rung && me.bell) sys::take_ring(me.bell);
-    }
-  };
   // Without events it is a pause: poll passes over a negative descriptor, and
   // what it would tell unasked - POLLERR, POLLHUP - cannot end the pause.
   pollfd fds[] = {{events ? s.fd : -1, events, 0}, {me.bell.heard, POLLIN, 0}};
   {
-    const Awake awake{s, beds, me};
+    const Finally awake{[&] {  // also when the thread is cancelled
+      const std::lock_guard<std::mutex> lock(s.guard);
+      for (Direction* bed : beds) bed->sleeper = nullptr;
+      if (me.rung && me.bell) sys::take_ring(me.bell);
+    }};
     int time = poll_time(me.until);
     // Without a bell there is nothing to wake us: look up now and then.
     if (!me.bell && (time < 0 || time > 10)) time = 10;
@@ -2155,16 +2158,14 @@ struct Task {
   End end;
 
   static void* main(void* argument) {
-    struct Ending {
-      Task* task;
-      Error err = task_failed;
-      ~Ending() {
-        End tell = std::move(task->end);
-        delete task;
-        tell(err);
-      }
-    } ending{static_cast<Task*>(argument)};
-    ending.err = run(ending.task->f);
+    auto* task = static_cast<Task*>(argument);
+    Error err = task_failed;
+    const Finally ending{[&] {
+      End tell = std::move(task->end);
+      delete task;
+      tell(err);
+    }};
+    err = run(task->f);
     return nullptr;
   }
 };
@@ -2412,10 +2413,7 @@ template <class Handler>
     };
     auto serving = std::make_shared<internal::Serving>(listener, options, run);
     // However this ends - accept may find no memory - handlers end before it.
-    struct End {
-      internal::Serving& serving;
-      ~End() { serving.finish(); }
-    } const end{*serving};
+    const internal::Finally end{[&] { serving->finish(); }};
     return internal::accept_all(serving);
   }
   return {};  // as in Group::go
@@ -3059,20 +3057,13 @@ inline Error lookup_error(const Error& why, std::string_view name) {
   return {why.code(), {"", "", "lookup " + std::string(name)}};
 }
 
-struct Service {
-  std::string_view protocol;
-  std::string_view name;
-  int port;
-};
-
 // For machines without /etc/services.
-inline constexpr Service services[] = {
-    {"tcp", "ftp", 21},    {"tcp", "ssh", 22},    {"tcp", "telnet", 23},
-    {"tcp", "smtp", 25},   {"tcp", "domain", 53}, {"tcp", "gopher", 70},
-    {"tcp", "http", 80},   {"tcp", "pop3", 110},  {"tcp", "imap2", 143},
-    {"tcp", "imap3", 220}, {"tcp", "https", 443}, {"tcp", "ftps", 990},
-    {"tcp", "imaps", 993}, {"tcp", "pop3s", 995}, {"udp", "domain", 53},
-};
+inline constexpr std::pair<std::string_view, int> services[] = {
+    {"tcp/ftp", 21},    {"tcp/ssh", 22},    {"tcp/telnet", 23},
+    {"tcp/smtp", 25},   {"tcp/domain", 53}, {"tcp/gopher", 70},
+    {"tcp/http", 80},   {"tcp/pop3", 110},  {"tcp/imap2", 143},
+    {"tcp/imap3", 220}, {"tcp/https", 443}, {"tcp/ftps", 990},
+    {"tcp/imaps", 993}, {"tcp/pop3s", 995}, {"udp/domain", 53}};
 }  // namespace internal
 
 /// Finds the port of a service, "http" or "8080", for "tcp", "udp" and kin;
@@ -3093,15 +3084,16 @@ inline Result<int> lookup_port(std::string_view network,
   std::string name(service);
   for (char& c : name)
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  for (const internal::Service& each : internal::services)
-    if (each.protocol == known->base && each.name == name) return each.port;
+  const std::string of = std::string(known->base) + "/";
+  for (const auto& [each, port] : internal::services)
+    if (each == of + name) return port;
   // The C library skips blanks in front of a number: no name begins with one.
   const std::error_code none(EAI_SERVICE, resolver_category());
   Result<internal::Answer> answer = none;
   if (name.find('\0') == name.npos && name[0] > ' ')
     answer = internal::ask_within(deadline, {"", name, AF_INET, known->type});
   if (!answer.error) return answer.value.port;
-  name = std::string(known->base) + "/" + std::string(service);
+  name = of + std::string(service);
   if (answer.error == no_such_host || answer.error == none)
     return internal::address_error(unknown_port, name);
   return internal::lookup_error(answer.error, name);
@@ -4126,9 +4118,8 @@ inline unsigned readiness(unsigned interest, short polled) {
 
 // What is watched, and by what means.
 struct PollerState {
-  std::mutex mutex;  // guards all of this
-  std::uint32_t process = sys::forks;
-  bool open = false;
+  std::mutex mutex;                    // guards all of this
+  std::uint32_t process = UINT32_MAX;  // whose it is; nobody's yet
   Descriptor epoll{};
   sys::Bell bell{};
   bool rung = false;
@@ -4141,18 +4132,18 @@ struct PollerState {
   // Makes what it needs. In a forked child it begins anew: the epoll is the
   // parent's, and so is what it watches.
   int need() {
-    if (open && process == sys::forks) return 0;
-    process = sys::forks;
+    if (process == sys::forks) return 0;
     rung = woken = false;
     watched.clear();
     told.clear();
     sys::discard(bell);
     bell = sys::make_bell();
     if (bell) epoll = Descriptor(sys::epoll_create());
-    open =
-        bell && (epoll || !sys::has_epoll) &&
-        sys::epoll_ctl(epoll.get(), bell.heard, POLLIN, UINT64_MAX, false) == 0;
-    return open ? 0 : -1;
+    if (!bell || (sys::has_epoll && !epoll) ||
+        sys::epoll_ctl(epoll.get(), bell.heard, POLLIN, UINT64_MAX, false) < 0)
+      return -1;
+    process = sys::forks;
+    return 0;
   }
   // Makes the wait under way look again.
   void ring() {
