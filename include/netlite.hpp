@@ -158,7 +158,6 @@ struct Value {
   }
 };
 
-// The networks, by the names that callers give them.
 struct Network {
   std::string_view name;
   std::string_view base;  // without the restriction to one family
@@ -414,15 +413,12 @@ const T& only() noexcept {
   static const T& instance = *new (room) T;
   return instance;
 }
-
 // The same cause? A shared library may have a category object of its own.
 inline bool same(const std::error_code& a, const std::error_code& b) noexcept {
   return a.value() == b.value() &&
          (a.category() == b.category() ||
           std::strcmp(a.category().name(), b.category().name()) == 0);
 }
-
-// Is it one of these errnos?
 inline bool is_errno(const std::error_code& code,
                      std::initializer_list<int> numbers) noexcept {
   for (const int each : numbers)
@@ -613,7 +609,6 @@ auto must(T result) -> decltype(must(result.error), T(std::move(result))) {
 //   SIGPIPE        never: MSG_NOSIGNAL, or SO_NOSIGPIPE where that is missing.
 
 namespace sys {
-// What the systems have.
 #ifdef __linux__
 constexpr bool is_linux = true;
 #else
@@ -638,7 +633,6 @@ constexpr int keep_idle = TCP_KEEPIDLE;
 constexpr int keep_idle = TCP_KEEPALIVE;  // macOS
 #endif
 
-// A socket address as the kernel wants it.
 struct Address {
   union {
     sockaddr any;
@@ -668,7 +662,6 @@ inline int refuse(int number) { return errno = number, -1; }
 inline bool would_block(int number) {
   return number == EAGAIN || (!is_linux && number == ENOBUFS);
 }
-
 // The end of must: an exception, or where there are none, of the program.
 [[noreturn]] inline void fail(const Error& err) {
 #ifdef __cpp_exceptions
@@ -705,7 +698,6 @@ std::string guarded(F f) {
   return {};
 }
 
-// Makes a call again for as long as signals interrupt it.
 template <class Call>
 auto retry(Call call) {
   auto result = call();
@@ -757,7 +749,6 @@ inline int born(int fd) {
 inline int socket(int family, int type) {
   return born(::socket(family, type | birth_flags, 0));
 }
-
 // socketpair(2), pipe(2): two descriptors
 inline int born_pair(int result, int (&fds)[2]) {
   if (result < 0) return result;
@@ -803,7 +794,6 @@ inline bool concerns_one_client(const std::error_code& code) {
 inline int connect(int fd, const Address& address) {
   return ::connect(fd, &address.any, address.size);
 }
-
 inline int shutdown(int fd, int how) { return ::shutdown(fd, how); }
 inline int getsockname(int fd, Address& address) {
   return ::getsockname(fd, &address.any, &address.size);
@@ -811,7 +801,6 @@ inline int getsockname(int fd, Address& address) {
 inline int getpeername(int fd, Address& address) {
   return ::getpeername(fd, &address.any, &address.size);
 }
-
 inline int setsockopt(int fd, int level, int name, const void* value,
                       std::size_t size) {
   return ::setsockopt(fd, level, name, value, static_cast<socklen_t>(size));
@@ -867,7 +856,6 @@ inline ssize_t sendto(int fd, const void* data, std::size_t size,
   return retry(
       [&] { return ::sendto(fd, data, size, send_flags, &to.any, to.size); });
 }
-
 // poll(2), for at most so many milliseconds, negative: for ever. May return
 // early, -1 and EINTR: the caller looks at the clock and at the socket.
 inline int poll(pollfd* fds, std::size_t count, int milliseconds) {
@@ -913,12 +901,9 @@ inline std::size_t descriptor_limit() {
   ::getrlimit(RLIMIT_NOFILE, &limit);
   return static_cast<std::size_t>(limit.rlim_cur);
 }
-
-// chmod(2)
 inline int chmod(const std::string& path, int mode) {
   return ::chmod(path.c_str(), static_cast<mode_t>(mode));
 }
-
 // pthread_create(3) of a thread that nobody joins; 0, or an errno.
 inline int start_thread(void* (*run)(void*), void* argument) {
   pthread_attr_t detached;
@@ -961,7 +946,6 @@ inline Time time_after(std::chrono::nanoseconds d) {
   const Time now = Clock::now();
   return d < Time::max() - now ? now + d : Time::max();
 }
-
 // What is left until then in poll's milliseconds, rounded up so that nothing
 // is ever early; -1 for ever. poll counts to 24.8 days, so ask again.
 inline int poll_time(Time when) {
@@ -1123,8 +1107,7 @@ struct Direction {
   }
 };
 
-// What a socket is for.
-enum class Kind { conn, listener, packets };
+enum class Kind { conn, listener, packets };  // what a socket is for
 
 // The file that a unix listener made, and will remove, if there is one.
 struct SocketFile {
@@ -1487,7 +1470,6 @@ inline Error failure(const char* op, const Socket& socket,
            remote ? *remote : s->remote}};
 }
 
-// Makes a call that does not block.
 template <class Call>
 Error control(const Socket& socket, const char* op, const char* name, Call call,
               const Addr* remote = nullptr) {
@@ -1544,7 +1526,6 @@ Result<std::size_t> fill(Buffer buffer, Read read) {
 inline iovec to_iovec(Bytes bytes) {
   return {const_cast<char*>(bytes.data()), bytes.size()};
 }
-
 // Takes `n` bytes off the front of some pieces.
 inline void step_over(std::size_t n, iovec*& pieces, std::size_t& count) {
   for (; count > 1 && n >= pieces->iov_len; ++pieces, --count)
@@ -1600,7 +1581,6 @@ inline bool start_close(const Socket& socket) {
   return true;
 }
 
-// Waits until they have left, and releases the descriptor.
 inline Error finish_close(const Socket& socket) {
   const sys::Uncancelled thread;
   SocketState& s = *state_of(socket);
@@ -1713,7 +1693,6 @@ inline Addr local_addr(const Socket& socket) {
   const internal::SocketState* s = state_of(socket);
   return s ? s->local : Addr();
 }
-
 /// The address of the other end; the same after close. None for a socket that
 /// has no one peer. Go: `RemoteAddr`.
 inline Addr remote_addr(const Socket& socket) {
@@ -1819,18 +1798,15 @@ inline Addr local_of(int fd, const Network& network) {
   if (sys::getsockname(fd, address) < 0) return {};
   return from_kernel(network, address);
 }
-
 // "address X: missing port in address" and kin
 inline Error address_error(std::error_code code, std::string_view address) {
   if (address.empty()) return code;
   return {code, {"", "", "address " + std::string(address)}};
 }
-
 // What was wrong with a call, before anybody has told what it was made for.
 inline Error failed(const char* call, std::error_code why = sys::last_error()) {
   return {why, {"", "", call}};
 }
-
 // The same failure, told of the whole call.
 inline Error retell(const Error& why, const char* op, std::string_view network,
                     const Addr& local = {}) {
@@ -2123,7 +2099,6 @@ struct ServeOptions {
 };
 
 namespace internal {
-// Has it an Error, as each Result has?
 template <class T, class = void>
 inline constexpr bool has_error = false;
 template <class T>
@@ -2202,7 +2177,6 @@ struct GroupState {
   }
 };
 
-// What a server knows of its connections.
 struct Serving {
   using Handler = Callback<Error, const Conn&>;
   struct Served {
@@ -2289,13 +2263,10 @@ struct Serving {
   }
 };
 
-// Can accept never succeed again?
-inline bool is_final(const Error& err) {
+inline bool is_final(const Error& err) {  // can accept never succeed again?
   return err == closed || err == timed_out ||
          is_errno(err.code(), {EBADF, EINVAL, ENOTSOCK});
 }
-
-// Starts the thread of one connection.
 inline void handle(const std::shared_ptr<Serving>& serving, const Conn& conn) {
   const Serving::Place place = serving->begin(conn);
   const Error err = start(
@@ -2304,7 +2275,6 @@ inline void handle(const std::shared_ptr<Serving>& serving, const Conn& conn) {
   if (err) serving->end(place, err);
 }
 
-// The accept loop.
 inline Error accept_all(const std::shared_ptr<Serving>& serving) {
   constexpr std::chrono::milliseconds shortest(5), longest(1000);
   auto pause = shortest;
@@ -2520,7 +2490,6 @@ inline int fchmod(int fd, int mode) {
   return ::fchmod(fd, static_cast<mode_t>(mode));
 }
 inline int unlink(const std::string& path) { return ::unlink(path.c_str()); }
-// getcwd(3) and a name in it
 inline std::string absolute(const std::string& path) {
   char here[PATH_MAX];
   if (path[0] == '/' || !::getcwd(here, sizeof here)) return path;
@@ -2781,7 +2750,6 @@ inline std::size_t parse_numeric(std::string_view text, unsigned char* bytes) {
   const std::string plain = without_leading_zeros(text);
   return ::inet_pton(AF_INET6, plain.c_str(), bytes) == 1 ? 16 : 0;
 }
-
 // Decimal digits as a number, cut to `most`; -1 when they are something else.
 inline int parse_digits(std::string_view text, int most) {
   int number = text.empty() ? -1 : 0;
@@ -2791,7 +2759,6 @@ inline int parse_digits(std::string_view text, int most) {
   }
   return number;
 }
-
 // A port, perhaps with a sign; -1 when it is no number, 65536 when no port.
 inline int parse_port(std::string_view text) {
   const bool minus = text.substr(0, 1) == "-";
@@ -2959,8 +2926,6 @@ inline std::error_code resolver_error(int code) {
   if (code == sys::no_data) return no_such_host;
   return {code, resolver_category()};
 }
-
-// Asks getnameinfo(3).
 inline Result<Answer> ask_name(const IP& ip) {
   sys::Address at;
   to_kernel(Addr("tcp", ip, 0), ip.is4() ? AF_INET : AF_INET6, at);
@@ -3361,7 +3326,6 @@ struct Dialer {
                              std::move(remote));
     return true;
   }
-  // Keeps the story of the first failure.
   bool fail(Lane& lane, const Error& why, const Addr& remote) const {
     const bool ours = why.code().category() == category();
     if (!lane.error)
@@ -3544,7 +3508,6 @@ class Reader {
 inline Result<std::string> read_all(const Conn& conn, std::size_t limit) {
   return Reader(conn).read_all(limit);
 }
-
 /// Gathers several pieces into one write with sendmsg(2): `{head, body}`, or a
 /// std::vector<Bytes>. Go: `net.Buffers`.
 template <class Pieces = std::initializer_list<Bytes>>
@@ -3801,7 +3764,6 @@ inline SocketFile made_file(const std::string& path) {
   if (path.empty() || path[0] == '@' || sys::lstat(path, made) != 0) return {};
   return {sys::absolute(path), made.id, sys::forks};
 }
-
 // Nil for an open unix socket.
 inline Error unix_only(const Socket& socket, const char* op) {
   const Use use(socket);
@@ -3987,7 +3949,6 @@ Result<T> get_option(const Socket& socket, int level, int name) {
 inline Error set_no_delay(const Conn& conn, bool on) {
   return set_option(conn, IPPROTO_TCP, TCP_NODELAY, int{on});
 }
-
 /// Probes a silent peer after `idle`, then every `interval`, and gives up after
 /// `count` probes (0: as many as the system likes). Rounded up to seconds; 0 or
 /// less, and `forever`: no probes. tcp(7). Go: `SetKeepAliveConfig`.
@@ -4017,7 +3978,6 @@ inline Error set_read_buffer(const Socket& socket, int bytes) {
 inline Error set_write_buffer(const Socket& socket, int bytes) {
   return set_buffer(socket, SO_SNDBUF, bytes);
 }
-
 /// The descriptor, for calls that netlite does not have, or -1 when closed; it
 /// is good until close, and non-blocking: see `wait`. A write(2) of yours to a
 /// peer that has gone raises SIGPIPE, netlite's do not. Go: `SyscallConn`.
@@ -4025,7 +3985,6 @@ inline int native_handle(const Socket& socket) {
   const internal::Use use(socket);
   return use ? use->fd : -1;
 }
-
 /// A second descriptor of the same socket, close-on-exec and non-blocking, for
 /// the caller to close. The peer sees the end when both are closed. dup(2). Go:
 /// `TCPConn.File`.
@@ -4116,7 +4075,6 @@ inline unsigned readiness(unsigned interest, short polled) {
   return ready;
 }
 
-// What is watched, and by what means.
 struct PollerState {
   std::mutex mutex;                    // guards all of this
   std::uint32_t process = UINT32_MAX;  // whose it is; nobody's yet
@@ -4145,7 +4103,6 @@ struct PollerState {
     process = sys::forks;
     return 0;
   }
-  // Makes the wait under way look again.
   void ring() {
     if (!std::exchange(rung, true)) sys::ring(bell);
   }
