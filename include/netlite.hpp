@@ -1082,10 +1082,8 @@ struct Sleeper {
 // Reading or writing. One call at a time has the turn of a direction, so one at
 // most sleeps there.
 struct Direction {
-  explicit Direction(short what) : events(what) {}
-
   const short events;              // POLLIN or POLLOUT
-  std::mutex turn;                 // held for a whole read or write
+  std::mutex turn{};               // held for a whole read or write
   bool drained = false;            // the last read took all there was
   std::atomic<bool> ended{false};  // close_write was here
   std::atomic<Time::rep> deadline{Time::max().time_since_epoch().count()};
@@ -1133,7 +1131,7 @@ struct SocketState {
   std::condition_variable changed{};  // somebody left, or there is news
   std::atomic<unsigned> news{0};      // for servers that rest
   SocketFile file{};
-  std::vector<std::weak_ptr<PollerState>> pollers{};  // that watch it
+  std::list<std::weak_ptr<PollerState>> pollers{};  // that watch it
   // Which process counts, the calls inside, and whether it closes.
   std::atomic<std::uint64_t> calls{0};
   static constexpr std::uint64_t closing = 1, inside = 2;
@@ -1378,10 +1376,9 @@ class Bytes {
   Bytes(const void* data, std::size_t size) : data_(data), size_(size) {}
   /// std::string, const char* and whatever else converts to std::string_view.
   template <class T, std::enable_if_t<internal::is_text<T>, int> = 0>
-  Bytes(const T& text) {
-    const std::string_view view(text);
-    *this = Bytes(view.data(), view.size());
-  }
+  Bytes(const T& text)
+      : data_(std::string_view(text).data()),
+        size_(std::string_view(text).size()) {}
   /// std::vector, std::array, std::span, std::byte[N]: all of it.
   template <class C, class = internal::element<const C>,
             std::enable_if_t<!internal::is_text<C>, int> = 0>
@@ -2185,19 +2182,14 @@ struct Serving {
   };
   using Place = std::list<Served>::iterator;
 
-  Listener listener;
-  ServeOptions options;
-  Handler handler;
+  Listener listener{};
+  ServeOptions options{};
+  Handler handler{};
   std::mutex mutex{};
   std::condition_variable changed{};
   std::list<Served> served{};
   std::atomic<std::size_t> running{0};
   std::mutex reporting{};
-
-  Serving(Listener on, ServeOptions how, Handler what = {})
-      : listener(std::move(on)),
-        options(std::move(how)),
-        handler(std::move(what)) {}
 
   Place begin(const Conn& conn) {
     const std::lock_guard<std::mutex> lock(mutex);
@@ -2263,35 +2255,30 @@ struct Serving {
   }
 };
 
-inline bool is_final(const Error& err) {  // can accept never succeed again?
-  return err == closed || err == timed_out ||
-         is_errno(err.code(), {EBADF, EINVAL, ENOTSOCK});
-}
-inline void handle(const std::shared_ptr<Serving>& serving, const Conn& conn) {
-  const Serving::Place place = serving->begin(conn);
-  const Error err = start(
-      "serve", conn, [serving, conn] { return serving->handler(conn); },
-      [serving, place](const Error& why) { serving->end(place, why); });
-  if (err) serving->end(place, err);
-}
-
 inline Error accept_all(const std::shared_ptr<Serving>& serving) {
   constexpr std::chrono::milliseconds shortest(5), longest(1000);
   auto pause = shortest;
   for (;;) {
     unsigned seen = 0;
     const auto [conn, err] = serving->next(seen);
-    if (err && is_final(err)) return err == closed ? Error() : err;
-    if (!err) {
-      pause = shortest;
-      handle(serving, conn);
+    if (err == closed) return {};
+    // What can never heal.
+    if (err == timed_out || is_errno(err.code(), {EBADF, EINVAL, ENOTSOCK}))
+      return err;
+    if (err) {
+      // Out of descriptors or memory: the client stays queued. Trying again at
+      // once would keep a core busy until somebody frees some.
+      serving->report(err);
+      serving->rest(seen, time_after(pause));
+      pause = std::min(pause * 2, longest);
       continue;
     }
-    // Out of descriptors or memory: the client stays queued. Trying again at
-    // once would keep a core busy until somebody frees some.
-    serving->report(err);
-    serving->rest(seen, time_after(pause));
-    pause = std::min(pause * 2, longest);
+    pause = shortest;
+    const Serving::Place place = serving->begin(conn);
+    const Error failed = start(
+        "serve", conn, [serving, c = conn] { return serving->handler(c); },
+        [serving, place](const Error& why) { serving->end(place, why); });
+    if (failed) serving->end(place, failed);
   }
 }
 }  // namespace internal
@@ -2302,10 +2289,7 @@ inline Error accept_all(const std::shared_ptr<Serving>& serving) {
 class Group {
  public:
   /// `limit` is how many tasks may run at a time; 0: any number.
-  explicit Group(std::size_t limit = 0)
-      : state_(std::make_shared<internal::GroupState>()) {
-    state_->limit = limit;
-  }
+  explicit Group(std::size_t limit = 0) { state_->limit = limit; }
   Group(Group&&) = delete;
   ~Group() { wait(); }  ///< Waits, but only `wait` tells how tasks ended.
   /// Runs `f(args...)` in a thread of its own; copies the arguments: pass a
@@ -2351,7 +2335,8 @@ class Group {
     return err;
   }
 
-  std::shared_ptr<internal::GroupState> state_;
+  std::shared_ptr<internal::GroupState> state_ =
+      std::make_shared<internal::GroupState>();
 };
 
 /// Accepts connections and runs a copy of `handler` for each, in a thread of
@@ -2374,14 +2359,16 @@ template <class Handler>
                 "takes a connection: [](net::Conn conn) { ... }");
   if constexpr (fits) {
     if (!listener) return failure("serve", listener);
-    const auto run = [handler](const Conn& conn) {
+    const auto serving = std::make_shared<internal::Serving>();
+    serving->listener = listener;
+    serving->options = options;
+    serving->handler = [handler](const Conn& conn) {
       // A copy for each: it is the thread's own.
       auto task = [handler, conn = conn]() mutable -> decltype(auto) {
         return handler(std::move(conn));
       };
       return internal::run(task);
     };
-    auto serving = std::make_shared<internal::Serving>(listener, options, run);
     // However this ends - accept may find no memory - handlers end before it.
     const internal::Finally end{[&] { serving->finish(); }};
     return internal::accept_all(serving);
@@ -2942,15 +2929,15 @@ inline Result<Answer> ask_now(const Question& about) {
   hints.ai_family = about.family;
   hints.ai_socktype = about.type;  // one answer an address, not three
   hints.ai_flags = about.host.empty() ? 0 : AI_CANONNAME;
-  addrinfo* found = nullptr;
+  addrinfo* list = nullptr;
   if (const int code =
-          sys::getaddrinfo(about.host, about.service, hints, &found))
+          sys::getaddrinfo(about.host, about.service, hints, &list))
     return resolver_error(code);
-  std::unique_ptr<addrinfo, void (*)(addrinfo*)> list(found, ::freeaddrinfo);
+  const Finally freed{[&] { ::freeaddrinfo(list); }};
   Answer answer;
-  if (found && found->ai_canonname) answer.name = found->ai_canonname;
-  for (; found; found = found->ai_next) {
-    const sys::Address address = address_of(found->ai_addr, found->ai_family);
+  if (list && list->ai_canonname) answer.name = list->ai_canonname;
+  for (const addrinfo* each = list; each; each = each->ai_next) {
+    const sys::Address address = address_of(each->ai_addr, each->ai_family);
     const IP ip = ip_from_kernel(address);
     bool news = bool(ip);
     for (const IP& earlier : answer.ips) news = news && earlier != ip;
@@ -3185,7 +3172,7 @@ inline Result<std::vector<Interface>> interfaces() {
   ifaddrs* list = nullptr;
   if (sys::getifaddrs(&list) < 0)
     return Error(sys::last_error(), {"interfaces", "", "getifaddrs"});
-  const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner(list, ::freeifaddrs);
+  const internal::Finally freed{[&] { ::freeifaddrs(list); }};
   std::vector<Interface> all;
   for (const ifaddrs* it = list; it; it = it->ifa_next) {
     // A labelled alias, "eth0:1", has the index of its interface.
@@ -4195,12 +4182,12 @@ inline void tell_pollers(SocketState& s) {
 
 // Notes at a socket who watches it, and drops those that have gone.
 inline void remember(SocketState& s, const std::shared_ptr<PollerState>& me) {
-  std::vector<std::weak_ptr<PollerState>> pollers{me};
   const std::lock_guard<std::mutex> lock(s.guard);
-  for (const auto& each : s.pollers)
-    if (const auto other = each.lock(); other && other != me)
-      pollers.push_back(each);
-  s.pollers.swap(pollers);
+  s.pollers.remove_if([&](const auto& each) {
+    const auto poller = each.lock();
+    return !poller || poller == me;
+  });
+  s.pollers.push_back(me);
 }
 }  // namespace internal
 
