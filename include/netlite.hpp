@@ -158,7 +158,6 @@ struct Value {
   }
 };
 
-// The networks, by the names that callers give them.
 struct Network {
   std::string_view name;
   std::string_view base;  // without the restriction to one family
@@ -414,15 +413,12 @@ const T& only() noexcept {
   static const T& instance = *new (room) T;
   return instance;
 }
-
 // The same cause? A shared library may have a category object of its own.
 inline bool same(const std::error_code& a, const std::error_code& b) noexcept {
   return a.value() == b.value() &&
          (a.category() == b.category() ||
           std::strcmp(a.category().name(), b.category().name()) == 0);
 }
-
-// Is it one of these errnos?
 inline bool is_errno(const std::error_code& code,
                      std::initializer_list<int> numbers) noexcept {
   for (const int each : numbers)
@@ -613,7 +609,6 @@ auto must(T result) -> decltype(must(result.error), T(std::move(result))) {
 //   SIGPIPE        never: MSG_NOSIGNAL, or SO_NOSIGPIPE where that is missing.
 
 namespace sys {
-// What the systems have.
 #ifdef __linux__
 constexpr bool is_linux = true;
 #else
@@ -638,7 +633,6 @@ constexpr int keep_idle = TCP_KEEPIDLE;
 constexpr int keep_idle = TCP_KEEPALIVE;  // macOS
 #endif
 
-// A socket address as the kernel wants it.
 struct Address {
   union {
     sockaddr any;
@@ -668,7 +662,6 @@ inline int refuse(int number) { return errno = number, -1; }
 inline bool would_block(int number) {
   return number == EAGAIN || (!is_linux && number == ENOBUFS);
 }
-
 // The end of must: an exception, or where there are none, of the program.
 [[noreturn]] inline void fail(const Error& err) {
 #ifdef __cpp_exceptions
@@ -705,7 +698,6 @@ std::string guarded(F f) {
   return {};
 }
 
-// Makes a call again for as long as signals interrupt it.
 template <class Call>
 auto retry(Call call) {
   auto result = call();
@@ -757,7 +749,6 @@ inline int born(int fd) {
 inline int socket(int family, int type) {
   return born(::socket(family, type | birth_flags, 0));
 }
-
 // socketpair(2), pipe(2): two descriptors
 inline int born_pair(int result, int (&fds)[2]) {
   if (result < 0) return result;
@@ -803,7 +794,6 @@ inline bool concerns_one_client(const std::error_code& code) {
 inline int connect(int fd, const Address& address) {
   return ::connect(fd, &address.any, address.size);
 }
-
 inline int shutdown(int fd, int how) { return ::shutdown(fd, how); }
 inline int getsockname(int fd, Address& address) {
   return ::getsockname(fd, &address.any, &address.size);
@@ -811,7 +801,6 @@ inline int getsockname(int fd, Address& address) {
 inline int getpeername(int fd, Address& address) {
   return ::getpeername(fd, &address.any, &address.size);
 }
-
 inline int setsockopt(int fd, int level, int name, const void* value,
                       std::size_t size) {
   return ::setsockopt(fd, level, name, value, static_cast<socklen_t>(size));
@@ -867,7 +856,6 @@ inline ssize_t sendto(int fd, const void* data, std::size_t size,
   return retry(
       [&] { return ::sendto(fd, data, size, send_flags, &to.any, to.size); });
 }
-
 // poll(2), for at most so many milliseconds, negative: for ever. May return
 // early, -1 and EINTR: the caller looks at the clock and at the socket.
 inline int poll(pollfd* fds, std::size_t count, int milliseconds) {
@@ -913,12 +901,9 @@ inline std::size_t descriptor_limit() {
   ::getrlimit(RLIMIT_NOFILE, &limit);
   return static_cast<std::size_t>(limit.rlim_cur);
 }
-
-// chmod(2)
 inline int chmod(const std::string& path, int mode) {
   return ::chmod(path.c_str(), static_cast<mode_t>(mode));
 }
-
 // pthread_create(3) of a thread that nobody joins; 0, or an errno.
 inline int start_thread(void* (*run)(void*), void* argument) {
   pthread_attr_t detached;
@@ -961,7 +946,6 @@ inline Time time_after(std::chrono::nanoseconds d) {
   const Time now = Clock::now();
   return d < Time::max() - now ? now + d : Time::max();
 }
-
 // What is left until then in poll's milliseconds, rounded up so that nothing
 // is ever early; -1 for ever. poll counts to 24.8 days, so ask again.
 inline int poll_time(Time when) {
@@ -1023,6 +1007,15 @@ enum class Mode { wait, once };
 // out of it, and how it sleeps there. Nothing here is for you to call.
 
 namespace internal {
+// Does something at the end of a block, however that is left.
+template <class F>
+struct Finally {
+  F f;
+  ~Finally() { f(); }
+};
+template <class F>
+Finally(F) -> Finally<F>;
+
 // The one T of this process, never destroyed. A forked child begins with a T of
 // its own, made with the inherited one in view: a lock that a thread of the
 // parent held would stay locked in the child for ever.
@@ -1089,10 +1082,8 @@ struct Sleeper {
 // Reading or writing. One call at a time has the turn of a direction, so one at
 // most sleeps there.
 struct Direction {
-  explicit Direction(short what) : events(what) {}
-
   const short events;              // POLLIN or POLLOUT
-  std::mutex turn;                 // held for a whole read or write
+  std::mutex turn{};               // held for a whole read or write
   bool drained = false;            // the last read took all there was
   std::atomic<bool> ended{false};  // close_write was here
   std::atomic<Time::rep> deadline{Time::max().time_since_epoch().count()};
@@ -1114,8 +1105,7 @@ struct Direction {
   }
 };
 
-// What a socket is for.
-enum class Kind { conn, listener, packets };
+enum class Kind { conn, listener, packets };  // what a socket is for
 
 // The file that a unix listener made, and will remove, if there is one.
 struct SocketFile {
@@ -1141,7 +1131,7 @@ struct SocketState {
   std::condition_variable changed{};  // somebody left, or there is news
   std::atomic<unsigned> news{0};      // for servers that rest
   SocketFile file{};
-  std::vector<std::weak_ptr<PollerState>> pollers{};  // that watch it
+  std::list<std::weak_ptr<PollerState>> pollers{};  // that watch it
   // Which process counts, the calls inside, and whether it closes.
   std::atomic<std::uint64_t> calls{0};
   static constexpr std::uint64_t closing = 1, inside = 2;
@@ -1202,21 +1192,15 @@ inline Result<bool> wait(SocketState& s, Beds beds, short events,
     }
     for (Direction* bed : beds) bed->sleeper = &me;
   }
-  struct Awake {  // also when the thread is cancelled
-    SocketState& s;
-    const Beds beds;
-    Sleeper& me;
-    ~Awake() {
-      const std::lock_guard<std::mutex> lock(s.guard);
-      for (Direction* bed : beds) bed->sleeper = nullptr;
-      if (me.rung && me.bell) sys::take_ring(me.bell);
-    }
-  };
   // Without events it is a pause: poll passes over a negative descriptor, and
   // what it would tell unasked - POLLERR, POLLHUP - cannot end the pause.
   pollfd fds[] = {{events ? s.fd : -1, events, 0}, {me.bell.heard, POLLIN, 0}};
   {
-    const Awake awake{s, beds, me};
+    const Finally awake{[&] {  // also when the thread is cancelled
+      const std::lock_guard<std::mutex> lock(s.guard);
+      for (Direction* bed : beds) bed->sleeper = nullptr;
+      if (me.rung && me.bell) sys::take_ring(me.bell);
+    }};
     int time = poll_time(me.until);
     // Without a bell there is nothing to wake us: look up now and then.
     if (!me.bell && (time < 0 || time > 10)) time = 10;
@@ -1392,10 +1376,9 @@ class Bytes {
   Bytes(const void* data, std::size_t size) : data_(data), size_(size) {}
   /// std::string, const char* and whatever else converts to std::string_view.
   template <class T, std::enable_if_t<internal::is_text<T>, int> = 0>
-  Bytes(const T& text) {
-    const std::string_view view(text);
-    *this = Bytes(view.data(), view.size());
-  }
+  Bytes(const T& text)
+      : data_(std::string_view(text).data()),
+        size_(std::string_view(text).size()) {}
   /// std::vector, std::array, std::span, std::byte[N]: all of it.
   template <class C, class = internal::element<const C>,
             std::enable_if_t<!internal::is_text<C>, int> = 0>
@@ -1484,7 +1467,6 @@ inline Error failure(const char* op, const Socket& socket,
            remote ? *remote : s->remote}};
 }
 
-// Makes a call that does not block.
 template <class Call>
 Error control(const Socket& socket, const char* op, const char* name, Call call,
               const Addr* remote = nullptr) {
@@ -1541,7 +1523,6 @@ Result<std::size_t> fill(Buffer buffer, Read read) {
 inline iovec to_iovec(Bytes bytes) {
   return {const_cast<char*>(bytes.data()), bytes.size()};
 }
-
 // Takes `n` bytes off the front of some pieces.
 inline void step_over(std::size_t n, iovec*& pieces, std::size_t& count) {
   for (; count > 1 && n >= pieces->iov_len; ++pieces, --count)
@@ -1597,7 +1578,6 @@ inline bool start_close(const Socket& socket) {
   return true;
 }
 
-// Waits until they have left, and releases the descriptor.
 inline Error finish_close(const Socket& socket) {
   const sys::Uncancelled thread;
   SocketState& s = *state_of(socket);
@@ -1710,7 +1690,6 @@ inline Addr local_addr(const Socket& socket) {
   const internal::SocketState* s = state_of(socket);
   return s ? s->local : Addr();
 }
-
 /// The address of the other end; the same after close. None for a socket that
 /// has no one peer. Go: `RemoteAddr`.
 inline Addr remote_addr(const Socket& socket) {
@@ -1816,18 +1795,15 @@ inline Addr local_of(int fd, const Network& network) {
   if (sys::getsockname(fd, address) < 0) return {};
   return from_kernel(network, address);
 }
-
 // "address X: missing port in address" and kin
 inline Error address_error(std::error_code code, std::string_view address) {
   if (address.empty()) return code;
   return {code, {"", "", "address " + std::string(address)}};
 }
-
 // What was wrong with a call, before anybody has told what it was made for.
 inline Error failed(const char* call, std::error_code why = sys::last_error()) {
   return {why, {"", "", call}};
 }
-
 // The same failure, told of the whole call.
 inline Error retell(const Error& why, const char* op, std::string_view network,
                     const Addr& local = {}) {
@@ -2120,7 +2096,6 @@ struct ServeOptions {
 };
 
 namespace internal {
-// Has it an Error, as each Result has?
 template <class T, class = void>
 inline constexpr bool has_error = false;
 template <class T>
@@ -2155,16 +2130,14 @@ struct Task {
   End end;
 
   static void* main(void* argument) {
-    struct Ending {
-      Task* task;
-      Error err = task_failed;
-      ~Ending() {
-        End tell = std::move(task->end);
-        delete task;
-        tell(err);
-      }
-    } ending{static_cast<Task*>(argument)};
-    ending.err = run(ending.task->f);
+    auto* task = static_cast<Task*>(argument);
+    Error err = task_failed;
+    const Finally ending{[&] {
+      End tell = std::move(task->end);
+      delete task;
+      tell(err);
+    }};
+    err = run(task->f);
     return nullptr;
   }
 };
@@ -2201,7 +2174,6 @@ struct GroupState {
   }
 };
 
-// What a server knows of its connections.
 struct Serving {
   using Handler = Callback<Error, const Conn&>;
   struct Served {
@@ -2210,19 +2182,14 @@ struct Serving {
   };
   using Place = std::list<Served>::iterator;
 
-  Listener listener;
-  ServeOptions options;
-  Handler handler;
+  Listener listener{};
+  ServeOptions options{};
+  Handler handler{};
   std::mutex mutex{};
   std::condition_variable changed{};
   std::list<Served> served{};
   std::atomic<std::size_t> running{0};
   std::mutex reporting{};
-
-  Serving(Listener on, ServeOptions how, Handler what = {})
-      : listener(std::move(on)),
-        options(std::move(how)),
-        handler(std::move(what)) {}
 
   Place begin(const Conn& conn) {
     const std::lock_guard<std::mutex> lock(mutex);
@@ -2288,39 +2255,30 @@ struct Serving {
   }
 };
 
-// Can accept never succeed again?
-inline bool is_final(const Error& err) {
-  return err == closed || err == timed_out ||
-         is_errno(err.code(), {EBADF, EINVAL, ENOTSOCK});
-}
-
-// Starts the thread of one connection.
-inline void handle(const std::shared_ptr<Serving>& serving, const Conn& conn) {
-  const Serving::Place place = serving->begin(conn);
-  const Error err = start(
-      "serve", conn, [serving, conn] { return serving->handler(conn); },
-      [serving, place](const Error& why) { serving->end(place, why); });
-  if (err) serving->end(place, err);
-}
-
-// The accept loop.
 inline Error accept_all(const std::shared_ptr<Serving>& serving) {
   constexpr std::chrono::milliseconds shortest(5), longest(1000);
   auto pause = shortest;
   for (;;) {
     unsigned seen = 0;
     const auto [conn, err] = serving->next(seen);
-    if (err && is_final(err)) return err == closed ? Error() : err;
-    if (!err) {
-      pause = shortest;
-      handle(serving, conn);
+    if (err == closed) return {};
+    // What can never heal.
+    if (err == timed_out || is_errno(err.code(), {EBADF, EINVAL, ENOTSOCK}))
+      return err;
+    if (err) {
+      // Out of descriptors or memory: the client stays queued. Trying again at
+      // once would keep a core busy until somebody frees some.
+      serving->report(err);
+      serving->rest(seen, time_after(pause));
+      pause = std::min(pause * 2, longest);
       continue;
     }
-    // Out of descriptors or memory: the client stays queued. Trying again at
-    // once would keep a core busy until somebody frees some.
-    serving->report(err);
-    serving->rest(seen, time_after(pause));
-    pause = std::min(pause * 2, longest);
+    pause = shortest;
+    const Serving::Place place = serving->begin(conn);
+    const Error failed = start(
+        "serve", conn, [serving, c = conn] { return serving->handler(c); },
+        [serving, place](const Error& why) { serving->end(place, why); });
+    if (failed) serving->end(place, failed);
   }
 }
 }  // namespace internal
@@ -2331,10 +2289,7 @@ inline Error accept_all(const std::shared_ptr<Serving>& serving) {
 class Group {
  public:
   /// `limit` is how many tasks may run at a time; 0: any number.
-  explicit Group(std::size_t limit = 0)
-      : state_(std::make_shared<internal::GroupState>()) {
-    state_->limit = limit;
-  }
+  explicit Group(std::size_t limit = 0) { state_->limit = limit; }
   Group(Group&&) = delete;
   ~Group() { wait(); }  ///< Waits, but only `wait` tells how tasks ended.
   /// Runs `f(args...)` in a thread of its own; copies the arguments: pass a
@@ -2380,7 +2335,8 @@ class Group {
     return err;
   }
 
-  std::shared_ptr<internal::GroupState> state_;
+  std::shared_ptr<internal::GroupState> state_ =
+      std::make_shared<internal::GroupState>();
 };
 
 /// Accepts connections and runs a copy of `handler` for each, in a thread of
@@ -2403,19 +2359,18 @@ template <class Handler>
                 "takes a connection: [](net::Conn conn) { ... }");
   if constexpr (fits) {
     if (!listener) return failure("serve", listener);
-    const auto run = [handler](const Conn& conn) {
+    const auto serving = std::make_shared<internal::Serving>();
+    serving->listener = listener;
+    serving->options = options;
+    serving->handler = [handler](const Conn& conn) {
       // A copy for each: it is the thread's own.
       auto task = [handler, conn = conn]() mutable -> decltype(auto) {
         return handler(std::move(conn));
       };
       return internal::run(task);
     };
-    auto serving = std::make_shared<internal::Serving>(listener, options, run);
     // However this ends - accept may find no memory - handlers end before it.
-    struct End {
-      internal::Serving& serving;
-      ~End() { serving.finish(); }
-    } const end{*serving};
+    const internal::Finally end{[&] { serving->finish(); }};
     return internal::accept_all(serving);
   }
   return {};  // as in Group::go
@@ -2522,7 +2477,6 @@ inline int fchmod(int fd, int mode) {
   return ::fchmod(fd, static_cast<mode_t>(mode));
 }
 inline int unlink(const std::string& path) { return ::unlink(path.c_str()); }
-// getcwd(3) and a name in it
 inline std::string absolute(const std::string& path) {
   char here[PATH_MAX];
   if (path[0] == '/' || !::getcwd(here, sizeof here)) return path;
@@ -2783,7 +2737,6 @@ inline std::size_t parse_numeric(std::string_view text, unsigned char* bytes) {
   const std::string plain = without_leading_zeros(text);
   return ::inet_pton(AF_INET6, plain.c_str(), bytes) == 1 ? 16 : 0;
 }
-
 // Decimal digits as a number, cut to `most`; -1 when they are something else.
 inline int parse_digits(std::string_view text, int most) {
   int number = text.empty() ? -1 : 0;
@@ -2793,7 +2746,6 @@ inline int parse_digits(std::string_view text, int most) {
   }
   return number;
 }
-
 // A port, perhaps with a sign; -1 when it is no number, 65536 when no port.
 inline int parse_port(std::string_view text) {
   const bool minus = text.substr(0, 1) == "-";
@@ -2961,8 +2913,6 @@ inline std::error_code resolver_error(int code) {
   if (code == sys::no_data) return no_such_host;
   return {code, resolver_category()};
 }
-
-// Asks getnameinfo(3).
 inline Result<Answer> ask_name(const IP& ip) {
   sys::Address at;
   to_kernel(Addr("tcp", ip, 0), ip.is4() ? AF_INET : AF_INET6, at);
@@ -2979,15 +2929,15 @@ inline Result<Answer> ask_now(const Question& about) {
   hints.ai_family = about.family;
   hints.ai_socktype = about.type;  // one answer an address, not three
   hints.ai_flags = about.host.empty() ? 0 : AI_CANONNAME;
-  addrinfo* found = nullptr;
+  addrinfo* list = nullptr;
   if (const int code =
-          sys::getaddrinfo(about.host, about.service, hints, &found))
+          sys::getaddrinfo(about.host, about.service, hints, &list))
     return resolver_error(code);
-  std::unique_ptr<addrinfo, void (*)(addrinfo*)> list(found, ::freeaddrinfo);
+  const Finally freed{[&] { ::freeaddrinfo(list); }};
   Answer answer;
-  if (found && found->ai_canonname) answer.name = found->ai_canonname;
-  for (; found; found = found->ai_next) {
-    const sys::Address address = address_of(found->ai_addr, found->ai_family);
+  if (list && list->ai_canonname) answer.name = list->ai_canonname;
+  for (const addrinfo* each = list; each; each = each->ai_next) {
+    const sys::Address address = address_of(each->ai_addr, each->ai_family);
     const IP ip = ip_from_kernel(address);
     bool news = bool(ip);
     for (const IP& earlier : answer.ips) news = news && earlier != ip;
@@ -3059,20 +3009,13 @@ inline Error lookup_error(const Error& why, std::string_view name) {
   return {why.code(), {"", "", "lookup " + std::string(name)}};
 }
 
-struct Service {
-  std::string_view protocol;
-  std::string_view name;
-  int port;
-};
-
 // For machines without /etc/services.
-inline constexpr Service services[] = {
-    {"tcp", "ftp", 21},    {"tcp", "ssh", 22},    {"tcp", "telnet", 23},
-    {"tcp", "smtp", 25},   {"tcp", "domain", 53}, {"tcp", "gopher", 70},
-    {"tcp", "http", 80},   {"tcp", "pop3", 110},  {"tcp", "imap2", 143},
-    {"tcp", "imap3", 220}, {"tcp", "https", 443}, {"tcp", "ftps", 990},
-    {"tcp", "imaps", 993}, {"tcp", "pop3s", 995}, {"udp", "domain", 53},
-};
+inline constexpr std::pair<std::string_view, int> services[] = {
+    {"tcp/ftp", 21},    {"tcp/ssh", 22},    {"tcp/telnet", 23},
+    {"tcp/smtp", 25},   {"tcp/domain", 53}, {"tcp/gopher", 70},
+    {"tcp/http", 80},   {"tcp/pop3", 110},  {"tcp/imap2", 143},
+    {"tcp/imap3", 220}, {"tcp/https", 443}, {"tcp/ftps", 990},
+    {"tcp/imaps", 993}, {"tcp/pop3s", 995}, {"udp/domain", 53}};
 }  // namespace internal
 
 /// Finds the port of a service, "http" or "8080", for "tcp", "udp" and kin;
@@ -3093,15 +3036,16 @@ inline Result<int> lookup_port(std::string_view network,
   std::string name(service);
   for (char& c : name)
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  for (const internal::Service& each : internal::services)
-    if (each.protocol == known->base && each.name == name) return each.port;
+  const std::string of = std::string(known->base) + "/";
+  for (const auto& [each, port] : internal::services)
+    if (each == of + name) return port;
   // The C library skips blanks in front of a number: no name begins with one.
   const std::error_code none(EAI_SERVICE, resolver_category());
   Result<internal::Answer> answer = none;
   if (name.find('\0') == name.npos && name[0] > ' ')
     answer = internal::ask_within(deadline, {"", name, AF_INET, known->type});
   if (!answer.error) return answer.value.port;
-  name = std::string(known->base) + "/" + std::string(service);
+  name = of + std::string(service);
   if (answer.error == no_such_host || answer.error == none)
     return internal::address_error(unknown_port, name);
   return internal::lookup_error(answer.error, name);
@@ -3228,7 +3172,7 @@ inline Result<std::vector<Interface>> interfaces() {
   ifaddrs* list = nullptr;
   if (sys::getifaddrs(&list) < 0)
     return Error(sys::last_error(), {"interfaces", "", "getifaddrs"});
-  const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner(list, ::freeifaddrs);
+  const internal::Finally freed{[&] { ::freeifaddrs(list); }};
   std::vector<Interface> all;
   for (const ifaddrs* it = list; it; it = it->ifa_next) {
     // A labelled alias, "eth0:1", has the index of its interface.
@@ -3369,7 +3313,6 @@ struct Dialer {
                              std::move(remote));
     return true;
   }
-  // Keeps the story of the first failure.
   bool fail(Lane& lane, const Error& why, const Addr& remote) const {
     const bool ours = why.code().category() == category();
     if (!lane.error)
@@ -3552,7 +3495,6 @@ class Reader {
 inline Result<std::string> read_all(const Conn& conn, std::size_t limit) {
   return Reader(conn).read_all(limit);
 }
-
 /// Gathers several pieces into one write with sendmsg(2): `{head, body}`, or a
 /// std::vector<Bytes>. Go: `net.Buffers`.
 template <class Pieces = std::initializer_list<Bytes>>
@@ -3809,7 +3751,6 @@ inline SocketFile made_file(const std::string& path) {
   if (path.empty() || path[0] == '@' || sys::lstat(path, made) != 0) return {};
   return {sys::absolute(path), made.id, sys::forks};
 }
-
 // Nil for an open unix socket.
 inline Error unix_only(const Socket& socket, const char* op) {
   const Use use(socket);
@@ -3995,7 +3936,6 @@ Result<T> get_option(const Socket& socket, int level, int name) {
 inline Error set_no_delay(const Conn& conn, bool on) {
   return set_option(conn, IPPROTO_TCP, TCP_NODELAY, int{on});
 }
-
 /// Probes a silent peer after `idle`, then every `interval`, and gives up after
 /// `count` probes (0: as many as the system likes). Rounded up to seconds; 0 or
 /// less, and `forever`: no probes. tcp(7). Go: `SetKeepAliveConfig`.
@@ -4025,7 +3965,6 @@ inline Error set_read_buffer(const Socket& socket, int bytes) {
 inline Error set_write_buffer(const Socket& socket, int bytes) {
   return set_buffer(socket, SO_SNDBUF, bytes);
 }
-
 /// The descriptor, for calls that netlite does not have, or -1 when closed; it
 /// is good until close, and non-blocking: see `wait`. A write(2) of yours to a
 /// peer that has gone raises SIGPIPE, netlite's do not. Go: `SyscallConn`.
@@ -4033,7 +3972,6 @@ inline int native_handle(const Socket& socket) {
   const internal::Use use(socket);
   return use ? use->fd : -1;
 }
-
 /// A second descriptor of the same socket, close-on-exec and non-blocking, for
 /// the caller to close. The peer sees the end when both are closed. dup(2). Go:
 /// `TCPConn.File`.
@@ -4124,11 +4062,9 @@ inline unsigned readiness(unsigned interest, short polled) {
   return ready;
 }
 
-// What is watched, and by what means.
 struct PollerState {
-  std::mutex mutex;  // guards all of this
-  std::uint32_t process = sys::forks;
-  bool open = false;
+  std::mutex mutex;                    // guards all of this
+  std::uint32_t process = UINT32_MAX;  // whose it is; nobody's yet
   Descriptor epoll{};
   sys::Bell bell{};
   bool rung = false;
@@ -4141,20 +4077,19 @@ struct PollerState {
   // Makes what it needs. In a forked child it begins anew: the epoll is the
   // parent's, and so is what it watches.
   int need() {
-    if (open && process == sys::forks) return 0;
-    process = sys::forks;
+    if (process == sys::forks) return 0;
     rung = woken = false;
     watched.clear();
     told.clear();
     sys::discard(bell);
     bell = sys::make_bell();
     if (bell) epoll = Descriptor(sys::epoll_create());
-    open =
-        bell && (epoll || !sys::has_epoll) &&
-        sys::epoll_ctl(epoll.get(), bell.heard, POLLIN, UINT64_MAX, false) == 0;
-    return open ? 0 : -1;
+    if (!bell || (sys::has_epoll && !epoll) ||
+        sys::epoll_ctl(epoll.get(), bell.heard, POLLIN, UINT64_MAX, false) < 0)
+      return -1;
+    process = sys::forks;
+    return 0;
   }
-  // Makes the wait under way look again.
   void ring() {
     if (!std::exchange(rung, true)) sys::ring(bell);
   }
@@ -4247,12 +4182,12 @@ inline void tell_pollers(SocketState& s) {
 
 // Notes at a socket who watches it, and drops those that have gone.
 inline void remember(SocketState& s, const std::shared_ptr<PollerState>& me) {
-  std::vector<std::weak_ptr<PollerState>> pollers{me};
   const std::lock_guard<std::mutex> lock(s.guard);
-  for (const auto& each : s.pollers)
-    if (const auto other = each.lock(); other && other != me)
-      pollers.push_back(each);
-  s.pollers.swap(pollers);
+  s.pollers.remove_if([&](const auto& each) {
+    const auto poller = each.lock();
+    return !poller || poller == me;
+  });
+  s.pollers.push_back(me);
 }
 }  // namespace internal
 
