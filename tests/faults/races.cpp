@@ -38,8 +38,8 @@ using support::TimeLimit;
 // the pollers and the news are under.
 class StopAtGuard : public Stop {
  public:
-  explicit StopAtGuard(const net::Socket& socket, int pass = 0)
-      : Stop("lock", inject::before, pass) {
+  explicit StopAtGuard(const net::Socket& socket)
+      : Stop("lock", inject::before) {
     inject::looked_at =
         net::internal::Access::state(socket)->guard.native_handle();
   }
@@ -224,9 +224,7 @@ TEST_CASE_FIXTURE(TimeLimit,
 namespace {
 
 unsigned news(const net::Listener& listener) {
-  net::internal::SocketState& s = *net::internal::Access::state(listener);
-  const std::lock_guard<std::mutex> lock(s.guard);
-  return s.news;
+  return net::internal::Access::state(listener)->news;
 }
 
 }  // namespace
@@ -240,7 +238,7 @@ TEST_CASE_FIXTURE(TimeLimit, "a place that is free before the rest is seen") {
   const net::Conn second = net::must(net::dial("tcp", address));
   net::ServeOptions options;
   options.max_connections = 1;
-  StopAtGuard stop(listener, 2);  // news, news and full, rest
+  StopAtGuard stop(listener);
   Blocked serving([&] {
     return net::serve(
         listener,
@@ -273,7 +271,7 @@ TEST_CASE_FIXTURE(TimeLimit, "a close before the rest is seen") {
     net::ServeOptions options;
     options.max_connections = 1;
     options.grace = 0s;
-    StopAtGuard stop(listener, 2);
+    StopAtGuard stop(listener);
     const net::Error err = stopped(
         stop,
         [&] {
