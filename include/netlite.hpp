@@ -3288,6 +3288,7 @@ inline Answer ask_addresses(const Question& question) {
   Answer answer;
   if (found && found->ai_canonname) answer.name = found->ai_canonname;
   for (const addrinfo* each = found; each; each = each->ai_next) {
+    if (!each->ai_addr) continue;
     sys::Address address;
     address.size = std::min<socklen_t>(each->ai_addrlen, address.size);
     std::memcpy(&address.storage, each->ai_addr, address.size);
