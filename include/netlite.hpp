@@ -615,7 +615,7 @@ struct [[nodiscard]] Result {
             std::enable_if_t<std::is_convertible_v<U&&, T> &&
                                  !std::is_convertible_v<U&&, Error>,
                              int> = 0>
-  Result(U&& from) : value(std::forward<U>(from)) {}
+  Result(U&& from) : value(static_cast<T>(std::forward<U>(from))) {}
   /// An error, or what makes one, and an empty value.
   template <class E,
             std::enable_if_t<std::is_convertible_v<E&&, Error>, bool> = true>
@@ -3288,6 +3288,7 @@ inline Answer ask_addresses(const Question& question) {
   Answer answer;
   if (found && found->ai_canonname) answer.name = found->ai_canonname;
   for (const addrinfo* each = found; each; each = each->ai_next) {
+    if (!each->ai_addr) continue;
     sys::Address address;
     address.size = std::min<socklen_t>(each->ai_addrlen, address.size);
     std::memcpy(&address.storage, each->ai_addr, address.size);
