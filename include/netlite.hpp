@@ -558,7 +558,7 @@ struct [[nodiscard]] Result {
             std::enable_if_t<std::is_convertible_v<U&&, T> &&
                                  !std::is_convertible_v<U&&, Error>,
                              int> = 0>
-  Result(U&& from) : value(std::forward<U>(from)) {}
+  Result(U&& from) : value(static_cast<T>(std::forward<U>(from))) {}
   /// An error, or what makes one, and an empty value.
   template <class E,
             std::enable_if_t<std::is_convertible_v<E&&, Error>, bool> = true>

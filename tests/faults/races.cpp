@@ -7,6 +7,7 @@
 #include "inject.hpp"
 
 #include <atomic>
+#include <memory>
 #include <string>
 #include <vector>
 
