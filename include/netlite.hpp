@@ -990,12 +990,14 @@ struct Bell {
 };
 #ifdef NETLITE_LINUX
 using Ring = std::uint64_t;
+constexpr std::size_t bell_ends = 1;
 inline Bell make_bell() {
   const int fd = ::eventfd(0, EFD_SEMAPHORE | EFD_NONBLOCK | EFD_CLOEXEC);
   return {fd, fd};
 }
 #else
 using Ring = char;
+constexpr std::size_t bell_ends = 2;
 inline Bell make_bell() {
   int fds[2];
   return born_pair(::pipe(fds), fds) < 0 ? Bell() : Bell{fds[0], fds[1]};
@@ -1146,20 +1148,18 @@ inline constexpr Deadline no_deadline{Deadline::Clock::time_point::max()};
 namespace internal {
 
 // The one T of this process. It is never destroyed: threads may use it while
-// the process exits. A forked child begins with a T of its own, made with the
-// inherited one in view: a lock that a thread of the parent held would stay
-// locked in the child for ever.
+// the process exits. A forked child begins with a T of its own: a lock that a
+// thread of the parent held would stay locked in the child for ever.
 template <class T>
 T& of_this_process() {
   struct Made {
-    T* before;
-    T value{before};
+    T value;
     std::uint32_t process = sys::forks;
   };
   static std::atomic<Made*> made{nullptr};
   Made* now = made;
   if (now && now->process == sys::forks) return now->value;
-  Made* fresh = new Made{now ? &now->value : nullptr};
+  Made* fresh = new Made;
   if (made.compare_exchange_strong(now, fresh)) return fresh->value;
   delete fresh;
   return now->value;
@@ -1167,26 +1167,22 @@ T& of_this_process() {
 
 // The bells that sleepers poll beside their sockets, made when needed and kept.
 // One for each sleeper would cost a descriptor for each connection, and halve
-// the number of clients that fit; so there is one for about every twelfth
-// descriptor, chosen by the socket's number, and sockets share them. (Measured:
-// 0.92 of the clients that bare sockets can serve.)
+// the number of clients that fit; so they take about every twelfth descriptor,
+// are chosen by the socket's number, and sockets share them. (Measured: 0.92 of
+// the clients that bare sockets can serve.)
 class Bells {
  public:
-  // A forked child has its parent's bells, which are not for it to ring.
-  explicit Bells(Bells* inherited)
-      : bells_(std::min<std::size_t>(
-            4096, std::max<std::size_t>(1, sys::descriptor_limit() / 12))) {
-    if (inherited)
-      for (const auto& bell : inherited->bells_) sys::discard(unpacked(bell));
-  }
-
   // The bell for one direction of a socket. When the descriptor table is full,
   // the next one that there is; or none.
-  sys::Bell get(int fd, short events) {
+  static sys::Bell get(int fd, short events) {
+    if (count_ == 0)
+      count_ =
+          std::min(most, std::max<std::size_t>(1, sys::descriptor_limit() /
+                                                      (12 * sys::bell_ends)));
     const auto first =
         static_cast<std::size_t>(fd) * 2 + (events == POLLOUT ? 1 : 0);
-    for (std::size_t i = 0; i < bells_.size(); ++i) {
-      std::atomic<std::uint64_t>& bell = bells_[(first + i) % bells_.size()];
+    for (std::size_t i = 0; i < count_; ++i) {
+      std::atomic<std::uint64_t>& bell = bells_[(first + i) % count_];
       if (i == 0 && bell == 0) make(bell);
       if (bell != 0) return unpacked(bell);
     }
@@ -1208,7 +1204,15 @@ class Bells {
       sys::discard(made);  // another thread was faster
   }
 
-  std::vector<std::atomic<std::uint64_t>> bells_;
+  static constexpr std::size_t most = 4096;
+  static inline std::atomic<std::uint64_t> bells_[most]{};
+  static inline std::atomic<std::size_t> count_{0};
+  // A forked child has its parent's bells, which are not for it to ring. It
+  // gives them back at once, before their numbers can mean something else.
+  static inline const int renewed_ = ::pthread_atfork(nullptr, nullptr, [] {
+    for (; count_ > 0; --count_)
+      sys::discard(unpacked(bells_[count_ - 1].exchange(0)));
+  });
 };
 
 // A thread that sleeps in `wait`: with which bell, until when, and whether
@@ -1361,7 +1365,7 @@ struct Outcome {
 // (`second`: who waits for both directions sleeps in both.)
 inline Outcome wait(SocketState& s, Direction& first, short events,
                     Time limit = Time::max(), Direction* second = nullptr) {
-  Sleeper me{of_this_process<Bells>().get(s.fd, first.events), limit};
+  Sleeper me{Bells::get(s.fd, first.events), limit};
   Direction* const beds[] = {&first, second ? second : &first};
   {
     // Whoever closes marks first and rings then, under this guard. So either
@@ -3330,8 +3334,6 @@ struct Lookups {
   std::mutex mutex;
   std::condition_variable changed;
   std::vector<std::shared_ptr<Lookup>> running{};
-
-  explicit Lookups(Lookups*) {}
 
   // The look-up of this question, started if need be; null when there is no
   // place for it now. The mutex is held.
