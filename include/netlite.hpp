@@ -1221,7 +1221,6 @@ struct Sleeper {
   sys::Bell bell;
   Time until;
   bool rung = false;
-  std::uint32_t process = sys::forks;  // a child inherits the parent's, too
 };
 
 // Reading or writing. One call at a time has the turn of a direction, so one at
@@ -1241,9 +1240,7 @@ struct Direction {
   // Wakes the call that sleeps until later than `when`; the guard is held. (A
   // deadline that moved later needs no ring: the sleeper looks again anyway.)
   void ring(Time when = Time::min()) {
-    if (!sleeper || sleeper->rung || sleeper->until <= when ||
-        sleeper->process != sys::forks)
-      return;
+    if (!sleeper || sleeper->rung || sleeper->until <= when) return;
     sleeper->rung = true;
     if (sleeper->bell) sys::ring(sleeper->bell);
   }
@@ -1300,16 +1297,14 @@ struct SocketState {
   }
 
   // Counts a call in; `to_close` marks the socket as well. False when it is
-  // closed already. The calls that were inside when the process forked are the
-  // parent's: a child begins to count anew.
+  // closed already.
   bool enter(bool to_close = false) {
-    const std::uint64_t process = static_cast<std::uint64_t>(sys::forks) << 32;
-    std::uint64_t before = state_, after;
+    if (state_ >> 32 != sys::forks) begin_anew();
+    const std::uint64_t more = to_close ? inside + closing : inside;
+    std::uint64_t before = state_;
     do {
       if (before & closing) return false;
-      after = (before >> 32 << 32 == process ? before : process) + inside;
-      if (to_close) after |= closing;
-    } while (!state_.compare_exchange_weak(before, after));
+    } while (!state_.compare_exchange_weak(before, before + more));
     return true;
   }
 
@@ -1337,7 +1332,23 @@ struct SocketState {
  private:
   static constexpr std::uint64_t closing = 1;
   static constexpr std::uint64_t inside = 2;
-  std::atomic<std::uint64_t> state_{0};  // process, calls inside, closing
+
+  // In a forked child: the calls inside, and the locks that they hold, are the
+  // parent's, and nobody will undo them here.
+  void begin_anew() {
+    const std::lock_guard<std::mutex> lock(of_this_process<std::mutex>());
+    if (state_ >> 32 == sys::forks) return;  // another thread was faster
+    new (&guard) std::mutex;
+    new (&changed) std::condition_variable;
+    for (Direction* each : {&reading, &writing}) {
+      new (&each->turn) std::mutex;
+      each->sleeper = nullptr;
+    }
+    state_ = process() | (state_ & closing);
+  }
+
+  static std::uint64_t process() { return std::uint64_t{sys::forks} << 32; }
+  std::atomic<std::uint64_t> state_{process()};  // and calls inside, closing
 };
 
 // The story of a failure on a socket. `call` names the BSD call for what the
@@ -4686,7 +4697,7 @@ inline unsigned readiness(unsigned interest, short polled) {
 // What is watched, and by what means.
 struct PollerState {
   std::mutex mutex;  // guards all of this
-  std::uint32_t process = sys::forks;
+  std::atomic<std::uint32_t> process{sys::forks.load()};
   bool open = false;
   Descriptor epoll{};
   sys::Bell bell{};
@@ -4698,11 +4709,23 @@ struct PollerState {
 
   ~PollerState() { sys::discard(bell); }
 
-  // Makes what it needs. In a forked child it begins anew: the epoll is the
-  // parent's, and so is what it watches.
+  // In a forked child it begins anew: the epoll is the parent's, and so is what
+  // it watches, and who holds the mutex.
+  std::unique_lock<std::mutex> lock() {
+    if (process != sys::forks) begin_anew();
+    return std::unique_lock<std::mutex>(mutex);
+  }
+  void begin_anew() {
+    const std::lock_guard<std::mutex> first(of_this_process<std::mutex>());
+    if (process == sys::forks) return;
+    new (&mutex) std::mutex;
+    open = false;
+    process = sys::forks.load();
+  }
+
+  // Makes what it needs.
   int need() {
-    if (open && process == sys::forks) return 0;
-    process = sys::forks;
+    if (open) return 0;
     rung = woken = false;
     watched.clear();
     told.clear();
@@ -4723,9 +4746,9 @@ struct PollerState {
   // What is watched of a socket, or under an id; or null.
   Watched* find(const SocketState& s) {
     const auto fd = static_cast<std::size_t>(s.fd);
-    const bool ours = process == sys::forks && fd < watched.size() &&
-                      Access::state(watched[fd].socket) == &s;
-    return ours ? &watched[fd] : nullptr;
+    const bool known =
+        open && fd < watched.size() && Access::state(watched[fd].socket) == &s;
+    return known ? &watched[fd] : nullptr;
   }
   Watched* find(std::uint64_t id) {
     const std::size_t fd = id & 0xffffffff;
@@ -4773,7 +4796,7 @@ struct PollerState {
 // open, so it counts as a call inside each of its sockets: close waits for it.
 inline std::error_code look(PollerState& state, int time,
                             std::vector<sys::Ready>& ready) {
-  std::unique_lock<std::mutex> lock(state.mutex);
+  std::unique_lock<std::mutex> lock = state.lock();
   if (state.need() < 0) return sys::last_error();
   std::vector<Socket> sockets;
   std::vector<std::unique_ptr<Use>> inside;
@@ -4803,7 +4826,7 @@ inline std::error_code look(PollerState& state, int time,
 // keep epoll telling.
 inline void forget(PollerState& state, const SocketState& s) {
   Watched anew;
-  const std::lock_guard<std::mutex> lock(state.mutex);
+  const auto lock = state.lock();
   const Watched* now = state.find(s);
   if (now && !s.is_closed()) anew = *now;
   state.change(s, anew);
@@ -4855,7 +4878,7 @@ class Poller {
       return use.failure("watch", sys::error(EINVAL));
     internal::remember(*use, state_);
     internal::Watched wanted{interest ? socket : Socket(), interest, key};
-    const std::lock_guard<std::mutex> lock(state_->mutex);
+    const auto lock = state_->lock();
     // Whoever closes marks first and asks for pollers then. So either we see
     // the mark here, or they see us, and have us forget.
     if (use->is_closed()) return use.failure("watch");
@@ -4882,7 +4905,7 @@ class Poller {
       const int time = internal::poll_time(deadline.when());
       if (const auto why = internal::look(*state_, time, ready))
         return Error(why, {"wait", "", "epoll"});
-      const std::lock_guard<std::mutex> lock(state_->mutex);
+      const auto lock = state_->lock();
       std::vector<Event> events = state_->collect(std::move(ready));
       const bool woken = std::exchange(state_->woken, false);
       if (woken || !events.empty()) return events;
@@ -4893,7 +4916,7 @@ class Poller {
   /// Makes the `wait` under way, or else the next one, return. Any thread may
   /// call it. Errors: EMFILE and kin at the first use.
   Error wake() {
-    const std::lock_guard<std::mutex> lock(state_->mutex);
+    const auto lock = state_->lock();
     if (state_->need() < 0)
       return Error(sys::last_error(), {"wake", "", "epoll"});
     state_->woken = true;
