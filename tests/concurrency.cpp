@@ -1565,7 +1565,9 @@ TEST_CASE_FIXTURE(TimeLimit, "what a child closes stays open in the parent") {
   }
   SUBCASE("it ends as main does") {
     CHECK(support::in_child([&] {
-            std::exit(waits() ? 0 : 1);
+            const int result = waits() ? 0 : 1;
+            ::close(STDOUT_FILENO);  // our report is the parent's
+            std::exit(result);
             return 2;
           }) == 0);
   }
@@ -1599,13 +1601,12 @@ TEST_CASE_FIXTURE(TimeLimit, "a child's waits do not wake the parent's") {
     return net::read(pipe.first, {&byte, 1}).error;
   });
   for (int i = 0; i < 20; ++i)
-    CHECK(support::in_child([] {
+    CHECK(support::in_child([&] {
+            net::close(pipe.first);  // so that ours has the same number
             const net::Pipe mine = net::pipe();
             char byte;
             Blocked waiting([&] { return net::read(mine.first, {&byte, 1}); });
-            net::close(mine.first);
-            Blocked again([&] { return net::read(mine.second, {&byte, 1}); });
-            net::set_deadline(mine.second, 0s);
+            net::set_deadline(mine.first, 0s);
             ::_exit(0);
             return 1;
           }) == 0);
@@ -1647,6 +1648,38 @@ TEST_CASE_FIXTURE(TimeLimit, "a child may close what others used at the fork") {
   net::close(ends.client);
 }
 
+TEST_CASE_FIXTURE(TimeLimit, "a child takes over what its parent waits for") {
+  const Connected ends("unix", "");
+  const auto udp = net::must(net::listen_packet("udp", "127.0.0.1:0"));
+  char byte[3];
+  Blocked accepting([&] { return net::accept(ends.listener).error; });
+  Blocked reading([&] { return net::read(ends.server, {byte, 1}).error; });
+  Blocked hearing([&] { return net::read_from(udp, {byte + 1, 1}).error; });
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(60);
+    char got;
+    if (net::accept(ends.listener).error) ::_exit(1);
+    if (net::read(ends.server, {&got, 1}).error) ::_exit(2);
+    if (net::read_from(udp, {&got, 1}).error) ::_exit(3);
+    ::_exit(0);
+  }
+  for (const net::Socket& each :
+       std::vector<net::Socket>{ends.listener, ends.server, udp})
+    net::must(net::close(each));
+  CHECK(accepting.get() == net::closed);
+  CHECK(reading.get() == net::closed);
+  CHECK(hearing.get() == net::closed);
+  const net::Conn client =
+      net::must(net::dial("unix", net::addr(ends.listener).string()));
+  net::must(net::write(ends.client, "!"));
+  net::must(net::write(
+      net::must(net::dial("udp", net::local_addr(udp).string())), "!"));
+  int result = -1;
+  ::waitpid(child, &result, 0);
+  CHECK(result == 0);
+}
+
 TEST_CASE_FIXTURE(TimeLimit, "children may accept from one listener") {
   const net::Listener listener = net::must(net::listen("unix", ""));
   std::vector<pid_t> children;
@@ -1682,21 +1715,32 @@ TEST_CASE_FIXTURE(TimeLimit, "children may accept from one listener") {
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "a child's own files are never taken for bells") {
-  REQUIRE(waits());
-  CHECK(support::in_child([] {
-          for (int fd = 3; fd < 256; ++fd) ::close(fd);
-          std::vector<int> mine;
-          while (mine.size() < 50)
-            mine.push_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const net::Pipe pipe = net::pipe();
+  char byte;
+  Blocked reading([&] { return net::read(pipe.first, {&byte, 1}).error; });
+  CHECK(support::in_child([&] {
+          // As daemons do it, and then with files of its own.
+          const int used = net::native_handle(pipe.first);
+          for (int fd = 3; fd < 256; ++fd)
+            if (fd != used) ::close(fd);
+          int mine[100];
+          for (int i = 0; i < 100; i += 2)
+            if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, mine + i))
+              return 1;
           {
             // Many first waits at a time.
             std::vector<Thread> threads;
             for (int i = 0; i < 8; ++i) threads.emplace_back([] { waits(); });
           }
+          net::set_read_deadline(pipe.first, 0s);
+          net::close(pipe.first);
           for (const int fd : mine)
-            if (::fcntl(fd, F_GETFD) == -1) return 1;
-          return waits() ? 0 : 2;
+            if (::recv(fd, &byte, 1, 0) != -1 || errno != EAGAIN) return 2;
+          return waits() ? 0 : 3;
         }) == 0);
+  CHECK_FALSE(reading.done());
+  net::close(pipe.first);
+  CHECK(reading.get() == net::closed);
 }
 
 // ---------------------------------------------------------------------------
