@@ -1877,7 +1877,7 @@ TEST_CASE_FIXTURE(TimeLimit, "a socket forgets the Pollers that have gone") {
 TEST_CASE_FIXTURE(TimeLimit,
                   "bells are few, however many threads have waited") {
   CHECK(support::in_child([] {
-          constexpr int limit = 256;
+          constexpr int limit = 300;
           rlimit few{limit, limit};
           ::setrlimit(RLIMIT_NOFILE, &few);
           const auto bells = [] {
