@@ -4780,8 +4780,12 @@ struct PollerState {
   // The events of what is ready and still watched.
   std::vector<Event> collect(std::vector<sys::Ready> ready) {
     if (std::exchange(rung, false)) sys::take_ring(bell);
-    ready.insert(ready.end(), told.begin(), told.end());
-    told.clear();
+    for (const sys::Ready& more : std::exchange(told, {})) {
+      std::size_t i = 0;
+      while (i < ready.size() && ready[i].id != more.id) ++i;
+      if (i == ready.size()) ready.push_back({more.id, 0});
+      ready[i].events = static_cast<short>(ready[i].events | more.events);
+    }
     std::vector<Event> events;
     for (const sys::Ready& each : ready)
       // Another watching of the same number is another socket.
