@@ -627,10 +627,12 @@ constexpr int send_flags = MSG_NOSIGNAL;
 #else
 constexpr int send_flags = 0;
 #endif
-#ifdef TCP_KEEPIDLE
-constexpr int keep_idle = TCP_KEEPIDLE;
+#if defined(TCP_KEEPIDLE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
+constexpr int keep_alive[] = {TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT};
+#elif defined(TCP_KEEPALIVE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
+constexpr int keep_alive[] = {TCP_KEEPALIVE, TCP_KEEPINTVL, TCP_KEEPCNT};
 #else
-constexpr int keep_idle = TCP_KEEPALIVE;  // macOS
+constexpr int keep_alive[] = {-1, -1, -1};  // ENOPROTOOPT
 #endif
 
 struct Address {
@@ -718,8 +720,11 @@ struct Uncancelled {
 // The program's first process is 0, a child that it forked 1, a child of that
 // 2 ... A child inherits every lock and count as it was, but none of the
 // threads that would undo them. pthread_atfork(3).
+inline int at_fork(void (*in_child)()) {
+  return ::pthread_atfork(nullptr, nullptr, in_child);
+}
 inline std::atomic<std::uint32_t> forks{0};
-inline const int counting = ::pthread_atfork(nullptr, nullptr, [] { ++forks; });
+inline const int counting = at_fork([] { ++forks; });
 
 // close(2). Not repeated after EINTR: the descriptor is released all the same,
 // and its number may be somebody else's by now.
@@ -866,6 +871,11 @@ inline void pause(int milliseconds) { poll(nullptr, 0, milliseconds); }
 // A bell wakes a thread that sleeps in poll: ringing it makes it readable,
 // until the ring is taken. eventfd(2) needs one descriptor for both ends,
 // pipe(2) two.
+#ifdef NETLITE_LINUX
+constexpr std::size_t bell_ends = 1;
+#else
+constexpr std::size_t bell_ends = 2;
+#endif
 struct Bell {
   int heard = -1;
   int rung = -1;
@@ -1017,19 +1027,17 @@ template <class F>
 Finally(F) -> Finally<F>;
 
 // The one T of this process, never destroyed. A forked child begins with a T of
-// its own, made with the inherited one in view: a lock that a thread of the
-// parent held would stay locked in the child for ever.
+// its own: a lock that a thread of the parent held would stay locked for ever.
 template <class T>
 T& of_this_process() {
   struct Made {
-    T* before;
-    T value{before};
+    T value{};
     std::uint32_t process = sys::forks;
   };
   static std::atomic<Made*> made{nullptr};
   Made* now = made;
   if (now && now->process == sys::forks) return now->value;
-  Made* fresh = new Made{now ? &now->value : nullptr};
+  Made* fresh = new Made;
   if (made.compare_exchange_strong(now, fresh)) return fresh->value;
   delete fresh;
   return now->value;
@@ -1043,12 +1051,20 @@ T& of_this_process() {
 struct Bells {
   std::vector<std::atomic<sys::Bell>> bells;
 
-  // A forked child has its parent's bells, which are not for it to ring.
-  explicit Bells(Bells* inherited)
-      : bells(std::min<std::size_t>(4096, 1 + sys::descriptor_limit() / 12)) {
+  Bells()
+      : bells(std::min<std::size_t>(
+            4096, 1 + sys::descriptor_limit() / 12 / sys::bell_ends)) {
     for (auto& bell : bells) bell = sys::Bell();
-    if (inherited)
-      for (const auto& bell : inherited->bells) sys::discard(bell);
+  }
+  // A forked child gives its parent's bells back at once, before their numbers
+  // can mean something else: they are not for it to ring.
+  static Bells& all() {
+    static Bells& bells = *new Bells;
+    static const int renewing = sys::at_fork([] {
+      for (auto& bell : bells.bells) sys::discard(bell.exchange(sys::Bell()));
+    });
+    static_cast<void>(renewing);
+    return bells;
   }
   // The bell for one direction of a socket. When the descriptor table is full,
   // the next one that there is; or none.
@@ -1076,7 +1092,6 @@ struct Sleeper {
   sys::Bell bell;
   Time until;
   bool rung = false;
-  std::uint32_t process = sys::forks;  // a child inherits the parent's, too
 };
 
 // Reading or writing. One call at a time has the turn of a direction, so one at
@@ -1093,9 +1108,7 @@ struct Direction {
   // Wakes the call that sleeps until later than `when`; the guard is held. (A
   // deadline that moved later needs no ring: the sleeper looks again anyway.)
   void ring(Time when = Time::min()) {
-    if (!sleeper || sleeper->rung || sleeper->until <= when ||
-        sleeper->process != sys::forks)
-      return;
+    if (!sleeper || sleeper->rung || sleeper->until <= when) return;
     sleeper->rung = true;
     if (sleeper->bell) sys::ring(sleeper->bell);
   }
@@ -1133,7 +1146,7 @@ struct SocketState {
   SocketFile file{};
   std::list<std::weak_ptr<PollerState>> pollers{};  // that watch it
   // Which process counts, the calls inside, and whether it closes.
-  std::atomic<std::uint64_t> calls{0};
+  std::atomic<std::uint64_t> calls{std::uint64_t{sys::forks} << 32};
   static constexpr std::uint64_t closing = 1, inside = 2;
 
   bool is_closed() const { return (calls & closing) != 0; }
@@ -1143,16 +1156,28 @@ struct SocketState {
     return local.ip().is6() ? AF_INET6 : AF_INET;
   }
   // Counts a call in; `to_close` marks the socket as well. False when it is
-  // closed already. A forked child begins to count anew.
+  // closed already.
   bool enter(bool to_close = false) {
-    const std::uint64_t process = static_cast<std::uint64_t>(sys::forks) << 32;
-    std::uint64_t before = calls, after;
+    if (calls >> 32 != sys::forks) begin_anew();
+    const std::uint64_t more = to_close ? inside + closing : inside;
+    std::uint64_t before = calls;
     do {
       if (before & closing) return false;
-      after = (before >> 32 << 32 == process ? before : process) + inside;
-      if (to_close) after |= closing;
-    } while (!calls.compare_exchange_weak(before, after));
+    } while (!calls.compare_exchange_weak(before, before + more));
     return true;
+  }
+  // In a forked child: the calls inside, and the locks that they hold, are the
+  // parent's, and nobody will undo them here.
+  void begin_anew() {
+    const std::lock_guard<std::mutex> lock(of_this_process<std::mutex>());
+    if (calls >> 32 == sys::forks) return;  // another thread was faster
+    new (&guard) std::mutex;
+    new (&changed) std::condition_variable;
+    for (Direction* each : {&reading, &writing}) {
+      new (&each->turn) std::mutex;
+      each->sleeper = nullptr;
+    }
+    calls = std::uint64_t{sys::forks} << 32 | (calls & closing);
   }
   // Counts a call out. Of a closed socket with the guard held, since the thread
   // that waits for this one may free it all right afterwards.
@@ -1181,7 +1206,7 @@ struct SocketState {
 using Beds = std::initializer_list<Direction*>;
 inline Result<bool> wait(SocketState& s, Beds beds, short events,
                          Time till = Time::max()) {
-  Sleeper me{of_this_process<Bells>().get(s.fd, (*beds.begin())->events), till};
+  Sleeper me{Bells::all().get(s.fd, (*beds.begin())->events), till};
   {
     // Whoever closes marks first and rings then, under this guard. So either
     // we see the mark here, or they see us sleep, and ring.
@@ -1827,9 +1852,9 @@ inline int set_keep_alive(int fd, std::chrono::nanoseconds idle,
     return sys::setsockopt(fd, IPPROTO_TCP, name, value) == 0;
   };
   int result = sys::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, on ? 1 : 0);
-  if (on && !(set(sys::keep_idle, seconds(idle)) &&
-              set(TCP_KEEPINTVL, seconds(interval)) &&
-              (probes == 0 || set(TCP_KEEPCNT, probes))))
+  if (on && !(set(sys::keep_alive[0], seconds(idle)) &&
+              set(sys::keep_alive[1], seconds(interval)) &&
+              (probes == 0 || set(sys::keep_alive[2], probes))))
     result = -1;
   return result;
 }
@@ -2556,11 +2581,16 @@ inline int change_group(int fd, bool join, const Address& group,
   constexpr int ipv6_multicast_all = 29;  // not every C library has its name
   setsockopt(fd, level, v4 ? IP_MULTICAST_ALL : ipv6_multicast_all, 0);
 #endif
+#ifdef MCAST_JOIN_GROUP
   group_req request{};
   request.gr_interface = interface_index;
   std::memcpy(&request.gr_group, &group.storage, sizeof group.storage);
-  return setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
-                    &request, sizeof request);
+  return sys::setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
+                         &request, sizeof request);
+#else
+  return static_cast<void>(join), static_cast<void>(interface_index),
+         refuse(ENOPROTOOPT);
+#endif
 }
 
 // Is this control message one with descriptors? Linux may also attach one that
@@ -2870,6 +2900,7 @@ namespace internal {
 // What getaddrinfo(3) and getifaddrs(3) list; an IP's family may stand apart.
 inline sys::Address address_of(const sockaddr* from, int family) {
   sys::Address to;
+  if (!from) family = AF_UNSPEC;
   if (family == AF_INET) std::memcpy(&to.v4, from, sizeof to.v4);
   if (family == AF_INET6) std::memcpy(&to.v6, from, sizeof to.v6);
   to.any.sa_family = static_cast<sa_family_t>(family);
@@ -2962,7 +2993,6 @@ struct Lookups {
   std::condition_variable changed;
   std::list<std::shared_ptr<Lookup>> running{};
 
-  explicit Lookups(Lookups*) {}
   // The look-up of this question, started if need be; null when there is no
   // place for it now. The mutex is held.
   std::shared_ptr<Lookup> get(const Question& question, Error& err) {
@@ -4063,8 +4093,9 @@ inline unsigned readiness(unsigned interest, short polled) {
 }
 
 struct PollerState {
-  std::mutex mutex;                    // guards all of this
-  std::uint32_t process = UINT32_MAX;  // whose it is; nobody's yet
+  std::mutex mutex;  // guards all of this
+  std::atomic<std::uint32_t> process{sys::forks.load()};
+  bool open = false;
   Descriptor epoll{};
   sys::Bell bell{};
   bool rung = false;
@@ -4074,10 +4105,19 @@ struct PollerState {
   std::vector<sys::Ready> told{};  // what is ready and the kernel does not say
 
   ~PollerState() { sys::discard(bell); }
-  // Makes what it needs. In a forked child it begins anew: the epoll is the
-  // parent's, and so is what it watches.
+  // In a forked child it begins anew: the epoll is the parent's, and so is what
+  // it watches, and who holds the mutex.
+  std::unique_lock<std::mutex> lock() {
+    if (process != sys::forks) {
+      const std::lock_guard<std::mutex> first(of_this_process<std::mutex>());
+      if (process != sys::forks) new (&mutex) std::mutex, open = false;
+      process = sys::forks.load();
+    }
+    return std::unique_lock<std::mutex>(mutex);
+  }
+  // Makes what it needs.
   int need() {
-    if (process == sys::forks) return 0;
+    if (open) return 0;
     rung = woken = false;
     watched.clear();
     told.clear();
@@ -4087,7 +4127,7 @@ struct PollerState {
     if (!bell || (sys::has_epoll && !epoll) ||
         sys::epoll_ctl(epoll.get(), bell.heard, POLLIN, UINT64_MAX, false) < 0)
       return -1;
-    process = sys::forks;
+    open = true;
     return 0;
   }
   void ring() {
@@ -4096,9 +4136,9 @@ struct PollerState {
   // What is watched of a socket, or under an id; or null.
   Watched* find(const SocketState& s) {
     const auto fd = static_cast<std::size_t>(s.fd);
-    const bool ours = process == sys::forks && fd < watched.size() &&
-                      state_of(watched[fd].socket) == &s;
-    return ours ? &watched[fd] : nullptr;
+    const bool known =
+        open && fd < watched.size() && state_of(watched[fd].socket) == &s;
+    return known ? &watched[fd] : nullptr;
   }
   Watched* find(std::uint64_t id) {
     const std::size_t fd = id & 0xffffffff;
@@ -4144,7 +4184,7 @@ struct PollerState {
 // open, so it counts as a call inside each of its sockets: close waits for it.
 inline std::error_code look(PollerState& state, int time,
                             std::vector<sys::Ready>& ready) {
-  std::unique_lock<std::mutex> lock(state.mutex);
+  auto lock = state.lock();
   if (state.need() < 0) return sys::last_error();
   std::vector<Watched> watched;
   std::list<Use> inside;
@@ -4173,7 +4213,7 @@ inline void tell_pollers(SocketState& s) {
   for (const auto& each : pollers)
     if (const auto poller = each.lock()) {
       Watched anew;  // dropped last, when nothing is locked
-      const std::lock_guard<std::mutex> watching(poller->mutex);
+      const auto watching = poller->lock();
       const Watched* now = poller->find(s);
       if (now && !s.is_closed()) anew = *now;
       poller->change(s, anew);
@@ -4212,7 +4252,7 @@ class Poller {
       return failure("watch", socket, sys::error(EINVAL));
     remember(*use, state_);
     internal::Watched wanted{interest ? socket : Socket(), interest, key};
-    const std::lock_guard<std::mutex> lock(state_->mutex);
+    const auto lock = state_->lock();
     // Whoever closes marks first and asks for pollers then. So either we see
     // the mark here, or they see us, and have us forget.
     if (use->is_closed()) return failure("watch", socket);
@@ -4235,7 +4275,7 @@ class Poller {
       const int time = internal::poll_time(deadline.when());
       if (const auto why = internal::look(*state_, time, ready))
         return Error(why, {"wait", "", "epoll"});
-      const std::lock_guard<std::mutex> lock(state_->mutex);
+      const auto lock = state_->lock();
       std::vector<Event> events = state_->collect(std::move(ready));
       const bool woken = std::exchange(state_->woken, false);
       if (woken || !events.empty()) return events;
@@ -4245,7 +4285,7 @@ class Poller {
   /// Makes the `wait` under way, or else the next one, return. Any thread may
   /// call it. Errors: EMFILE and kin at the first use.
   Error wake() {
-    const std::lock_guard<std::mutex> lock(state_->mutex);
+    const auto lock = state_->lock();
     if (state_->need() < 0) return {sys::last_error(), {"wake", "", "epoll"}};
     state_->woken = true;
     state_->ring();
