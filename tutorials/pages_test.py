@@ -317,6 +317,9 @@ def check_page(page):
         problem('part 8 shall have three lines to remember')
     if parts[8].count('<details>') != 2:
         problem('part 8 shall have two questions with folded answers')
+    if not re.search(r'What do\s+you\s+think\s+will\s+happen', parts[5]) or \
+            'predict`' not in parts[5] or '<details>' not in parts[5]:
+        problem('part 5 does not ask before it tells, folded')
     if 'Stevens' not in parts[9] or '<!-- listing: bare.cpp -->' not in parts[9]:
         problem('part 9 does not name a book, or show bare.cpp')
     prose = re.sub(r'```.*?```|<!--.*?-->|<[^>]*>', '', page, flags=re.S)

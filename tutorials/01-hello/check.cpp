@@ -75,6 +75,10 @@ void is_greeted_by_all(judge::Learner& learner, peers::Wire& wire,
       continue;
     }
     const std::string got = wire.got().substr(before);
+    // Who hangs up may be about to dial again.
+    if (got.empty())
+      peers::wait_for(listener.get(), POLLIN, peers::deadline(),
+                      learner.over());
     if (peers::wait_for(listener.get(), POLLIN, {}))
       learner.wrong(wire.story() + " Then your greet dialled it once more.",
                     "How many greetings can one connection carry?");

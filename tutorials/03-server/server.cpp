@@ -12,7 +12,7 @@ int fail(const net::Error& err) {
 }
 
 // [talk]
-// Talks with one client. What goes wrong here ends this talk, no more.
+// Talks with one client. What goes wrong ends only this conversation.
 void serve(const net::Conn& conn) {
   std::cout << "Connected to " << net::remote_addr(conn) << std::endl;
 

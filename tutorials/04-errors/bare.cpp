@@ -15,28 +15,27 @@ int fail(const char* call) {
   return 1;
 }
 
-const char* words(int error) {
-  if (error == EAGAIN) return "Silent: nothing came in time.";
-  if (error == ECONNRESET) return "Reset: the client has gone.";
+const char* reason(int error) {
+  if (error == EAGAIN) return "Silent: nothing came for half a second.";
+  if (error == ECONNRESET) return "Reset: the client is gone.";
   return "Something else.";
 }
 
 const char* echo(int fd) {
-  timeval limit{0, 500000};  // half a second
+  timeval limit{0, 500000};  // 500,000 microseconds for each recv
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   char buffer[1024];
   for (;;) {
     ssize_t n = recv(fd, buffer, sizeof buffer, 0);
-    if (n == 0) return "Done: the client has said everything.";
-    if (n < 0) return words(errno);
-    // Without this line the next one may end the whole program.
-    std::signal(SIGPIPE, SIG_IGN);
+    if (n == 0) return "Done: the client has closed.";
+    if (n < 0) return reason(errno);
     if (send(fd, buffer, static_cast<std::size_t>(n), 0) < n)
       return "Something else.";
   }
 }
 
 int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // or a late send kills the program
   sockaddr_in here{};
   here.sin_family = AF_INET;
   here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

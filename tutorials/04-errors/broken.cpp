@@ -1,4 +1,4 @@
-// The mistake: to believe that a write which succeeded has arrived.
+// The mistake: believing that a write that succeeded has arrived.
 #include "netlite.hpp"
 
 #include <iostream>
@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
   // [mistake]
   char buffer[1024];
   auto [n, end] = net::read(conn, buffer);
-  std::cout << "The server said: " << end << ". On we go." << std::endl;
+  std::cout << "Read: " << end << ". Never mind!" << std::endl;
 
   auto [first, first_err] = net::write(conn, "Are you there?");
   if (first_err) return fail(first_err);

@@ -1,4 +1,4 @@
-// A client that can end a talk in three ways: done, silent or gone.
+// A client that can end in three ways: done, gone or silent.
 #include "netlite.hpp"
 
 #include <iostream>
@@ -26,9 +26,9 @@ int main(int argc, char** argv) {
 
   // [endings]
   if (ending == "silent") {
-    // Says nothing more, and waits for the server to lose its patience.
+    // Sends nothing more, until the server loses its patience.
     auto [more, end_err] = net::read(conn, buffer);
-    std::cout << "The server ended: " << end_err << std::endl;
+    std::cout << "The server closed: " << end_err << std::endl;
   }
   if (ending == "gone") net::set_linger(conn, 0);  // close resets
   net::close(conn);

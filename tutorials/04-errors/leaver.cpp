@@ -1,4 +1,4 @@
-// A server that hangs up at once.
+// A server that hangs up on its first client at once.
 #include "netlite.hpp"
 
 #include <iostream>

@@ -1,4 +1,4 @@
-// An echo server that says how each talk ended.
+// An echo server that reports how each conversation ended.
 #include "netlite.hpp"
 
 #include <chrono>
@@ -12,7 +12,7 @@ int fail(const net::Error& err) {
 }
 
 // [echo]
-// Sends back what comes, until that fails; gives the reason.
+// Sends back whatever comes, until that fails; returns the reason.
 net::Error echo(const net::Conn& conn) {
   char buffer[1024];
   for (;;) {
@@ -28,11 +28,11 @@ net::Error echo(const net::Conn& conn) {
 // [endings]
 void report(const net::Error& err) {
   if (err == net::eof)
-    std::cout << "Done: the client has said everything." << std::endl;
+    std::cout << "Done: the client has closed." << std::endl;
   else if (err == net::timed_out)
-    std::cout << "Silent: nothing came in time." << std::endl;
+    std::cout << "Silent: nothing came for half a second." << std::endl;
   else if (err == std::errc::connection_reset)
-    std::cout << "Reset: the client has gone." << std::endl;
+    std::cout << "Reset: the client is gone." << std::endl;
   else
     std::cout << "Something else: " << err << std::endl;
 }

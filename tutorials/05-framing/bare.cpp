@@ -30,7 +30,7 @@ int main(int argc, char** argv) {
   if (conn < 0) return fail("accept");
   usleep(300000);
 
-  // What was read and is no whole line yet waits in `ahead`.
+  // What has been read and is not yet a whole line waits in `ahead`.
   std::string ahead;
   for (;;) {
     std::size_t end = ahead.find('\n');
@@ -39,14 +39,14 @@ int main(int argc, char** argv) {
       ahead.erase(0, end + 1);
       continue;
     }
-    if (ahead.size() > 1000) return 1;  // a line without an end
+    if (ahead.size() > 1000) return 1;  // a line that never ends
     char buffer[4096];
     ssize_t n = recv(conn, buffer, sizeof buffer, 0);
     if (n < 0) return fail("recv");
     if (n == 0) break;
     ahead.append(buffer, static_cast<std::size_t>(n));
   }
-  std::cout << "The client has said everything." << std::endl;
+  std::cout << "The client has closed." << std::endl;
   close(conn);
   close(fd);
 }

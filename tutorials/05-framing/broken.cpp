@@ -1,4 +1,4 @@
-// The mistake: to take what one read gives for one message.
+// The mistake: taking one read for one message.
 #include "netlite.hpp"
 
 #include <chrono>

@@ -32,5 +32,5 @@ int main(int argc, char** argv) {
     std::cout << "Message: " << line << std::endl;
   }
   // [lines]
-  std::cout << "The client has said everything." << std::endl;
+  std::cout << "The client has closed." << std::endl;
 }

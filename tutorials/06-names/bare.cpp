@@ -28,7 +28,7 @@ int main(int argc, char** argv) {
     std::string host = name.substr(0, colon);
     if (host[0] == '[') host = host.substr(1, host.size() - 2);
 
-    // A list of addresses, of either family: the list is ours to free.
+    // A list of addresses of both families, which we must free.
     addrinfo wanted{}, *list = nullptr;
     wanted.ai_socktype = SOCK_STREAM;
     const char* port = name.c_str() + colon + 1;
@@ -49,6 +49,6 @@ int main(int argc, char** argv) {
     }
     if (list) freeaddrinfo(list);
   }
-  std::cerr << "None of them answers." << std::endl;
+  std::cerr << "None of them answered." << std::endl;
   return 1;
 }

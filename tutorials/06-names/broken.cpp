@@ -1,4 +1,4 @@
-// The mistake: to "know" that this machine is 127.0.0.1.
+// The mistake: "knowing" that this machine is 127.0.0.1.
 #include "netlite.hpp"
 
 #include <iostream>

@@ -1,4 +1,4 @@
-// A client that looks names up, and tries each of their addresses.
+// A client that looks up names, and tries each of their addresses.
 #include "netlite.hpp"
 
 #include <iostream>
@@ -50,6 +50,6 @@ int main(int argc, char** argv) {
     std::cout << dial_err << std::endl;
   }
   // [try]
-  std::cerr << "None of them answers." << std::endl;
+  std::cerr << "None of them answered." << std::endl;
   return 1;
 }

@@ -13,7 +13,7 @@ from collections import namedtuple
 Page = namedtuple('Page', 'path name title children')
 
 NAMES = {'': 'mainpage', 'tutorials': 'course', 'include': 'reference',
-         'tests/bench': 'benchmarks'}
+         'tests/bench': 'benchmarks', 'tests/interop/go': 'go-tests'}
 
 
 def read(path):
@@ -96,6 +96,7 @@ def tree():
         ('The project', [
             page('tests/bench/README.md', 'How fast is it?'),
             page('tests/tables_left_out.md', 'What is left out'),
+            page('tests/interop/go/README.md', "Go's own tests"),
             page('CONTRIBUTING.md', 'Contributing'),
             page('tutorials/for-authors.md', 'For authors'),
             page('CHANGELOG.md', 'Changes')])]
