@@ -28,7 +28,7 @@ namespace {
 
 // What the page fixes and a test must choose.
 std::string address;
-std::chrono::nanoseconds patience = 2s;
+std::chrono::nanoseconds patience = 3s;
 
 // Says which process it is, and then whatever the client says.
 void handle(net::Conn conn) {

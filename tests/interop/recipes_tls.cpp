@@ -7,6 +7,9 @@
 
 #include "netlite.hpp"
 
+// OpenSSL's macros have casts in them.
+#pragma GCC diagnostic ignored "-Wold-style-cast"
+
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 

@@ -43,7 +43,7 @@ class RecipeCase(Case):
 
     def refuses(self, address):
         try:
-            self.connect(address)
+            self.connect(address).close()
         except ConnectionRefusedError:
             return True
         return False
