@@ -278,9 +278,8 @@ class IP : public internal::Value<IP> {
 /// colon. Go: `net.JoinHostPort`.
 inline std::string join_host_port(std::string_view host,
                                   std::string_view port) {
-  const bool colon = host.find(':') != host.npos;
-  return (colon ? "[" + std::string(host) + "]" : std::string(host)) + ":" +
-         std::string(port);
+  const std::string name(host), end = ":" + std::string(port);
+  return name.find(':') != name.npos ? "[" + name + "]" + end : name + end;
 }
 
 /// An Addr is one end of a connection: IP and port, or a unix socket's name.
@@ -1819,19 +1818,18 @@ inline int set_keep_alive(int fd, std::chrono::nanoseconds idle,
   const bool on = std::min(idle, interval).count() > 0 &&
                   std::max(idle, interval) != forever;
   const auto seconds = [](std::chrono::nanoseconds d) {
-    const std::chrono::nanoseconds most = std::chrono::seconds(32767);
-    const auto up = std::chrono::ceil<std::chrono::seconds>(std::min(d, most));
-    return static_cast<int>(up.count());
+    const auto up = (d.count() - 1) / std::nano::den + 1;
+    return static_cast<int>(std::min<std::int64_t>(up, 32767));
   };
-  const auto set = [&](int name, int value) {
-    return sys::setsockopt(fd, IPPROTO_TCP, name, value) == 0;
+  const auto set = [&](int level, int name, int value) {
+    return sys::setsockopt(fd, level, name, value) == 0;
   };
-  int result = sys::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, on ? 1 : 0);
-  if (on && !(set(sys::keep_idle, seconds(idle)) &&
-              set(TCP_KEEPINTVL, seconds(interval)) &&
-              (probes == 0 || set(TCP_KEEPCNT, probes))))
-    result = -1;
-  return result;
+  if (!on) return set(SOL_SOCKET, SO_KEEPALIVE, 0) ? 0 : -1;
+  const bool done = set(SOL_SOCKET, SO_KEEPALIVE, 1) &&
+                    set(IPPROTO_TCP, sys::keep_idle, seconds(idle)) &&
+                    set(IPPROTO_TCP, TCP_KEEPINTVL, seconds(interval)) &&
+                    (!probes || set(IPPROTO_TCP, TCP_KEEPCNT, probes));
+  return done ? 0 : -1;
 }
 
 // What every TCP connection gets. A refusal is no reason to fail.
@@ -2121,34 +2119,29 @@ Error run(F& f) {
   return err;
 }
 
-// What a thread runs: f, and then `end` hears how it went. By then f is gone
-// with all it owned. A task that ends its own thread, pthread_exit(3), is one
-// that failed.
-template <class F, class End>
-struct Task {
-  F f;
-  End end;
-
-  static void* main(void* argument) {
-    auto* task = static_cast<Task*>(argument);
-    Error err = task_failed;
-    const Finally ending{[&] {
-      End tell = std::move(task->end);
-      delete task;
-      tell(err);
-    }};
-    err = run(task->f);
-    return nullptr;
-  }
-};
-
-// Runs f in a thread of its own; with an error, neither is called. (new and
-// delete by hand: unique_ptr would cost each f 20 ms of the user's compile
-// time.)
+// Runs f in a thread of its own, and then `end` hears how it went; with an
+// error neither is called. By then f is gone with all it owned. A task that
+// ends its own thread, pthread_exit(3), is one that failed. (new and delete by
+// hand: unique_ptr would cost each f 20 ms of the user's compile time.)
 template <class F, class End>
 Error start(const char* op, const Socket& socket, F f, End end) {
-  auto* task = new (std::nothrow) Task<F, End>{std::move(f), std::move(end)};
-  const int error = task ? sys::start_thread(Task<F, End>::main, task) : ENOMEM;
+  struct Task {
+    F f;
+    End end;
+    static void* main(void* argument) {
+      auto* task = static_cast<Task*>(argument);
+      Error err = task_failed;
+      const Finally ending{[&] {
+        End tell = std::move(task->end);
+        delete task;
+        tell(err);
+      }};
+      err = run(task->f);
+      return nullptr;
+    }
+  };
+  auto* task = new (std::nothrow) Task{std::move(f), std::move(end)};
+  const int error = task ? sys::start_thread(Task::main, task) : ENOMEM;
   if (!error) return {};
   delete task;
   return failure(op, socket, sys::error(error), "pthread_create");
