@@ -3502,18 +3502,17 @@ auto write(const Conn& conn, const Pieces& pieces, Mode mode = Mode::wait)
 inline Result<std::uint64_t> copy(const Conn& to, Reader& from,
                                   std::uint64_t most = UINT64_MAX) {
   // Large pieces are as fast as splice(2) and sendfile(2), and the same on
-  // every system. But little needs little memory.
-  std::vector<char> buffer(16 * 1024);
+  // every system. The room costs no memory before something is read into it.
+  constexpr std::uint64_t size = 256 * 1024;
+  const std::unique_ptr<char[]> buffer(new char[size]);
   std::uint64_t total = 0;
   while (total < most) {
-    const auto left = std::min<std::uint64_t>(most - total, buffer.size());
-    const auto [n, err] =
-        from.read({buffer.data(), static_cast<std::size_t>(left)});
+    const auto room = static_cast<std::size_t>(std::min(size, most - total));
+    const auto [n, err] = from.read({buffer.get(), room});
     Result<std::size_t> sent;
-    if (n > 0) sent = write(to, buffer.data(), n);
+    if (n > 0) sent = write(to, buffer.get(), n);
     total += sent.value;
     if (sent.error) return {total, sent.error};
-    if (n == buffer.size() && n < 256 * 1024) buffer.resize(4 * n);
     if (err) return {total, err == eof ? Error() : err};
   }
   return total;
