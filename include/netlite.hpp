@@ -557,7 +557,7 @@ struct [[nodiscard]] Result {
             std::enable_if_t<std::is_convertible_v<U&&, T> &&
                                  !std::is_convertible_v<U&&, Error>,
                              int> = 0>
-  Result(U&& from) : value(std::forward<U>(from)) {}
+  Result(U&& from) : value(static_cast<T>(std::forward<U>(from))) {}
   /// An error, or what makes one, and an empty value.
   template <class E,
             std::enable_if_t<std::is_convertible_v<E&&, Error>, bool> = true>
@@ -614,10 +614,12 @@ constexpr bool is_linux = true;
 constexpr bool is_linux = false;
 #endif
 #ifdef NETLITE_LINUX
+constexpr std::size_t bell_ends = 1;
 constexpr int birth_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
 constexpr int receive_flags = MSG_CMSG_CLOEXEC;
 constexpr bool accepted_inherits = true;  // TCP's options, of its listener
 #else
+constexpr std::size_t bell_ends = 2;
 constexpr int birth_flags = 0, receive_flags = 0;
 constexpr bool accepted_inherits = false;
 #endif
@@ -718,7 +720,10 @@ struct Uncancelled {
 // 2 ... A child inherits every lock and count as it was, but none of the
 // threads that would undo them. pthread_atfork(3).
 inline std::atomic<std::uint32_t> forks{0};
-inline const int counting = ::pthread_atfork(nullptr, nullptr, [] { ++forks; });
+inline int in_child(void (*run)()) {
+  return ::pthread_atfork(nullptr, nullptr, run);
+}
+inline const int counting = in_child([] { ++forks; });
 
 // close(2). Not repeated after EINTR: the descriptor is released all the same,
 // and its number may be somebody else's by now.
@@ -1016,57 +1021,62 @@ template <class F>
 Finally(F) -> Finally<F>;
 
 // The one T of this process, never destroyed. A forked child begins with a T of
-// its own, made with the inherited one in view: a lock that a thread of the
-// parent held would stay locked in the child for ever.
+// its own: a lock that a thread of the parent held would stay locked in the
+// child for ever.
 template <class T>
 T& of_this_process() {
   struct Made {
-    T* before;
-    T value{before};
+    T value;
     std::uint32_t process = sys::forks;
   };
   static std::atomic<Made*> made{nullptr};
   Made* now = made;
   if (now && now->process == sys::forks) return now->value;
-  Made* fresh = new Made{now ? &now->value : nullptr};
+  Made* fresh = new Made;
   if (made.compare_exchange_strong(now, fresh)) return fresh->value;
   delete fresh;
   return now->value;
 }
 
 // The bells that sleepers poll beside their sockets, made when needed and kept.
-// One for each connection would halve the number of clients that fit; so there
-// is one for every twelfth descriptor, chosen by the socket's number, and
-// sockets share them. (Measured: 0.92 of the clients that bare sockets can
-// serve.)
+// One for each connection would halve the number of clients that fit; so they
+// take every twelfth descriptor, are chosen by the socket's number, and sockets
+// share them. (Measured: 0.92 of the clients that bare sockets can serve.)
 struct Bells {
-  std::vector<std::atomic<sys::Bell>> bells;
+  // Both ends of a bell, all bits turned: zeros are none.
+  using Place = std::atomic<std::array<int, 2>>;
+  static sys::Bell in(std::array<int, 2> ends) { return {~ends[0], ~ends[1]}; }
 
-  // A forked child has its parent's bells, which are not for it to ring.
-  explicit Bells(Bells* inherited)
-      : bells(std::min<std::size_t>(4096, 1 + sys::descriptor_limit() / 12)) {
-    for (auto& bell : bells) bell = sys::Bell();
-    if (inherited)
-      for (const auto& bell : inherited->bells) sys::discard(bell);
-  }
+  static constexpr std::size_t most = 4096;
+  static inline Place places[most]{};
+  static inline std::atomic<std::size_t> count{0};
+
   // The bell for one direction of a socket. When the descriptor table is full,
   // the next one that there is; or none.
-  sys::Bell get(int fd, short events) {
+  static sys::Bell get(int fd, short events) {
+    if (count == 0)
+      count =
+          std::min(most, 1 + sys::descriptor_limit() / (12 * sys::bell_ends));
     const auto first = static_cast<std::size_t>(fd) * 2 + (events == POLLOUT);
-    for (std::size_t i = 0; i < bells.size(); ++i) {
-      std::atomic<sys::Bell>& place = bells[(first + i) % bells.size()];
-      sys::Bell bell = place;
-      if (i == 0 && !bell) {
-        const sys::Bell made = sys::make_bell();
-        if (place.compare_exchange_strong(bell, made))
-          bell = made;
-        else
-          sys::discard(made);  // another thread was faster
-      }
-      if (bell) return bell;
+    for (std::size_t i = 0; i < count; ++i) {
+      Place& place = places[(first + i) % count];
+      if (i == 0 && !in(place)) make(place);
+      if (const sys::Bell bell = in(place)) return bell;
     }
     return {};
   }
+  static void make(Place& place) {
+    const sys::Bell made = sys::make_bell();
+    std::array<int, 2> none{};
+    if (!place.compare_exchange_strong(none, {~made.heard, ~made.rung}))
+      sys::discard(made);  // another thread was faster
+  }
+
+  // A forked child has its parent's bells, which are not for it to ring. It
+  // gives them back at once, before their numbers can mean something else.
+  static inline const int renewed = sys::in_child([] {
+    for (; count > 0; --count) sys::discard(in(places[count - 1].exchange({})));
+  });
 };
 
 // A thread that sleeps in `wait`: with which bell, until when, and whether
@@ -1075,7 +1085,6 @@ struct Sleeper {
   sys::Bell bell;
   Time until;
   bool rung = false;
-  std::uint32_t process = sys::forks;  // a child inherits the parent's, too
 };
 
 // Reading or writing. One call at a time has the turn of a direction, so one at
@@ -1092,9 +1101,7 @@ struct Direction {
   // Wakes the call that sleeps until later than `when`; the guard is held. (A
   // deadline that moved later needs no ring: the sleeper looks again anyway.)
   void ring(Time when = Time::min()) {
-    if (!sleeper || sleeper->rung || sleeper->until <= when ||
-        sleeper->process != sys::forks)
-      return;
+    if (!sleeper || sleeper->rung || sleeper->until <= when) return;
     sleeper->rung = true;
     if (sleeper->bell) sys::ring(sleeper->bell);
   }
@@ -1132,8 +1139,9 @@ struct SocketState {
   SocketFile file{};
   std::list<std::weak_ptr<PollerState>> pollers{};  // that watch it
   // Which process counts, the calls inside, and whether it closes.
-  std::atomic<std::uint64_t> calls{0};
+  std::atomic<std::uint64_t> calls{process()};
   static constexpr std::uint64_t closing = 1, inside = 2;
+  static std::uint64_t process() { return std::uint64_t{sys::forks} << 32; }
 
   bool is_closed() const { return (calls & closing) != 0; }
   bool is_stream() const { return network.type == SOCK_STREAM; }
@@ -1142,17 +1150,30 @@ struct SocketState {
     return local.ip().is6() ? AF_INET6 : AF_INET;
   }
   // Counts a call in; `to_close` marks the socket as well. False when it is
-  // closed already. A forked child begins to count anew.
+  // closed already.
   bool enter(bool to_close = false) {
-    const std::uint64_t process = static_cast<std::uint64_t>(sys::forks) << 32;
-    std::uint64_t before = calls, after;
+    if (calls >> 32 != sys::forks) begin_anew();
+    const std::uint64_t more = to_close ? inside + closing : inside;
+    std::uint64_t before = calls;
     do {
       if (before & closing) return false;
-      after = (before >> 32 << 32 == process ? before : process) + inside;
-      if (to_close) after |= closing;
-    } while (!calls.compare_exchange_weak(before, after));
+    } while (!calls.compare_exchange_weak(before, before + more));
     return true;
   }
+  // In a forked child: the calls inside, and the locks that they hold, are the
+  // parent's, and nobody will undo them here.
+  void begin_anew() {
+    const std::lock_guard<std::mutex> lock(of_this_process<std::mutex>());
+    if (calls >> 32 == sys::forks) return;  // another thread was faster
+    new (&guard) std::mutex;
+    new (&changed) std::condition_variable;
+    for (Direction* each : {&reading, &writing}) {
+      new (&each->turn) std::mutex;
+      each->sleeper = nullptr;
+    }
+    calls = process() | (calls & closing);
+  }
+
   // Counts a call out. Of a closed socket with the guard held, since the thread
   // that waits for this one may free it all right afterwards.
   void leave() {
@@ -1180,7 +1201,7 @@ struct SocketState {
 using Beds = std::initializer_list<Direction*>;
 inline Result<bool> wait(SocketState& s, Beds beds, short events,
                          Time till = Time::max()) {
-  Sleeper me{of_this_process<Bells>().get(s.fd, (*beds.begin())->events), till};
+  Sleeper me{Bells::get(s.fd, (*beds.begin())->events), till};
   {
     // Whoever closes marks first and rings then, under this guard. So either
     // we see the mark here, or they see us sleep, and ring.
@@ -2930,6 +2951,7 @@ inline Result<Answer> ask_now(const Question& about) {
   Answer answer;
   if (list && list->ai_canonname) answer.name = list->ai_canonname;
   for (const addrinfo* each = list; each; each = each->ai_next) {
+    if (!each->ai_addr) continue;
     const sys::Address address = address_of(each->ai_addr, each->ai_family);
     const IP ip = ip_from_kernel(address);
     bool news = bool(ip);
@@ -2955,7 +2977,6 @@ struct Lookups {
   std::condition_variable changed;
   std::list<std::shared_ptr<Lookup>> running{};
 
-  explicit Lookups(Lookups*) {}
   // The look-up of this question, started if need be; null when there is no
   // place for it now. The mutex is held.
   std::shared_ptr<Lookup> get(const Question& question, Error& err) {
@@ -4055,8 +4076,9 @@ inline unsigned readiness(unsigned interest, short polled) {
 }
 
 struct PollerState {
-  std::mutex mutex;                    // guards all of this
-  std::uint32_t process = UINT32_MAX;  // whose it is; nobody's yet
+  std::mutex mutex;  // guards all of this
+  std::atomic<std::uint32_t> process{sys::forks.load()};
+  bool open = false;
   Descriptor epoll{};
   sys::Bell bell{};
   bool rung = false;
@@ -4066,10 +4088,22 @@ struct PollerState {
   std::vector<sys::Ready> told{};  // what is ready and the kernel does not say
 
   ~PollerState() { sys::discard(bell); }
-  // Makes what it needs. In a forked child it begins anew: the epoll is the
-  // parent's, and so is what it watches.
+  // In a forked child it begins anew: the epoll is the parent's, and so is what
+  // it watches, and who holds the mutex.
+  std::unique_lock<std::mutex> lock() {
+    if (process != sys::forks) begin_anew();
+    return std::unique_lock<std::mutex>(mutex);
+  }
+  void begin_anew() {
+    const std::lock_guard<std::mutex> first(of_this_process<std::mutex>());
+    if (process == sys::forks) return;
+    new (&mutex) std::mutex;
+    open = false;
+    process = sys::forks.load();
+  }
+  // Makes what it needs.
   int need() {
-    if (process == sys::forks) return 0;
+    if (open) return 0;
     rung = woken = false;
     watched.clear();
     told.clear();
@@ -4079,7 +4113,7 @@ struct PollerState {
     if (!bell || (sys::has_epoll && !epoll) ||
         sys::epoll_ctl(epoll.get(), bell.heard, POLLIN, UINT64_MAX, false) < 0)
       return -1;
-    process = sys::forks;
+    open = true;
     return 0;
   }
   void ring() {
@@ -4088,9 +4122,9 @@ struct PollerState {
   // What is watched of a socket, or under an id; or null.
   Watched* find(const SocketState& s) {
     const auto fd = static_cast<std::size_t>(s.fd);
-    const bool ours = process == sys::forks && fd < watched.size() &&
-                      state_of(watched[fd].socket) == &s;
-    return ours ? &watched[fd] : nullptr;
+    const bool known =
+        open && fd < watched.size() && state_of(watched[fd].socket) == &s;
+    return known ? &watched[fd] : nullptr;
   }
   Watched* find(std::uint64_t id) {
     const std::size_t fd = id & 0xffffffff;
@@ -4120,8 +4154,12 @@ struct PollerState {
   // The events of what is ready and still watched.
   std::vector<Event> collect(std::vector<sys::Ready> ready) {
     if (std::exchange(rung, false)) sys::take_ring(bell);
-    ready.insert(ready.end(), told.begin(), told.end());
-    told.clear();
+    for (const sys::Ready& more : std::exchange(told, {})) {
+      std::size_t i = 0;
+      while (i < ready.size() && ready[i].id != more.id) ++i;
+      if (i == ready.size()) ready.push_back({more.id, 0});
+      ready[i].events = static_cast<short>(ready[i].events | more.events);
+    }
     std::vector<Event> events;
     for (const sys::Ready& each : ready)
       // Another watching of the same number is another socket.
@@ -4136,7 +4174,7 @@ struct PollerState {
 // open, so it counts as a call inside each of its sockets: close waits for it.
 inline std::error_code look(PollerState& state, int time,
                             std::vector<sys::Ready>& ready) {
-  std::unique_lock<std::mutex> lock(state.mutex);
+  std::unique_lock<std::mutex> lock = state.lock();
   if (state.need() < 0) return sys::last_error();
   std::vector<Watched> watched;
   std::list<Use> inside;
@@ -4165,7 +4203,7 @@ inline void tell_pollers(SocketState& s) {
   for (const auto& each : pollers)
     if (const auto poller = each.lock()) {
       Watched anew;  // dropped last, when nothing is locked
-      const std::lock_guard<std::mutex> watching(poller->mutex);
+      const auto watching = poller->lock();
       const Watched* now = poller->find(s);
       if (now && !s.is_closed()) anew = *now;
       poller->change(s, anew);
@@ -4204,7 +4242,7 @@ class Poller {
       return failure("watch", socket, sys::error(EINVAL));
     remember(*use, state_);
     internal::Watched wanted{interest ? socket : Socket(), interest, key};
-    const std::lock_guard<std::mutex> lock(state_->mutex);
+    const auto lock = state_->lock();
     // Whoever closes marks first and asks for pollers then. So either we see
     // the mark here, or they see us, and have us forget.
     if (use->is_closed()) return failure("watch", socket);
@@ -4227,7 +4265,7 @@ class Poller {
       const int time = internal::poll_time(deadline.when());
       if (const auto why = internal::look(*state_, time, ready))
         return Error(why, {"wait", "", "epoll"});
-      const std::lock_guard<std::mutex> lock(state_->mutex);
+      const auto lock = state_->lock();
       std::vector<Event> events = state_->collect(std::move(ready));
       const bool woken = std::exchange(state_->woken, false);
       if (woken || !events.empty()) return events;
@@ -4237,7 +4275,7 @@ class Poller {
   /// Makes the `wait` under way, or else the next one, return. Any thread may
   /// call it. Errors: EMFILE and kin at the first use.
   Error wake() {
-    const std::lock_guard<std::mutex> lock(state_->mutex);
+    const auto lock = state_->lock();
     if (state_->need() < 0) return {sys::last_error(), {"wake", "", "epoll"}};
     state_->woken = true;
     state_->ring();
