@@ -264,23 +264,6 @@ TEST_CASE("eight threads write to one connection and no message is torn" *
   }
 }
 
-TEST_CASE("a descriptor waits for its turn behind another thread's write") {
-  Connected c("unix", "");
-  const std::string sent = noise(plenty);
-  Blocked writer([&] { return net::write(c.client, sent); });
-  REQUIRE_FALSE(writer.done());
-  Blocked sender([&] { return net::send_descriptor(c.client, 0); });
-  REQUIRE_FALSE(sender.done());
-  // Its byte comes behind the last one of the write, not between them.
-  std::string got(sent.size(), '\0');
-  net::must(net::read_full(c.server, got));
-  CHECK((got == sent));
-  const int received = net::must(net::receive_descriptor(c.server));
-  CHECK(::close(received) == 0);
-  CHECK(net::must(writer.get()) == sent.size());
-  CHECK_FALSE(sender.get());
-}
-
 TEST_CASE("eight threads read one connection: no byte is lost or doubled" *
           doctest::description("behaviour 10")) {
   Connected c;

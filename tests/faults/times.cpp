@@ -321,26 +321,4 @@ TEST_CASE_FIXTURE(TimeLimit, "the second family waits as long as it should") {
       CHECK(between_connects().size() == 1);
     }
   }
-  SUBCASE("for ever, when the first says nothing") {
-    options.fallback_delay = net::forever;
-    options.timeout = 50ms;
-    CHECK(dial() == net::timed_out);
-    CHECK(connects() <= 1);
-  }
-}
-
-TEST_CASE_FIXTURE(TimeLimit,
-                  "the second family waits for no more than a refusal") {
-  if (!has_ipv6()) return;
-  const support::OneFamily tcp4("tcp4", "127.0.0.1:0");
-  const std::string address =
-      "name.test:" + std::to_string(net::addr(tcp4.listener).port());
-  resolver::says({"::1", "127.0.0.1"});
-  for (const std::chrono::nanoseconds delay :
-       {std::chrono::nanoseconds(1h), net::forever}) {
-    net::DialOptions options;
-    options.fallback_delay = delay;
-    const auto conn = net::must(net::dial("tcp", address, options));
-    CHECK(net::remote_addr(conn) == net::addr(tcp4.listener));
-  }
 }
