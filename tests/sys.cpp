@@ -2,6 +2,9 @@
 // netlite::sys, the BSD calls: their policies on signals, on SIGPIPE and on
 // close-on-exec, and that nothing else touches the kernel.
 
+// Meson asks for 64-bit file offsets; a compiler by hand does not.
+#undef _FILE_OFFSET_BITS
+
 #include "netlite.hpp"
 
 #include <spawn.h>
