@@ -990,12 +990,14 @@ struct Bell {
 };
 #ifdef NETLITE_LINUX
 using Ring = std::uint64_t;
+constexpr std::size_t bell_ends = 1;
 inline Bell make_bell() {
   const int fd = ::eventfd(0, EFD_SEMAPHORE | EFD_NONBLOCK | EFD_CLOEXEC);
   return {fd, fd};
 }
 #else
 using Ring = char;
+constexpr std::size_t bell_ends = 2;
 inline Bell make_bell() {
   int fds[2];
   return born_pair(::pipe(fds), fds) < 0 ? Bell() : Bell{fds[0], fds[1]};
@@ -1146,20 +1148,18 @@ inline constexpr Deadline no_deadline{Deadline::Clock::time_point::max()};
 namespace internal {
 
 // The one T of this process. It is never destroyed: threads may use it while
-// the process exits. A forked child begins with a T of its own, made with the
-// inherited one in view: a lock that a thread of the parent held would stay
-// locked in the child for ever.
+// the process exits. A forked child begins with a T of its own: a lock that a
+// thread of the parent held would stay locked in the child for ever.
 template <class T>
 T& of_this_process() {
   struct Made {
-    T* before;
-    T value{before};
+    T value;
     std::uint32_t process = sys::forks;
   };
   static std::atomic<Made*> made{nullptr};
   Made* now = made;
   if (now && now->process == sys::forks) return now->value;
-  Made* fresh = new Made{now ? &now->value : nullptr};
+  Made* fresh = new Made;
   if (made.compare_exchange_strong(now, fresh)) return fresh->value;
   delete fresh;
   return now->value;
@@ -1167,26 +1167,22 @@ T& of_this_process() {
 
 // The bells that sleepers poll beside their sockets, made when needed and kept.
 // One for each sleeper would cost a descriptor for each connection, and halve
-// the number of clients that fit; so there is one for about every twelfth
-// descriptor, chosen by the socket's number, and sockets share them. (Measured:
-// 0.92 of the clients that bare sockets can serve.)
+// the number of clients that fit; so they take about every twelfth descriptor,
+// are chosen by the socket's number, and sockets share them. (Measured: 0.92 of
+// the clients that bare sockets can serve.)
 class Bells {
  public:
-  // A forked child has its parent's bells, which are not for it to ring.
-  explicit Bells(Bells* inherited)
-      : bells_(std::min<std::size_t>(
-            4096, std::max<std::size_t>(1, sys::descriptor_limit() / 12))) {
-    if (inherited)
-      for (const auto& bell : inherited->bells_) sys::discard(unpacked(bell));
-  }
-
   // The bell for one direction of a socket. When the descriptor table is full,
   // the next one that there is; or none.
-  sys::Bell get(int fd, short events) {
+  static sys::Bell get(int fd, short events) {
+    if (count_ == 0)
+      count_ =
+          std::min(most, std::max<std::size_t>(1, sys::descriptor_limit() /
+                                                      (12 * sys::bell_ends)));
     const auto first =
         static_cast<std::size_t>(fd) * 2 + (events == POLLOUT ? 1 : 0);
-    for (std::size_t i = 0; i < bells_.size(); ++i) {
-      std::atomic<std::uint64_t>& bell = bells_[(first + i) % bells_.size()];
+    for (std::size_t i = 0; i < count_; ++i) {
+      std::atomic<std::uint64_t>& bell = bells_[(first + i) % count_];
       if (i == 0 && bell == 0) make(bell);
       if (bell != 0) return unpacked(bell);
     }
@@ -1208,7 +1204,15 @@ class Bells {
       sys::discard(made);  // another thread was faster
   }
 
-  std::vector<std::atomic<std::uint64_t>> bells_;
+  static constexpr std::size_t most = 4096;
+  static inline std::atomic<std::uint64_t> bells_[most]{};
+  static inline std::atomic<std::size_t> count_{0};
+  // A forked child has its parent's bells, which are not for it to ring. It
+  // gives them back at once, before their numbers can mean something else.
+  static inline const int renewed_ = ::pthread_atfork(nullptr, nullptr, [] {
+    for (; count_ > 0; --count_)
+      sys::discard(unpacked(bells_[count_ - 1].exchange(0)));
+  });
 };
 
 // A thread that sleeps in `wait`: with which bell, until when, and whether
@@ -1217,7 +1221,6 @@ struct Sleeper {
   sys::Bell bell;
   Time until;
   bool rung = false;
-  std::uint32_t process = sys::forks;  // a child inherits the parent's, too
 };
 
 // Reading or writing. One call at a time has the turn of a direction, so one at
@@ -1237,9 +1240,7 @@ struct Direction {
   // Wakes the call that sleeps until later than `when`; the guard is held. (A
   // deadline that moved later needs no ring: the sleeper looks again anyway.)
   void ring(Time when = Time::min()) {
-    if (!sleeper || sleeper->rung || sleeper->until <= when ||
-        sleeper->process != sys::forks)
-      return;
+    if (!sleeper || sleeper->rung || sleeper->until <= when) return;
     sleeper->rung = true;
     if (sleeper->bell) sys::ring(sleeper->bell);
   }
@@ -1296,16 +1297,14 @@ struct SocketState {
   }
 
   // Counts a call in; `to_close` marks the socket as well. False when it is
-  // closed already. The calls that were inside when the process forked are the
-  // parent's: a child begins to count anew.
+  // closed already.
   bool enter(bool to_close = false) {
-    const std::uint64_t process = static_cast<std::uint64_t>(sys::forks) << 32;
-    std::uint64_t before = state_, after;
+    if (state_ >> 32 != sys::forks) begin_anew();
+    const std::uint64_t more = to_close ? inside + closing : inside;
+    std::uint64_t before = state_;
     do {
       if (before & closing) return false;
-      after = (before >> 32 << 32 == process ? before : process) + inside;
-      if (to_close) after |= closing;
-    } while (!state_.compare_exchange_weak(before, after));
+    } while (!state_.compare_exchange_weak(before, before + more));
     return true;
   }
 
@@ -1333,7 +1332,23 @@ struct SocketState {
  private:
   static constexpr std::uint64_t closing = 1;
   static constexpr std::uint64_t inside = 2;
-  std::atomic<std::uint64_t> state_{0};  // process, calls inside, closing
+
+  // In a forked child: the calls inside, and the locks that they hold, are the
+  // parent's, and nobody will undo them here.
+  void begin_anew() {
+    const std::lock_guard<std::mutex> lock(of_this_process<std::mutex>());
+    if (state_ >> 32 == sys::forks) return;  // another thread was faster
+    new (&guard) std::mutex;
+    new (&changed) std::condition_variable;
+    for (Direction* each : {&reading, &writing}) {
+      new (&each->turn) std::mutex;
+      each->sleeper = nullptr;
+    }
+    state_ = process() | (state_ & closing);
+  }
+
+  static std::uint64_t process() { return std::uint64_t{sys::forks} << 32; }
+  std::atomic<std::uint64_t> state_{process()};  // and calls inside, closing
 };
 
 // The story of a failure on a socket. `call` names the BSD call for what the
@@ -1361,7 +1376,7 @@ struct Outcome {
 // (`second`: who waits for both directions sleeps in both.)
 inline Outcome wait(SocketState& s, Direction& first, short events,
                     Time limit = Time::max(), Direction* second = nullptr) {
-  Sleeper me{of_this_process<Bells>().get(s.fd, first.events), limit};
+  Sleeper me{Bells::get(s.fd, first.events), limit};
   Direction* const beds[] = {&first, second ? second : &first};
   {
     // Whoever closes marks first and rings then, under this guard. So either
@@ -3332,8 +3347,6 @@ struct Lookups {
   std::condition_variable changed;
   std::vector<std::shared_ptr<Lookup>> running{};
 
-  explicit Lookups(Lookups*) {}
-
   // The look-up of this question, started if need be; null when there is no
   // place for it now. The mutex is held.
   std::shared_ptr<Lookup> get(const Question& question, int& error) {
@@ -4685,7 +4698,7 @@ inline unsigned readiness(unsigned interest, short polled) {
 // What is watched, and by what means.
 struct PollerState {
   std::mutex mutex;  // guards all of this
-  std::uint32_t process = sys::forks;
+  std::atomic<std::uint32_t> process{sys::forks.load()};
   bool open = false;
   Descriptor epoll{};
   sys::Bell bell{};
@@ -4697,11 +4710,23 @@ struct PollerState {
 
   ~PollerState() { sys::discard(bell); }
 
-  // Makes what it needs. In a forked child it begins anew: the epoll is the
-  // parent's, and so is what it watches.
+  // In a forked child it begins anew: the epoll is the parent's, and so is what
+  // it watches, and who holds the mutex.
+  std::unique_lock<std::mutex> lock() {
+    if (process != sys::forks) begin_anew();
+    return std::unique_lock<std::mutex>(mutex);
+  }
+  void begin_anew() {
+    const std::lock_guard<std::mutex> first(of_this_process<std::mutex>());
+    if (process == sys::forks) return;
+    new (&mutex) std::mutex;
+    open = false;
+    process = sys::forks.load();
+  }
+
+  // Makes what it needs.
   int need() {
-    if (open && process == sys::forks) return 0;
-    process = sys::forks;
+    if (open) return 0;
     rung = woken = false;
     watched.clear();
     told.clear();
@@ -4722,9 +4747,9 @@ struct PollerState {
   // What is watched of a socket, or under an id; or null.
   Watched* find(const SocketState& s) {
     const auto fd = static_cast<std::size_t>(s.fd);
-    const bool ours = process == sys::forks && fd < watched.size() &&
-                      Access::state(watched[fd].socket) == &s;
-    return ours ? &watched[fd] : nullptr;
+    const bool known =
+        open && fd < watched.size() && Access::state(watched[fd].socket) == &s;
+    return known ? &watched[fd] : nullptr;
   }
   Watched* find(std::uint64_t id) {
     const std::size_t fd = id & 0xffffffff;
@@ -4756,8 +4781,12 @@ struct PollerState {
   // The events of what is ready and still watched.
   std::vector<Event> collect(std::vector<sys::Ready> ready) {
     if (std::exchange(rung, false)) sys::take_ring(bell);
-    ready.insert(ready.end(), told.begin(), told.end());
-    told.clear();
+    for (const sys::Ready& more : std::exchange(told, {})) {
+      std::size_t i = 0;
+      while (i < ready.size() && ready[i].id != more.id) ++i;
+      if (i == ready.size()) ready.push_back({more.id, 0});
+      ready[i].events = static_cast<short>(ready[i].events | more.events);
+    }
     std::vector<Event> events;
     for (const sys::Ready& each : ready)
       // Another watching of the same number is another socket.
@@ -4772,7 +4801,7 @@ struct PollerState {
 // open, so it counts as a call inside each of its sockets: close waits for it.
 inline std::error_code look(PollerState& state, int time,
                             std::vector<sys::Ready>& ready) {
-  std::unique_lock<std::mutex> lock(state.mutex);
+  std::unique_lock<std::mutex> lock = state.lock();
   if (state.need() < 0) return sys::last_error();
   std::vector<Socket> sockets;
   std::vector<std::unique_ptr<Use>> inside;
@@ -4802,7 +4831,7 @@ inline std::error_code look(PollerState& state, int time,
 // keep epoll telling.
 inline void forget(PollerState& state, const SocketState& s) {
   Watched anew;
-  const std::lock_guard<std::mutex> lock(state.mutex);
+  const auto lock = state.lock();
   const Watched* now = state.find(s);
   if (now && !s.is_closed()) anew = *now;
   state.change(s, anew);
@@ -4854,7 +4883,7 @@ class Poller {
       return use.failure("watch", sys::error(EINVAL));
     internal::remember(*use, state_);
     internal::Watched wanted{interest ? socket : Socket(), interest, key};
-    const std::lock_guard<std::mutex> lock(state_->mutex);
+    const auto lock = state_->lock();
     // Whoever closes marks first and asks for pollers then. So either we see
     // the mark here, or they see us, and have us forget.
     if (use->is_closed()) return use.failure("watch");
@@ -4881,7 +4910,7 @@ class Poller {
       const int time = internal::poll_time(deadline.when());
       if (const auto why = internal::look(*state_, time, ready))
         return Error(why, {"wait", "", "epoll"});
-      const std::lock_guard<std::mutex> lock(state_->mutex);
+      const auto lock = state_->lock();
       std::vector<Event> events = state_->collect(std::move(ready));
       const bool woken = std::exchange(state_->woken, false);
       if (woken || !events.empty()) return events;
@@ -4892,7 +4921,7 @@ class Poller {
   /// Makes the `wait` under way, or else the next one, return. Any thread may
   /// call it. Errors: EMFILE and kin at the first use.
   Error wake() {
-    const std::lock_guard<std::mutex> lock(state_->mutex);
+    const auto lock = state_->lock();
     if (state_->need() < 0)
       return Error(sys::last_error(), {"wake", "", "epoll"});
     state_->woken = true;

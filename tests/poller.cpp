@@ -4,15 +4,19 @@
 #include "netlite.hpp"
 
 #include <linux/sockios.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <ctime>
 #include <fstream>
+#include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -118,7 +122,19 @@ std::int64_t thread_time() {
   return std::int64_t{now.tv_sec} * 1000000000 + now.tv_nsec;
 }
 
+// What happens between the return of epoll_wait(2) and the look at its events.
+std::function<void()> after_epoll_wait;
+
 }  // namespace
+
+extern "C" int epoll_wait(int epoll, epoll_event* events, int most, int time) {
+  const long n =
+      ::syscall(SYS_epoll_pwait, epoll, events, most, time, nullptr, 8);
+  const int error = errno;
+  if (n > 0 && after_epoll_wait) std::exchange(after_epoll_wait, nullptr)();
+  errno = error;
+  return static_cast<int>(n);
+}
 
 // ---------------------------------------------------------------------------
 // Readiness
@@ -277,6 +293,88 @@ TEST_CASE_FIXTURE(TimeLimit,
   }
 }
 
+// The manual: that the peer has ended its half is `readable`.
+TEST_CASE_FIXTURE(TimeLimit, "a half that has ended is not hung up") {
+  for (const bool closes : {false, true}) {
+    CAPTURE(closes);
+    const Connected ends;
+    net::Poller poller;
+    net::must(poller.watch(ends.server, hung_up));
+    closes ? net::close(ends.client) : net::close_write(ends.client);
+    CHECK(quiet(poller));
+    net::must(poller.watch(ends.server, hung_up | readable));
+    CHECK(event(poller).ready == readable);
+    net::close_write(ends.server);
+    if (!closes) net::close(ends.client);
+    CHECK((event(poller).ready & readable) != 0);
+    while ((event(poller).ready & hung_up) == 0) continue;
+  }
+}
+
+// https://github.com/oven-sh/bun/pull/28690
+TEST_CASE_FIXTURE(TimeLimit, "an error to read is not an end") {
+  for (const unsigned interest :
+       {readable + 0u, writable + 0u, readable | writable, hung_up + 0u}) {
+    CAPTURE(interest);
+    net::PacketConn peer = net::must(net::listen_packet("udp", "127.0.0.1:0"));
+    const net::Addr there = net::local_addr(peer);
+    const net::Conn conn = net::must(net::dial("udp", there.string()));
+    net::close(peer);
+    net::Poller poller;
+    net::must(poller.watch(conn, hung_up));
+    CHECK(quiet(poller));
+    net::must(net::write(conn, "anybody there?"));
+    CHECK(event(poller).ready == readable);  // ICMP: nobody
+    net::must(poller.watch(conn, interest));
+    const unsigned expected = interest == hung_up ? readable : interest;
+    CHECK(event(poller).ready == expected);
+    char byte;
+    CHECK(net::try_read(conn, {&byte, 1}).error ==
+          std::errc::connection_refused);
+    peer = net::must(net::listen_packet("udp", there.string()));
+    net::must(net::write_to(peer, "!", net::local_addr(conn)));
+    net::must(poller.watch(conn, readable));
+    CHECK(event(poller).ready == readable);
+    CHECK(read_byte(conn) == '!');
+  }
+}
+
+// https://github.com/romange/helio/pull/475
+TEST_CASE_FIXTURE(TimeLimit, "after close_write nobody need wait for room") {
+  for (const std::string network : {"tcp", "unix", "unixpacket", "unixgram"}) {
+    CAPTURE(network);
+    const std::string address = network == "tcp" ? "127.0.0.1:0" : "";
+    net::PacketConn receiver;
+    net::Conn conn;
+    std::optional<Connected> ends;
+    if (network == "unixgram") {
+      receiver = net::must(net::listen_packet(network, ""));
+      conn = net::must(net::dial(network, net::local_addr(receiver).string()));
+    } else {
+      conn = ends.emplace(network, address).client;
+    }
+    fill(conn);
+    net::Poller watching, later, reading;
+    net::must(watching.watch(conn, writable));
+    net::must(reading.watch(conn, readable));
+    CHECK(quiet(watching));
+    {
+      Blocked waiting([&] { return watching.wait(support::generous); });
+      CHECK_FALSE(waiting.done());
+      net::must(net::close_write(conn));
+      const auto told = net::must(waiting.get());
+      REQUIRE(told.size() == 1);
+      CHECK(told[0].socket == conn);
+      CHECK((told[0].ready & writable) != 0);
+    }
+    net::must(later.watch(conn, readable | writable));
+    CHECK((event(later).ready & writable) != 0);
+    net::must(reading.wake());
+    CHECK(events(reading).empty());
+    CHECK(net::try_write(conn, "x").error == std::errc::broken_pipe);
+  }
+}
+
 TEST_CASE_FIXTURE(TimeLimit,
                   "who asks for hung_up alone hears of nothing else") {
   const Connected ends("unix", "");
@@ -399,6 +497,47 @@ TEST_CASE_FIXTURE(TimeLimit,
   const net::Event told = event(poller);
   CHECK(told.socket == fresh.first);
   CHECK(told.key == 2);
+}
+
+// https://github.com/creytiv/re/pull/266
+TEST_CASE_FIXTURE(TimeLimit, "an event is never told of the next of a number") {
+  if (!net::sys::has_epoll) return;
+  enum class Then { nothing, watched, unwatched };
+  for (const Then then : {Then::nothing, Then::watched, Then::unwatched}) {
+    CAPTURE(int(then));
+    net::Poller poller;
+    net::Pipe old = net::pipe(), fresh;
+    const int number = net::native_handle(old.first);
+    net::must(poller.watch(old.first, readable, 1));
+    net::must(net::write(old.second, "!"));
+    after_epoll_wait = [&] {
+      net::close(old.first);
+      fresh = net::pipe();
+      if (then != Then::nothing)
+        net::must(poller.watch(fresh.first, readable, 2));
+      if (then == Then::unwatched) net::must(poller.unwatch(fresh.first));
+    };
+    const auto [told, err] = poller.wait(10ms);
+    REQUIRE(net::native_handle(fresh.first) == number);
+    CHECK(told.empty());
+    CHECK(err == net::timed_out);
+    net::must(net::write(fresh.second, "?"));
+    if (then == Then::watched)
+      CHECK(event(poller).key == 2);
+    else
+      CHECK(quiet(poller));
+  }
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "nor of what was watched for something else") {
+  if (!net::sys::has_epoll) return;
+  net::Poller poller;
+  const net::Pipe pipe = net::pipe();
+  fill(pipe.first);
+  net::must(poller.watch(pipe.first, readable, 1));
+  net::must(net::write(pipe.second, "!"));
+  after_epoll_wait = [&] { net::must(poller.watch(pipe.first, writable, 2)); };
+  CHECK(poller.wait(10ms).error == net::timed_out);
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "a duplicate that outlives close is not told of") {
@@ -624,6 +763,42 @@ TEST_CASE_FIXTURE(TimeLimit, "try_read gives what is there, or would_block") {
   CHECK(net::must(net::try_read(ends.server, room)) == 4);
   CHECK(net::must(net::try_read(ends.server, {room, 0})) == 0);
   CHECK(net::try_read(ends.server, room).error == net::would_block);
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "would_block is bare, as eof is") {
+  const Connected ends("unix", "");
+  const auto packets = net::must(net::listen_packet("unixgram", ""));
+  const auto sender = net::must(net::listen_packet("unixgram", ""));
+  const net::Addr to = net::local_addr(packets);
+  fill(ends.client);
+  while (!net::try_write_to(sender, "!", to).error) continue;
+  char room[1];
+  const auto bare = [](const net::Error& err) {
+    CHECK(err == net::would_block);
+    CHECK(err.op().empty());
+    CHECK_FALSE(err.local());
+    CHECK(err.message() == "operation would block");
+  };
+  const auto all = [&] {
+    bare(net::try_read(ends.client, room).error);
+    bare(net::try_write(ends.client, "?").error);
+    bare(net::try_write(ends.client, {"two ", "pieces"}).error);
+    bare(net::try_accept(ends.listener).error);
+    bare(net::try_read_from(sender, room).error);
+    bare(net::try_write_to(sender, "?", to).error);
+  };
+  all();
+  {
+    Blocked reading([&] { return net::read(ends.client, room).error; });
+    Blocked writing([&] { return net::write(ends.client, "!").error; });
+    Blocked accepting([&] { return net::accept(ends.listener).error; });
+    Blocked hearing([&] { return net::read_from(sender, room).error; });
+    Blocked sending([&] { return net::write_to(sender, "!", to).error; });
+    all();
+    for (const net::Socket& each :
+         std::vector<net::Socket>{ends.client, ends.listener, sender})
+      net::close(each);
+  }
 }
 
 TEST_CASE_FIXTURE(TimeLimit,

@@ -4,6 +4,7 @@
 
 #include "netlite.hpp"
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -25,7 +26,9 @@ using doctest::description;
 namespace {
 int mode_at_birth = -1;
 }
-extern "C" int bind(int fd, const sockaddr* address, socklen_t size) noexcept {
+// glibc says that it does not throw, musl does not say.
+extern "C" int bind(int fd, const sockaddr* address,
+                    socklen_t size) noexcept(noexcept(::bind(0, nullptr, 0))) {
   const long result = ::syscall(SYS_bind, fd, address, size);
   const auto& name = *reinterpret_cast<const sockaddr_un*>(address);
   struct stat made {};
@@ -223,6 +226,95 @@ TEST_CASE("a client with a name is answered" *
     net::must(net::write_to(a, "pong", receive(a).from));
     CHECK(read_text(b) == "pong");
   }
+}
+
+namespace {
+
+// Another working directory, for a while.
+class Inside {
+ public:
+  explicit Inside(const support::Directory& dir)
+      : before_(::open(".", O_RDONLY | O_CLOEXEC)) {
+    REQUIRE(::chdir(dir.path.c_str()) == 0);
+  }
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+  ~Inside() {
+    if (::fchdir(before_) == 0) ::close(before_);
+  }
+
+ private:
+  int before_;
+};
+
+}  // namespace
+
+// https://github.com/golang/go/issues/7354
+TEST_CASE("a file whose name begins with @ is not taken for a name") {
+  const support::Directory dir;
+  const Inside inside(dir);
+  const std::string name = "@netlite-" + std::to_string(::getpid());
+  const std::string file = "./" + name;
+
+  SUBCASE("of a datagram's sender") {
+    const net::PacketConn a = server();
+    const net::PacketConn other = server(name);
+    net::PacketConn sender;
+    SUBCASE("made by us") { sender = server(file); }
+    SUBCASE("made by another program") {
+      sender = bounded(net::packet_conn_from(plain_socket(SOCK_DGRAM, name)));
+    }
+    CHECK(exists(name));
+    CHECK(net::local_addr(sender) == net::Addr("unixgram", file));
+    net::must(net::write_to(sender, "ping", net::local_addr(a)));
+    const Datagram got = receive(a);
+    CHECK(got.from == net::Addr("unixgram", file));
+    CHECK(got.from != net::local_addr(other));
+    net::must(net::write_to(a, "pong", got.from));
+    CHECK(text_of(sender) == "pong");
+    char buffer[8];
+    CHECK(net::try_read_from(other, buffer).error == net::would_block);
+  }
+  SUBCASE("of a listener and its client") {
+    for (const std::string network : {"unix", "unixpacket"}) {
+      const net::Listener other = bounded(net::listen(network, name));
+      const net::Listener a = bounded(net::listen(network, file));
+      CHECK(net::addr(a).string() == file);
+      net::DialOptions options;
+      options.local = net::Addr(network, file + "2");
+      const net::Conn client =
+          bounded(net::dial(network, net::addr(a).string(), options));
+      const net::Conn served = bounded(net::accept(a));
+      CHECK(net::remote_addr(client) == net::addr(a));
+      CHECK(net::remote_addr(served).string() == file + "2");
+      CHECK(net::remote_addr(served) == net::local_addr(client));
+      CHECK(net::try_accept(other).error == net::would_block);
+      net::close(a);
+      CHECK_FALSE(exists(name));
+      ::unlink((name + "2").c_str());
+    }
+  }
+}
+
+TEST_CASE("the empty abstract name is a name") {
+  const auto [a, err] = net::listen("unix", "@");
+  if (err == std::errc::address_in_use) {
+    MESSAGE("skipped: somebody has it");
+    return;
+  }
+  net::must(err);
+  net::set_deadline(a, generous);
+  CHECK(net::addr(a).string() == "@");
+  CHECK_FALSE(net::addr(a).unnamed());
+  CHECK(net::listen("unix", "@").error == std::errc::address_in_use);
+  const net::Conn client = bounded(net::dial("unix", "@"));
+  CHECK_FALSE(net::remote_addr(client).unnamed());
+  CHECK(net::local_addr(client).unnamed());
+  CHECK(net::local_addr(client).path().empty());
+  const net::Conn served = bounded(net::accept(a));
+  CHECK(net::remote_addr(served).string() == net::local_addr(client).string());
+  net::must(net::write(client, "x"));
+  CHECK(read_text(served) == "x");
 }
 
 TEST_CASE("closing a unixgram socket leaves its file" *
@@ -522,15 +614,12 @@ TEST_CASE("a path is taken whole or refused, never cut" *
 TEST_CASE("the shortest path is one byte, in this directory" *
           description("bug-case 59")) {
   const support::Directory dir;
-  const int here = ::open(".", O_RDONLY | O_CLOEXEC);
-  REQUIRE(::chdir(dir.path.c_str()) == 0);
+  const Inside inside(dir);
   const net::PacketConn a = server("s");
   CHECK(net::local_addr(a).string() == "s");
   net::must(net::write(client_of(a), "x"));
   CHECK(text_of(a) == "x");
   CHECK(exists(dir.path + "/s"));
-  REQUIRE(::fchdir(here) == 0);
-  ::close(here);
 }
 
 TEST_CASE("a peer's path of 108 bytes, without a NUL, is told whole" *
@@ -764,11 +853,10 @@ TEST_CASE("nothing but a dead socket is replaced") {
 TEST_CASE("a listener finds its file again from another directory" *
           description("bug-case 62")) {
   const support::Directory dir;
-  const int here = ::open(".", O_RDONLY | O_CLOEXEC);
-  REQUIRE(::chdir(dir.path.c_str()) == 0);
-  const net::Listener a = bounded(net::listen("unix", "s"));
-  REQUIRE(::fchdir(here) == 0);
-  ::close(here);
+  const net::Listener a = [&] {
+    const Inside inside(dir);
+    return bounded(net::listen("unix", "s"));
+  }();
   CHECK(exists(dir.path + "/s"));
   CHECK_FALSE(net::close(a));
   CHECK_FALSE(exists(dir.path + "/s"));
@@ -1211,6 +1299,109 @@ s.recv(1)
   ::close(received);
 }
 
+// https://github.com/romange/helio/pull/475
+TEST_CASE("close_write ends a write that waits for room") {
+  const std::string much(64 << 20, 'x');
+  const auto ends_with_epipe = [](const net::Conn& conn, auto call) {
+    support::Blocked blocked(call);
+    CHECK_FALSE(blocked.done());
+    CHECK_FALSE(net::close_write(conn));
+    const net::Error err = blocked.get();
+    CHECK(err == std::errc::broken_pipe);
+  };
+  for (const std::string network : {"pipe", "unix", "unixpacket", "unixgram"}) {
+    CAPTURE(network);
+    for (int call = 0; call < 5; ++call) {
+      CAPTURE(call);
+      const Ends ends = over(network);
+      const net::Conn conn = ends.a;
+      while (!net::try_write(conn, "x").error) continue;
+      if (call == 0)
+        ends_with_epipe(conn, [&] { return net::write(conn, "x").error; });
+      if (call == 1)
+        ends_with_epipe(conn, [&] {
+          return net::write(conn, {"x", "y"}).error;
+        });
+      if (call == 2)
+        ends_with_epipe(conn, [&] { return net::send_descriptor(conn, 0); });
+      if (call == 3)
+        ends_with_epipe(conn, [&] {
+          const net::Error err = net::wait(conn, net::writable);
+          return err ? err : net::try_write(conn, "x").error;
+        });
+      if (call == 4)
+        ends_with_epipe(conn, [&] {
+          const net::Error err = net::wait(conn, net::readable | net::writable);
+          return err ? err : net::try_write(conn, "x").error;
+        });
+      CHECK(net::write(conn, "x").error == std::errc::broken_pipe);
+      // The other direction works on.
+      if (network == "unixgram") continue;
+      net::must(net::write(ends.b, "y"));
+      CHECK(read_text(conn) == "y");
+    }
+  }
+  const support::Connected tcp;
+  ends_with_epipe(tcp.client,
+                  [&] { return net::write(tcp.client, much).error; });
+  const Ends stream_ends = stream();
+  ends_with_epipe(stream_ends.a,
+                  [&] { return net::write(stream_ends.a, much).error; });
+}
+
+namespace {
+
+// A control message that the kernel puts before those that were sent.
+struct Extra {
+  const char* name;
+  int option;
+};
+constexpr int passes_pidfd = 76;  // SO_PASSPIDFD, newer than our headers
+constexpr Extra extras[] = {{"credentials", SO_PASSCRED},
+                            {"time", SO_TIMESTAMP},
+                            {"nanoseconds", SO_TIMESTAMPNS},
+                            {"security", SO_PASSSEC},
+                            {"process", passes_pidfd}};
+
+}  // namespace
+
+// https://github.com/rhboot/pesign/issues/69
+// https://github.com/google/gvisor/issues/14594
+TEST_CASE("a descriptor arrives beside whatever else the receiver asked for") {
+  for (const std::string network : carriers) {
+    CAPTURE(network);
+    // Each of them alone, and then all.
+    for (std::size_t which = 0; which <= std::size(extras); ++which) {
+      CAPTURE(which);
+      const Ends ends = over(network);
+      for (std::size_t i = 0; i < std::size(extras); ++i)
+        if (i == which || which == std::size(extras))
+          (void)net::set_option(ends.b, SOL_SOCKET, extras[i].option, 1);
+      const auto before = support::descriptors();
+      for (const std::size_t many : {1u, 2u, 253u}) {
+        CAPTURE(many);
+        Tracer first, others;
+        std::vector<int> all(many, others.travels);
+        all[0] = first.travels;
+        send_raw(ends.a, "x", all);
+        const auto [received, err] = net::receive_descriptor(ends.b);
+        CHECK(err == (many == 1 ? net::Error() : net::Error(net::truncated)));
+        REQUIRE(received >= 0);
+        CHECK(close_on_exec(received));
+        CHECK(others.released());
+        CHECK_FALSE(first.released());
+        ::close(received);
+        CHECK(first.released());
+      }
+      net::must(net::write(ends.a, "x"));
+      CHECK(net::receive_descriptor(ends.b).error == net::no_descriptor);
+      net::must(net::send_descriptor(ends.a, 0));
+      CHECK(read_text(ends.b).size() == 1);
+      CHECK(support::descriptors() == before);
+    }
+  }
+}
+
 // ---------------------------------------------------------------------------
 // Who is at the other end
 
@@ -1250,6 +1441,38 @@ TEST_CASE("peer_credentials names process, user and group of the other end") {
   const Ends ends = stream();
   CHECK(net::must(net::peer_credentials(ends.a)).pid == me);
   CHECK(net::must(net::peer_credentials(ends.a)).gid == ::getgid());
+}
+
+// https://github.com/canonical/pebble/pull/7
+TEST_CASE("a peer that we cannot see is no process 0") {
+  const net::Listener listener = bounded(net::listen("unix", ""));
+  // Process 1 of a namespace of its own: it cannot see us, who dial.
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(60);
+    if (::unshare(CLONE_NEWPID) != 0) ::_exit(77);
+    ::_exit(support::in_child([&] {
+      const auto [conn, err] = net::accept(listener);
+      if (err) return 1;
+      const auto [peer, bad] = net::peer_credentials(conn);
+      if (bad) return 2;
+      if (peer.uid != ::getuid() || peer.gid != ::getgid()) return 3;
+      return peer.pid == -1 ? 0 : 4;
+    }));
+  }
+  const net::Conn conn =
+      bounded(net::dial("unix", net::addr(listener).string()));
+  int result = -1;
+  ::waitpid(child, &result, 0);
+  if (WEXITSTATUS(result) == 77) {
+    MESSAGE("skipped: no namespace of its own here");
+    return;
+  }
+  CHECK(result == 0);
+  // What nobody has told is nobody's, and not root's.
+  CHECK(net::Credentials().pid == -1);
+  CHECK(net::Credentials().uid == ~0u);
+  CHECK(net::Credentials().gid == ~0u);
 }
 
 TEST_CASE("peer_credentials makes nothing up") {
