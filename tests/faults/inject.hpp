@@ -43,7 +43,6 @@
 #include <cstdio>
 #include <cstring>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -82,7 +81,7 @@ struct State {
   bool active = false;
   std::vector<Fault> faults{};
   std::map<std::string, std::vector<long>> calls{};  // what each noted
-  std::vector<std::shared_ptr<Place>> places{};
+  std::vector<Place*> places{};
   std::condition_variable changed;  // at the places
   // Names that the resolver knows without asking anybody.
   std::map<std::string, std::vector<std::string>> hosts{
@@ -149,31 +148,35 @@ struct Exempt {
 class Stop {
  public:
   Stop(const char* call, Where where, int pass = 0, int stop = 1)
-      : place_(std::make_shared<Place>(Place{call, where, pass, stop})) {
+      : place_{call, where, pass, stop} {
     const std::lock_guard<std::mutex> lock(state_.mutex);
-    state_.places.push_back(place_);
+    state_.places.push_back(&place_);
   }
   Stop(const Stop&) = delete;
   Stop& operator=(const Stop&) = delete;
-  ~Stop() { go(); }
+  ~Stop() {
+    go();
+    std::unique_lock<std::mutex> lock(state_.mutex);
+    state_.changed.wait(lock, [&] { return place_.standing == 0; });
+  }
 
   // Waits until so many threads stand there.
   void reached(int threads = 1) const {
     std::unique_lock<std::mutex> lock(state_.mutex);
-    state_.changed.wait(lock, [&] { return place_->standing >= threads; });
+    state_.changed.wait(lock, [&] { return place_.standing >= threads; });
   }
   // Lets them go on; nobody stops there any more.
   void go() {
     const std::lock_guard<std::mutex> lock(state_.mutex);
-    place_->open = true;
+    place_.open = true;
     auto& all = state_.places;
-    all.erase(std::remove(all.begin(), all.end(), place_), all.end());
+    all.erase(std::remove(all.begin(), all.end(), &place_), all.end());
     state_.changed.notify_all();
   }
 
  private:
   State& state_ = State::get();
-  const std::shared_ptr<Place> place_;
+  Place place_;
 };
 constexpr int everybody = INT_MAX;
 
@@ -208,13 +211,14 @@ class Call {
 
  private:
   void pass(State& state, std::unique_lock<std::mutex>& lock, Where where) {
-    for (const std::shared_ptr<Place>& each : state.places) {
-      if (each->call != name_ || each->where != where) continue;
-      if (each->pass-- > 0 || each->stop-- <= 0) continue;
-      const std::shared_ptr<Place> here = each;
+    for (Place* here : state.places) {
+      if (here->call != name_ || here->where != where) continue;
+      if (here->pass-- > 0 || here->stop-- <= 0) continue;
       ++here->standing;
       state.changed.notify_all();
-      return state.changed.wait(lock, [&] { return here->open; });
+      state.changed.wait(lock, [&] { return here->open; });
+      --here->standing;
+      return state.changed.notify_all();
     }
   }
 
