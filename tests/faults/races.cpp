@@ -42,7 +42,7 @@ class StopAtGuard : public Stop {
   explicit StopAtGuard(const net::Socket& socket)
       : Stop("lock", inject::before) {
     inject::looked_at =
-        net::internal::Access::state(socket)->guard.native_handle();
+        state_of(socket)->guard.native_handle();
   }
   ~StopAtGuard() { inject::looked_at = nullptr; }
 };
@@ -225,7 +225,7 @@ TEST_CASE_FIXTURE(TimeLimit,
 namespace {
 
 unsigned news(const net::Listener& listener) {
-  return net::internal::Access::state(listener)->news;
+  return state_of(listener)->news;
 }
 
 }  // namespace
