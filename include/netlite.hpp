@@ -278,9 +278,8 @@ class IP : public internal::Value<IP> {
 /// colon. Go: `net.JoinHostPort`.
 inline std::string join_host_port(std::string_view host,
                                   std::string_view port) {
-  const bool colon = host.find(':') != host.npos;
-  return (colon ? "[" + std::string(host) + "]" : std::string(host)) + ":" +
-         std::string(port);
+  const std::string name(host), end = ":" + std::string(port);
+  return name.find(':') != name.npos ? "[" + name + "]" + end : name + end;
 }
 
 /// An Addr is one end of a connection: IP and port, or a unix socket's name.
@@ -615,10 +614,12 @@ constexpr bool is_linux = true;
 constexpr bool is_linux = false;
 #endif
 #ifdef NETLITE_LINUX
+constexpr std::size_t bell_ends = 1;
 constexpr int birth_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
 constexpr int receive_flags = MSG_CMSG_CLOEXEC;
 constexpr bool accepted_inherits = true;  // TCP's options, of its listener
 #else
+constexpr std::size_t bell_ends = 2;
 constexpr int birth_flags = 0, receive_flags = 0;
 constexpr bool accepted_inherits = false;
 #endif
@@ -724,7 +725,10 @@ inline int at_fork(void (*in_child)()) {
   return ::pthread_atfork(nullptr, nullptr, in_child);
 }
 inline std::atomic<std::uint32_t> forks{0};
-inline const int counting = at_fork([] { ++forks; });
+inline int in_child(void (*run)()) {
+  return ::pthread_atfork(nullptr, nullptr, run);
+}
+inline const int counting = in_child([] { ++forks; });
 
 // close(2). Not repeated after EINTR: the descriptor is released all the same,
 // and its number may be somebody else's by now.
@@ -1027,7 +1031,8 @@ template <class F>
 Finally(F) -> Finally<F>;
 
 // The one T of this process, never destroyed. A forked child begins with a T of
-// its own: a lock that a thread of the parent held would stay locked for ever.
+// its own: a lock that a thread of the parent held would stay locked in the
+// child for ever.
 template <class T>
 T& of_this_process() {
   struct Made {
@@ -1044,46 +1049,44 @@ T& of_this_process() {
 }
 
 // The bells that sleepers poll beside their sockets, made when needed and kept.
-// One for each connection would halve the number of clients that fit; so there
-// is one for every twelfth descriptor, chosen by the socket's number, and
-// sockets share them. (Measured: 0.92 of the clients that bare sockets can
-// serve.)
+// One for each connection would halve the number of clients that fit; so they
+// take every twelfth descriptor, are chosen by the socket's number, and sockets
+// share them. (Measured: 0.92 of the clients that bare sockets can serve.)
 struct Bells {
-  std::vector<std::atomic<sys::Bell>> bells;
+  // Both ends of a bell, all bits turned: zeros are none.
+  using Place = std::atomic<std::array<int, 2>>;
+  static sys::Bell in(std::array<int, 2> ends) { return {~ends[0], ~ends[1]}; }
 
-  Bells()
-      : bells(std::min<std::size_t>(
-            4096, 1 + sys::descriptor_limit() / 12 / sys::bell_ends)) {
-    for (auto& bell : bells) bell = sys::Bell();
-  }
-  // A forked child gives its parent's bells back at once, before their numbers
-  // can mean something else: they are not for it to ring.
-  static Bells& all() {
-    static Bells& bells = *new Bells;
-    static const int renewing = sys::at_fork([] {
-      for (auto& bell : bells.bells) sys::discard(bell.exchange(sys::Bell()));
-    });
-    static_cast<void>(renewing);
-    return bells;
-  }
+  static constexpr std::size_t most = 4096;
+  static inline Place places[most]{};
+  static inline std::atomic<std::size_t> count{0};
+
   // The bell for one direction of a socket. When the descriptor table is full,
   // the next one that there is; or none.
-  sys::Bell get(int fd, short events) {
+  static sys::Bell get(int fd, short events) {
+    if (count == 0)
+      count =
+          std::min(most, 1 + sys::descriptor_limit() / (12 * sys::bell_ends));
     const auto first = static_cast<std::size_t>(fd) * 2 + (events == POLLOUT);
-    for (std::size_t i = 0; i < bells.size(); ++i) {
-      std::atomic<sys::Bell>& place = bells[(first + i) % bells.size()];
-      sys::Bell bell = place;
-      if (i == 0 && !bell) {
-        const sys::Bell made = sys::make_bell();
-        if (place.compare_exchange_strong(bell, made))
-          bell = made;
-        else
-          sys::discard(made);  // another thread was faster
-      }
-      if (bell) return bell;
+    for (std::size_t i = 0; i < count; ++i) {
+      Place& place = places[(first + i) % count];
+      if (i == 0 && !in(place)) make(place);
+      if (const sys::Bell bell = in(place)) return bell;
     }
     return {};
   }
+  static void make(Place& place) {
+    const sys::Bell made = sys::make_bell();
+    std::array<int, 2> none{};
+    if (!place.compare_exchange_strong(none, {~made.heard, ~made.rung}))
+      sys::discard(made);  // another thread was faster
+  }
+
+  // A forked child has its parent's bells, which are not for it to ring. It
+  // gives them back at once, before their numbers can mean something else.
+  static inline const int renewed = sys::in_child([] {
+    for (; count > 0; --count) sys::discard(in(places[count - 1].exchange({})));
+  });
 };
 
 // A thread that sleeps in `wait`: with which bell, until when, and whether
@@ -1146,8 +1149,9 @@ struct SocketState {
   SocketFile file{};
   std::list<std::weak_ptr<PollerState>> pollers{};  // that watch it
   // Which process counts, the calls inside, and whether it closes.
-  std::atomic<std::uint64_t> calls{std::uint64_t{sys::forks} << 32};
+  std::atomic<std::uint64_t> calls{process()};
   static constexpr std::uint64_t closing = 1, inside = 2;
+  static std::uint64_t process() { return std::uint64_t{sys::forks} << 32; }
 
   bool is_closed() const { return (calls & closing) != 0; }
   bool is_stream() const { return network.type == SOCK_STREAM; }
@@ -1177,8 +1181,9 @@ struct SocketState {
       new (&each->turn) std::mutex;
       each->sleeper = nullptr;
     }
-    calls = std::uint64_t{sys::forks} << 32 | (calls & closing);
+    calls = process() | (calls & closing);
   }
+
   // Counts a call out. Of a closed socket with the guard held, since the thread
   // that waits for this one may free it all right afterwards.
   void leave() {
@@ -1206,7 +1211,7 @@ struct SocketState {
 using Beds = std::initializer_list<Direction*>;
 inline Result<bool> wait(SocketState& s, Beds beds, short events,
                          Time till = Time::max()) {
-  Sleeper me{Bells::all().get(s.fd, (*beds.begin())->events), till};
+  Sleeper me{Bells::get(s.fd, (*beds.begin())->events), till};
   {
     // Whoever closes marks first and rings then, under this guard. So either
     // we see the mark here, or they see us sleep, and ring.
@@ -1844,19 +1849,18 @@ inline int set_keep_alive(int fd, std::chrono::nanoseconds idle,
   const bool on = std::min(idle, interval).count() > 0 &&
                   std::max(idle, interval) != forever;
   const auto seconds = [](std::chrono::nanoseconds d) {
-    const std::chrono::nanoseconds most = std::chrono::seconds(32767);
-    const auto up = std::chrono::ceil<std::chrono::seconds>(std::min(d, most));
-    return static_cast<int>(up.count());
+    const auto up = (d.count() - 1) / std::nano::den + 1;
+    return static_cast<int>(std::min<std::int64_t>(up, 32767));
   };
-  const auto set = [&](int name, int value) {
-    return sys::setsockopt(fd, IPPROTO_TCP, name, value) == 0;
+  const auto set = [&](int level, int name, int value) {
+    return sys::setsockopt(fd, level, name, value) == 0;
   };
-  int result = sys::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, on ? 1 : 0);
-  if (on && !(set(sys::keep_alive[0], seconds(idle)) &&
-              set(sys::keep_alive[1], seconds(interval)) &&
-              (probes == 0 || set(sys::keep_alive[2], probes))))
-    result = -1;
-  return result;
+  if (!on) return set(SOL_SOCKET, SO_KEEPALIVE, 0) ? 0 : -1;
+  const bool done = set(SOL_SOCKET, SO_KEEPALIVE, 1) &&
+                    set(IPPROTO_TCP, sys::keep_idle, seconds(idle)) &&
+                    set(IPPROTO_TCP, TCP_KEEPINTVL, seconds(interval)) &&
+                    (!probes || set(IPPROTO_TCP, TCP_KEEPCNT, probes));
+  return done ? 0 : -1;
 }
 
 // What every TCP connection gets. A refusal is no reason to fail.
@@ -2146,34 +2150,29 @@ Error run(F& f) {
   return err;
 }
 
-// What a thread runs: f, and then `end` hears how it went. By then f is gone
-// with all it owned. A task that ends its own thread, pthread_exit(3), is one
-// that failed.
-template <class F, class End>
-struct Task {
-  F f;
-  End end;
-
-  static void* main(void* argument) {
-    auto* task = static_cast<Task*>(argument);
-    Error err = task_failed;
-    const Finally ending{[&] {
-      End tell = std::move(task->end);
-      delete task;
-      tell(err);
-    }};
-    err = run(task->f);
-    return nullptr;
-  }
-};
-
-// Runs f in a thread of its own; with an error, neither is called. (new and
-// delete by hand: unique_ptr would cost each f 20 ms of the user's compile
-// time.)
+// Runs f in a thread of its own, and then `end` hears how it went; with an
+// error neither is called. By then f is gone with all it owned. A task that
+// ends its own thread, pthread_exit(3), is one that failed. (new and delete by
+// hand: unique_ptr would cost each f 20 ms of the user's compile time.)
 template <class F, class End>
 Error start(const char* op, const Socket& socket, F f, End end) {
-  auto* task = new (std::nothrow) Task<F, End>{std::move(f), std::move(end)};
-  const int error = task ? sys::start_thread(Task<F, End>::main, task) : ENOMEM;
+  struct Task {
+    F f;
+    End end;
+    static void* main(void* argument) {
+      auto* task = static_cast<Task*>(argument);
+      Error err = task_failed;
+      const Finally ending{[&] {
+        End tell = std::move(task->end);
+        delete task;
+        tell(err);
+      }};
+      err = run(task->f);
+      return nullptr;
+    }
+  };
+  auto* task = new (std::nothrow) Task{std::move(f), std::move(end)};
+  const int error = task ? sys::start_thread(Task::main, task) : ENOMEM;
   if (!error) return {};
   delete task;
   return failure(op, socket, sys::error(error), "pthread_create");
@@ -2968,6 +2967,7 @@ inline Result<Answer> ask_now(const Question& about) {
   Answer answer;
   if (list && list->ai_canonname) answer.name = list->ai_canonname;
   for (const addrinfo* each = list; each; each = each->ai_next) {
+    if (!each->ai_addr) continue;
     const sys::Address address = address_of(each->ai_addr, each->ai_family);
     const IP ip = ip_from_kernel(address);
     bool news = bool(ip);
@@ -3539,18 +3539,17 @@ auto write(const Conn& conn, const Pieces& pieces, Mode mode = Mode::wait)
 inline Result<std::uint64_t> copy(const Conn& to, Reader& from,
                                   std::uint64_t most = UINT64_MAX) {
   // Large pieces are as fast as splice(2) and sendfile(2), and the same on
-  // every system. But little needs little memory.
-  std::vector<char> buffer(16 * 1024);
+  // every system. The room costs no memory before something is read into it.
+  constexpr std::uint64_t size = 256 * 1024;
+  const std::unique_ptr<char[]> buffer(new char[size]);
   std::uint64_t total = 0;
   while (total < most) {
-    const auto left = std::min<std::uint64_t>(most - total, buffer.size());
-    const auto [n, err] =
-        from.read({buffer.data(), static_cast<std::size_t>(left)});
+    const auto room = static_cast<std::size_t>(std::min(size, most - total));
+    const auto [n, err] = from.read({buffer.get(), room});
     Result<std::size_t> sent;
-    if (n > 0) sent = write(to, buffer.data(), n);
+    if (n > 0) sent = write(to, buffer.get(), n);
     total += sent.value;
     if (sent.error) return {total, sent.error};
-    if (n == buffer.size() && n < 256 * 1024) buffer.resize(4 * n);
     if (err) return {total, err == eof ? Error() : err};
   }
   return total;
@@ -4114,6 +4113,13 @@ struct PollerState {
       process = sys::forks.load();
     }
     return std::unique_lock<std::mutex>(mutex);
+  }
+  void begin_anew() {
+    const std::lock_guard<std::mutex> first(of_this_process<std::mutex>());
+    if (process == sys::forks) return;
+    new (&mutex) std::mutex;
+    open = false;
+    process = sys::forks.load();
   }
   // Makes what it needs.
   int need() {

@@ -10,7 +10,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <functional>
+#include <set>
 #include <utility>
 
 #include "support.hpp"
@@ -292,8 +294,20 @@ TEST_CASE("what is of another kind is refused, and stays the caller's") {
     refuse(packets(), to_conn);
     refuse(packets(), to_listener);
   }
-  CHECK(net::conn_from(-1).error.message() ==
-        "file: getsockopt: bad file descriptor");
+  // Go's operation, and no network: nobody knows which one it would be.
+  const int listening = plain(AF_INET, SOCK_STREAM, true)();
+  const std::string end = "file: getsockopt: bad file descriptor";
+  for (const net::Error& err :
+       {net::conn_from(-1).error, net::listener_from(-1).error,
+        net::packet_conn_from(-1).error, net::conn_from(listening).error,
+        net::packet_conn_from(listening).error}) {
+    CHECK(err.op() == "file");
+    CHECK(err.network().empty());
+    CHECK((err == net::unexpected_address_type || err.message() == end));
+  }
+  CHECK(net::conn_from(listening).error.message() ==
+        "file: unexpected address type");
+  ::close(listening);
   CHECK(support::descriptors() == before);
 }
 
@@ -319,6 +333,53 @@ TEST_CASE("native_handle is the descriptor, until close") {
     CHECK(::fcntl(fd, F_GETFD) == -1);
   }
   CHECK(net::native_handle(net::PacketConn()) == -1);
+}
+
+TEST_CASE("no descriptor of ours is there after exec") {
+  const support::Directory dir;
+  std::ofstream(dir.path + "/file") << std::string(1 << 20, 'x');
+  std::set<int> before;
+  const auto look = [&](auto each) {
+    for (int fd = 0; fd < 1024; ++fd)
+      if (::fcntl(fd, F_GETFD) != -1) each(fd);
+  };
+  look([&](int fd) { before.insert(fd); });
+
+  const Connected tcp, unix("unix", dir.path + "/s");
+  const auto udp = bounded(net::listen_packet("udp", "127.0.0.1:0"));
+  const auto dialled = bounded(net::dial("udp", net::local_addr(udp).string()));
+  const net::Pipe pipe = net::must(net::pipe());
+  net::must(net::send_descriptor(pipe.first, 0));
+  const int received = net::must(net::receive_descriptor(pipe.second));
+  const int copy = net::must(net::duplicate(udp));
+  const net::Conn adopted = bounded(net::conn_from(one_of_a_pair(SOCK_STREAM)));
+  net::Poller poller;
+  net::must(poller.watch(tcp.server, net::readable));
+  {
+    // A bell for the one that waits, and a file that is under way.
+    support::Blocked waiting([&] {
+      char byte;
+      return net::read(tcp.client, {&byte, 1}).error;
+    });
+    support::Blocked sending(
+        [&] { return net::send_file(pipe.first, dir.path + "/file").error; });
+    CHECK_FALSE(sending.done());
+    std::size_t ours = 0;
+    look([&](int fd) {
+      if (before.count(fd)) return;
+      CAPTURE(support::target(fd));
+      CHECK((::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+      ++ours;
+    });
+    // 6 + 2 + 2 + 1 + 1 + 1, the Poller's, the file; the bells
+    CHECK(ours >= 16);
+    net::close(pipe.first);
+    net::close(tcp.client);
+    CHECK(sending.get() == net::closed);
+    CHECK(waiting.get() == net::closed);
+  }
+  ::close(received);
+  ::close(copy);
 }
 
 TEST_CASE("a duplicate of a listener goes on listening") {

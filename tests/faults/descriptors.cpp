@@ -33,7 +33,7 @@ bool born_so() { return !from_birth || inject::count("fcntl") == 0; }
 
 }  // namespace
 
-TEST_CASE_FIXTURE(TimeLimit, "every socket is close-on-exec") {
+TEST_CASE_FIXTURE(TimeLimit, "every socket is close-on-exec from birth") {
   const support::Directory dir;
   const auto check = [](const net::Socket& socket) {
     CHECK(closes_on_exec(net::native_handle(socket)));
@@ -89,12 +89,4 @@ TEST_CASE_FIXTURE(TimeLimit, "the file of send_file is close-on-exec, too") {
   CHECK(net::must(net::send_file(ends.first, path)) == 4);
   CHECK((inject::noted("open")[0] & O_CLOEXEC) != 0);
   CHECK(inject::count("close") == 1);
-}
-
-TEST_CASE_FIXTURE(TimeLimit, "what is adopted becomes close-on-exec") {
-  int fds[2];
-  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
-  const auto conn = net::must(net::conn_from(fds[0]));
-  CHECK(closes_on_exec(fds[0]));
-  ::close(fds[1]);
 }

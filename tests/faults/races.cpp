@@ -42,7 +42,7 @@ class StopAtGuard : public Stop {
   explicit StopAtGuard(const net::Socket& socket)
       : Stop("lock", inject::before) {
     inject::looked_at =
-        net::internal::Access::state(socket)->guard.native_handle();
+        state_of(socket)->guard.native_handle();
   }
   ~StopAtGuard() { inject::looked_at = nullptr; }
 };
@@ -225,7 +225,7 @@ TEST_CASE_FIXTURE(TimeLimit,
 namespace {
 
 unsigned news(const net::Listener& listener) {
-  return net::internal::Access::state(listener)->news;
+  return state_of(listener)->news;
 }
 
 }  // namespace
@@ -316,25 +316,3 @@ TEST_CASE_FIXTURE(TimeLimit, "a watch that a close overtakes watches nothing") {
   CHECK_FALSE(poller.watch(next, net::readable));
   CHECK(net::must(poller.wait(20s)).size() == 1);
 }
-
-// https://github.com/creytiv/re/pull/266
-#ifndef NETLITE_PORTABLE  // where close waits for the poll(2) under way
-TEST_CASE_FIXTURE(TimeLimit, "an event never reaches a number's next owner") {
-  Connected ends;
-  net::Poller poller;
-  net::must(poller.watch(ends.server, net::readable, 1));
-  net::must(net::write(ends.client, "x"));
-  const int number = net::native_handle(ends.server);
-  Stop stop("epoll_wait", inject::behind);
-  net::Result<std::vector<net::Event>> heard;
-  support::Thread waiting([&] { heard = poller.wait(100ms); });
-  stop.reached();
-  net::must(net::close(ends.server));
-  const auto next = net::must(net::listen("tcp", "127.0.0.1:0"));
-  CHECK(net::native_handle(next) == number);
-  net::must(poller.watch(next, net::readable, 2));
-  stop.go();
-  waiting.join();
-  CHECK(heard.error == net::timed_out);
-}
-#endif
