@@ -628,12 +628,10 @@ constexpr int send_flags = MSG_NOSIGNAL;
 #else
 constexpr int send_flags = 0;
 #endif
-#if defined(TCP_KEEPIDLE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
-constexpr int keep_alive[] = {TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT};
-#elif defined(TCP_KEEPALIVE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
-constexpr int keep_alive[] = {TCP_KEEPALIVE, TCP_KEEPINTVL, TCP_KEEPCNT};
+#ifdef TCP_KEEPIDLE
+constexpr int keep_idle = TCP_KEEPIDLE;
 #else
-constexpr int keep_alive[] = {-1, -1, -1};  // ENOPROTOOPT
+constexpr int keep_idle = TCP_KEEPALIVE;  // macOS
 #endif
 
 struct Address {
@@ -721,9 +719,6 @@ struct Uncancelled {
 // The program's first process is 0, a child that it forked 1, a child of that
 // 2 ... A child inherits every lock and count as it was, but none of the
 // threads that would undo them. pthread_atfork(3).
-inline int at_fork(void (*in_child)()) {
-  return ::pthread_atfork(nullptr, nullptr, in_child);
-}
 inline std::atomic<std::uint32_t> forks{0};
 inline int in_child(void (*run)()) {
   return ::pthread_atfork(nullptr, nullptr, run);
@@ -875,11 +870,6 @@ inline void pause(int milliseconds) { poll(nullptr, 0, milliseconds); }
 // A bell wakes a thread that sleeps in poll: ringing it makes it readable,
 // until the ring is taken. eventfd(2) needs one descriptor for both ends,
 // pipe(2) two.
-#ifdef NETLITE_LINUX
-constexpr std::size_t bell_ends = 1;
-#else
-constexpr std::size_t bell_ends = 2;
-#endif
 struct Bell {
   int heard = -1;
   int rung = -1;
@@ -1036,7 +1026,7 @@ Finally(F) -> Finally<F>;
 template <class T>
 T& of_this_process() {
   struct Made {
-    T value{};
+    T value;
     std::uint32_t process = sys::forks;
   };
   static std::atomic<Made*> made{nullptr};
@@ -2580,16 +2570,11 @@ inline int change_group(int fd, bool join, const Address& group,
   constexpr int ipv6_multicast_all = 29;  // not every C library has its name
   setsockopt(fd, level, v4 ? IP_MULTICAST_ALL : ipv6_multicast_all, 0);
 #endif
-#ifdef MCAST_JOIN_GROUP
   group_req request{};
   request.gr_interface = interface_index;
   std::memcpy(&request.gr_group, &group.storage, sizeof group.storage);
-  return sys::setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
-                         &request, sizeof request);
-#else
-  return static_cast<void>(join), static_cast<void>(interface_index),
-         refuse(ENOPROTOOPT);
-#endif
+  return setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
+                    &request, sizeof request);
 }
 
 // Is this control message one with descriptors? Linux may also attach one that
@@ -2899,7 +2884,6 @@ namespace internal {
 // What getaddrinfo(3) and getifaddrs(3) list; an IP's family may stand apart.
 inline sys::Address address_of(const sockaddr* from, int family) {
   sys::Address to;
-  if (!from) family = AF_UNSPEC;
   if (family == AF_INET) std::memcpy(&to.v4, from, sizeof to.v4);
   if (family == AF_INET6) std::memcpy(&to.v6, from, sizeof to.v6);
   to.any.sa_family = static_cast<sa_family_t>(family);
@@ -4107,11 +4091,7 @@ struct PollerState {
   // In a forked child it begins anew: the epoll is the parent's, and so is what
   // it watches, and who holds the mutex.
   std::unique_lock<std::mutex> lock() {
-    if (process != sys::forks) {
-      const std::lock_guard<std::mutex> first(of_this_process<std::mutex>());
-      if (process != sys::forks) new (&mutex) std::mutex, open = false;
-      process = sys::forks.load();
-    }
+    if (process != sys::forks) begin_anew();
     return std::unique_lock<std::mutex>(mutex);
   }
   void begin_anew() {
@@ -4174,8 +4154,12 @@ struct PollerState {
   // The events of what is ready and still watched.
   std::vector<Event> collect(std::vector<sys::Ready> ready) {
     if (std::exchange(rung, false)) sys::take_ring(bell);
-    ready.insert(ready.end(), told.begin(), told.end());
-    told.clear();
+    for (const sys::Ready& more : std::exchange(told, {})) {
+      std::size_t i = 0;
+      while (i < ready.size() && ready[i].id != more.id) ++i;
+      if (i == ready.size()) ready.push_back({more.id, 0});
+      ready[i].events = static_cast<short>(ready[i].events | more.events);
+    }
     std::vector<Event> events;
     for (const sys::Ready& each : ready)
       // Another watching of the same number is another socket.
@@ -4190,7 +4174,7 @@ struct PollerState {
 // open, so it counts as a call inside each of its sockets: close waits for it.
 inline std::error_code look(PollerState& state, int time,
                             std::vector<sys::Ready>& ready) {
-  auto lock = state.lock();
+  std::unique_lock<std::mutex> lock = state.lock();
   if (state.need() < 0) return sys::last_error();
   std::vector<Watched> watched;
   std::list<Use> inside;
