@@ -628,10 +628,13 @@ constexpr int send_flags = MSG_NOSIGNAL;
 #else
 constexpr int send_flags = 0;
 #endif
-#ifdef TCP_KEEPIDLE
-constexpr int keep_idle = TCP_KEEPIDLE;
+// How keep-alive probes are set, if at all: -1 is ENOPROTOOPT.
+#if defined(TCP_KEEPIDLE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
+constexpr int keep_alive[] = {TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT};
+#elif defined(TCP_KEEPALIVE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
+constexpr int keep_alive[] = {TCP_KEEPALIVE, TCP_KEEPINTVL, TCP_KEEPCNT};
 #else
-constexpr int keep_idle = TCP_KEEPALIVE;  // macOS
+constexpr int keep_alive[] = {-1, -1, -1};
 #endif
 
 struct Address {
@@ -1847,9 +1850,9 @@ inline int set_keep_alive(int fd, std::chrono::nanoseconds idle,
   };
   if (!on) return set(SOL_SOCKET, SO_KEEPALIVE, 0) ? 0 : -1;
   const bool done = set(SOL_SOCKET, SO_KEEPALIVE, 1) &&
-                    set(IPPROTO_TCP, sys::keep_idle, seconds(idle)) &&
-                    set(IPPROTO_TCP, TCP_KEEPINTVL, seconds(interval)) &&
-                    (!probes || set(IPPROTO_TCP, TCP_KEEPCNT, probes));
+                    set(IPPROTO_TCP, sys::keep_alive[0], seconds(idle)) &&
+                    set(IPPROTO_TCP, sys::keep_alive[1], seconds(interval)) &&
+                    (!probes || set(IPPROTO_TCP, sys::keep_alive[2], probes));
   return done ? 0 : -1;
 }
 
@@ -2562,19 +2565,24 @@ constexpr int linger_seconds = SO_LINGER;
 // Joins or leaves a multicast group, ip(7), RFC 3678. A socket on a port hears
 // every group that any socket of the machine joined, says Linux, unless told to
 // hear only those that it joined itself.
-inline int change_group(int fd, bool join, const Address& group,
-                        unsigned interface_index) {
+inline int change_group([[maybe_unused]] int fd, [[maybe_unused]] bool join,
+                        [[maybe_unused]] const Address& group,
+                        [[maybe_unused]] unsigned interface_index) {
+#ifdef MCAST_JOIN_GROUP
   const bool v4 = group.family() == AF_INET;
   const int level = v4 ? IPPROTO_IP : IPPROTO_IPV6;
 #ifdef __linux__
   constexpr int ipv6_multicast_all = 29;  // not every C library has its name
-  setsockopt(fd, level, v4 ? IP_MULTICAST_ALL : ipv6_multicast_all, 0);
+  sys::setsockopt(fd, level, v4 ? IP_MULTICAST_ALL : ipv6_multicast_all, 0);
 #endif
   group_req request{};
   request.gr_interface = interface_index;
   std::memcpy(&request.gr_group, &group.storage, sizeof group.storage);
-  return setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
-                    &request, sizeof request);
+  return sys::setsockopt(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP,
+                         &request, sizeof request);
+#else
+  return refuse(ENOPROTOOPT);
+#endif
 }
 
 // Is this control message one with descriptors? Linux may also attach one that
@@ -2884,6 +2892,7 @@ namespace internal {
 // What getaddrinfo(3) and getifaddrs(3) list; an IP's family may stand apart.
 inline sys::Address address_of(const sockaddr* from, int family) {
   sys::Address to;
+  if (!from) family = AF_UNSPEC;
   if (family == AF_INET) std::memcpy(&to.v4, from, sizeof to.v4);
   if (family == AF_INET6) std::memcpy(&to.v6, from, sizeof to.v6);
   to.any.sa_family = static_cast<sa_family_t>(family);
