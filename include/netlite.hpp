@@ -1809,7 +1809,7 @@ struct [[nodiscard]] Pipe {
 
 namespace internal {
 // An address as the kernel wants it, for a socket of that family, and back. See
-// "Addresses for the kernel".
+// "Addresses, the rest".
 std::error_code to_kernel(const Addr& addr, int family, sys::Address& out);
 Addr from_kernel(const Network& network, const sys::Address& from);
 
