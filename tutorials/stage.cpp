@@ -595,10 +595,10 @@ class Stage {
     }
     tell(SIGTERM);
     tell(SIGCONT);
-    const Nanoseconds asked = now();
+    const Nanoseconds since = now();
     while (count(Actor::on_stage) != 0) {
       look_and_listen();
-      if (now() - asked > patience) tell(SIGKILL);
+      if (now() - since > patience) tell(SIGKILL);
     }
     for (Actor& actor : actors) actor.where = Actor::gone;
   }
