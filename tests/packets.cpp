@@ -75,11 +75,13 @@ net::PacketConn with_peer(const net::Conn& conn) {
 
 // Which calls take which sockets?
 template <class T>
-using Readable = decltype(net::read(std::declval<T>(), net::Buffer(nullptr, 0)));
+using Readable =
+    decltype(net::read(std::declval<T>(), net::Buffer(nullptr, 0)));
 template <class T>
 using Writable = decltype(net::write(std::declval<T>(), "x"));
 template <class T>
-using Hears = decltype(net::read_from(std::declval<T>(), net::Buffer(nullptr, 0)));
+using Hears =
+    decltype(net::read_from(std::declval<T>(), net::Buffer(nullptr, 0)));
 template <class T>
 using Sends = decltype(net::write_to(std::declval<T>(), "x", net::Addr()));
 template <class T>

@@ -41,8 +41,7 @@ class StopAtGuard : public Stop {
  public:
   explicit StopAtGuard(const net::Socket& socket)
       : Stop("lock", inject::before) {
-    inject::looked_at =
-        state_of(socket)->guard.native_handle();
+    inject::looked_at = state_of(socket)->guard.native_handle();
   }
   ~StopAtGuard() { inject::looked_at = nullptr; }
 };
