@@ -3,9 +3,9 @@
 
   python3 tests/interop/run.py [-k WORD] [--build DIR] [WITH...]
 
-WITH is nc, socat, python, curl, go or examples; without one, all of them. -k
-picks the cases with this word in their names. The programs under test come from
-a Meson build directory, or else are compiled first, with $CXX and $CXXFLAGS.
+WITH is nc, socat, python, curl, go, examples or web; without one, all of them. -k picks the cases with this word in their names. The programs under
+test come from a Meson build directory, or else are compiled first, with $CXX and
+$CXXFLAGS.
 
 A case whose program is not installed is skipped by that program's name; the
 exit code is 77 if all were. It is 0 when all others passed, and 1 when not.
@@ -26,10 +26,10 @@ import harness  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-SECTIONS = ["nc", "socat", "python", "curl", "go", "examples"]
+SECTIONS = ["nc", "socat", "python", "curl", "go", "examples", "web"]
 SOURCES = ["tests/interop/peer", "tests/interop/http", "examples/greeting",
            "examples/echo", "examples/cat", "examples/lookup",
-           "examples/proxy"]
+           "examples/proxy", "examples/web"]
 
 
 class Result(unittest.TextTestResult):
