@@ -3,7 +3,7 @@
 
   python3 tests/interop/run.py [-k WORD] [--build DIR] [WITH...]
 
-WITH is nc, socat, python, curl, go, examples, web or dns; without one, all
+WITH is nc, socat, python, curl, go, examples, web, dns or scan; without one, all
 of them. -k picks the cases with this word in their names. The programs under
 test come from a Meson build directory, or else are compiled first, with $CXX and
 $CXXFLAGS.
@@ -27,10 +27,11 @@ import harness  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-SECTIONS = ["nc", "socat", "python", "curl", "go", "examples", "web", "dns"]
+SECTIONS = ["nc", "socat", "python", "curl", "go", "examples", "web", "dns",
+            "scan"]
 SOURCES = ["tests/interop/peer", "tests/interop/http", "examples/greeting",
            "examples/echo", "examples/cat", "examples/lookup",
-           "examples/proxy", "examples/web", "examples/dns"]
+           "examples/proxy", "examples/web", "examples/dns", "examples/scan"]
 
 
 class Result(unittest.TextTestResult):
