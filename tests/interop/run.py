@@ -3,10 +3,10 @@
 
   python3 tests/interop/run.py [-k WORD] [--build DIR] [WITH...]
 
-WITH is nc, socat, python, curl, go, examples or recipes; without one, all of
-them. -k picks the cases with this word in their names. The programs under test
-come from a Meson build directory, or else are compiled first, with $CXX and
-$CXXFLAGS.
+WITH is nc, socat, python, curl, go, examples, web, dns, scan or recipes; without
+one, all of them. -k picks the cases with this word in their names. The programs
+under test come from a Meson build directory, or else are compiled first, with
+$CXX and $CXXFLAGS.
 
 A case whose program is not installed is skipped by that program's name; the
 exit code is 77 if all were. It is 0 when all others passed, and 1 when not.
@@ -28,10 +28,11 @@ import harness  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-SECTIONS = ["nc", "socat", "python", "curl", "go", "examples", "recipes"]
+SECTIONS = ["nc", "socat", "python", "curl", "go", "examples", "web", "dns",
+            "scan", "recipes"]
 SOURCES = ["tests/interop/peer", "tests/interop/http", "examples/greeting",
            "examples/echo", "examples/cat", "examples/lookup",
-           "examples/proxy"]
+           "examples/proxy", "examples/web", "examples/dns", "examples/scan"]
 # The answers of the course's page in their frames, and what they link with.
 RECIPES = {"recipes": [], "recipes_tls": ["-lssl", "-lcrypto"],
            "recipes_uv": ["-luv"]}
