@@ -98,9 +98,11 @@ TEST_CASE_FIXTURE(TimeLimit,
   options.fallback_delay = net::forever;
   options.timeout = 500ms;
   const support::Stopwatch again;
+  const inject::Faults counting;
   const net::Error err =
       net::dial("tcp", name_with_port_of(listener), options).error;
   CHECK(err == net::timed_out);
+  CHECK(inject::count("connect") == 1);
   CHECK(again.elapsed() >= 500ms);
 }
 
@@ -110,11 +112,15 @@ TEST_CASE_FIXTURE(TimeLimit,
   if (!has_ipv6()) return;
   const auto listener = net::must(net::listen("tcp", "[::1]:0"));
   resolve_to({"127.0.0.1", "::1"});
-  net::DialOptions options;
-  options.fallback_delay = std::chrono::hours(1);
-  const auto conn =
-      net::must(net::dial("tcp", name_with_port_of(listener), options));
-  CHECK(net::remote_addr(conn) == net::addr(listener));
+  const std::chrono::nanoseconds delays[] = {std::chrono::hours(1),
+                                             net::forever};
+  for (const std::chrono::nanoseconds delay : delays) {
+    net::DialOptions options;
+    options.fallback_delay = delay;
+    const auto conn =
+        net::must(net::dial("tcp", name_with_port_of(listener), options));
+    CHECK(net::remote_addr(conn) == net::addr(listener));
+  }
 }
 
 TEST_CASE_FIXTURE(TimeLimit,
