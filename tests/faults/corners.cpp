@@ -27,19 +27,35 @@ net::Reader failing(const net::Error& err) {
 
 }  // namespace
 
-TEST_CASE_FIXTURE(TimeLimit, "copy drops no bytes that come with an error") {
+TEST_CASE_FIXTURE(TimeLimit, "bytes that come with an error are not dropped") {
   const net::Error errors[] = {net::eof, net::timed_out, net::truncated,
                                std::errc::connection_reset};
   for (const net::Error& err : errors) {
     CAPTURE(err.message());
+    const bool end = err == net::eof;
+    const net::Error in_the_end = end ? net::Error() : err;
+    const net::Error too_early = end ? net::Error(net::unexpected_eof) : err;
     const net::Pipe ends = net::pipe();
-    net::Reader reader = failing(err);
-    const auto [n, copy_err] = net::copy(ends.first, reader);
+    net::Reader copied = failing(err);
+    const auto [n, copy_err] = net::copy(ends.first, copied);
     CHECK(n == 3);
-    CHECK(copy_err == (err == net::eof ? net::Error() : err));
-    char buffer[3];
-    CHECK(net::must(net::read_full(ends.second, buffer)) == 3);
+    CHECK(copy_err == in_the_end);
+    char buffer[8];
+    CHECK(net::must(net::read_full(ends.second, {buffer, 3})) == 3);
     CHECK(std::string(buffer, 3) == "abc");
+
+    const auto [all, all_err] = failing(err).read_all(100);
+    CHECK(all == "abc");
+    CHECK(all_err == in_the_end);
+
+    const auto [size, full_err] = failing(err).read_full(buffer);
+    CHECK(size == 3);
+    CHECK(full_err == too_early);
+
+    net::Reader lines = failing(err);
+    const auto [line, line_err] = lines.read_line();
+    CHECK(line + std::string(lines.buffered()) == "abc");
+    CHECK(line_err == too_early);
   }
 }
 
