@@ -1046,9 +1046,11 @@ T& of_this_process() {
 // take every twelfth descriptor, are chosen by the socket's number, and sockets
 // share them. (Measured: 0.92 of the clients that bare sockets can serve.)
 struct Bells {
-  // Both ends of a bell, all bits turned: zeros are none.
-  using Place = std::atomic<std::array<int, 2>>;
-  static sys::Bell in(std::array<int, 2> ends) { return {~ends[0], ~ends[1]}; }
+  // Both ends of a bell in one number, all bits turned: 0 is none.
+  using Place = std::atomic<std::uint64_t>;
+  static sys::Bell in(std::uint64_t ends) {
+    return {~static_cast<int>(ends >> 32), ~static_cast<int>(ends)};
+  }
 
   static constexpr std::size_t most = 4096;
   static inline Place places[most]{};
@@ -1070,15 +1072,17 @@ struct Bells {
   }
   static void make(Place& place) {
     const sys::Bell made = sys::make_bell();
-    std::array<int, 2> none{};
-    if (!place.compare_exchange_strong(none, {~made.heard, ~made.rung}))
+    std::uint64_t none = 0;
+    const auto heard = static_cast<std::uint32_t>(~made.heard);
+    const auto rung = static_cast<std::uint32_t>(~made.rung);
+    if (!place.compare_exchange_strong(none, std::uint64_t{heard} << 32 | rung))
       sys::discard(made);  // another thread was faster
   }
 
   // A forked child has its parent's bells, which are not for it to ring. It
   // gives them back at once, before their numbers can mean something else.
   static inline const int renewed = sys::in_child([] {
-    for (; count > 0; --count) sys::discard(in(places[count - 1].exchange({})));
+    for (; count > 0; --count) sys::discard(in(places[count - 1].exchange(0)));
   });
 };
 
@@ -2292,10 +2296,12 @@ inline Error accept_all(const std::shared_ptr<Serving>& serving) {
     }
     pause = shortest;
     const Serving::Place place = serving->begin(conn);
-    const Error failed = start(
-        "serve", conn, [serving, c = conn] { return serving->handler(c); },
-        [serving, place](const Error& why) { serving->end(place, why); });
-    if (failed) serving->end(place, failed);
+    const auto begin = [&, c = conn] {  // may throw: there may be no memory
+      return start(
+          "serve", c, [serving, c] { return serving->handler(c); },
+          [serving, place](const Error& why) { serving->end(place, why); });
+    };
+    if (const Error failed = run(begin)) serving->end(place, failed);
   }
 }
 }  // namespace internal

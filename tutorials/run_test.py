@@ -285,7 +285,7 @@ def mistakes_on_the_command_line():
                 "there is no compiler 'g\\+\\+-of-nobody -O1'")
     expect_line('a word instead of a step', run('foo'), r"what is 'foo'\?")
     expect_line('a word that a step does not know', run('1', 'foo'),
-                r"step 1 has no 'foo'; it has: broken calls check client")
+                r"step 1 has no 'foo'; it has: bare broken calls check client")
     expect_line('a word with strange letters', run('1', '*/..'),
                 r"step 1 has no '\*/\.\.'")
     expect_line('a hint that there is not', run('1', 'hint', '9'), 'no hint 9')

@@ -65,7 +65,7 @@ object() {
 # One more version of the header, in which the sockets have grown.
 newer() {
   mkdir "$work/newer"
-  sed -e 's/v0_2/v0_3/' -e '/^struct SocketState {$/a\
+  sed -e 's/v0_2/v0_3/' -e '/^  const Addr remote;$/a\
   char grown[64] = {};
 ' "$header" >"$work/newer/netlite.hpp"
   grep -q 'grown' "$work/newer/netlite.hpp" || fail "nothing has grown"
