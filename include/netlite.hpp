@@ -2148,11 +2148,12 @@ Error run(F& f) {
 }
 
 // Runs f in a thread of its own, and then `end` hears how it went; with an
-// error neither is called. By then f is gone with all it owned. A task that
-// ends its own thread, pthread_exit(3), is one that failed. (new and delete by
-// hand: unique_ptr would cost each f 20 ms of the user's compile time.)
+// error, whose story is the caller's to tell, neither is called. By then f is
+// gone with all it owned. A task that ends its own thread, pthread_exit(3), is
+// one that failed. (new and delete by hand: unique_ptr would cost each f 20 ms
+// of the user's compile time.)
 template <class F, class End>
-Error start(const char* op, const Socket& socket, F f, End end) {
+Error start(F f, End end) {
   struct Task {
     F f;
     End end;
@@ -2170,9 +2171,8 @@ Error start(const char* op, const Socket& socket, F f, End end) {
   };
   auto* task = new (std::nothrow) Task{std::move(f), std::move(end)};
   const int error = task ? sys::start_thread(Task::main, task) : ENOMEM;
-  if (!error) return {};
-  delete task;
-  return failure(op, socket, sys::error(error), "pthread_create");
+  if (error) delete task;
+  return sys::error(error);
 }
 
 struct GroupState {
@@ -2298,10 +2298,14 @@ inline Error accept_all(const std::shared_ptr<Serving>& serving) {
     const Serving::Place place = serving->begin(conn);
     const auto begin = [&, c = conn] {  // may throw: there may be no memory
       return start(
-          "serve", c, [serving, c] { return serving->handler(c); },
+          [serving, c] { return serving->handler(c); },
           [serving, place](const Error& why) { serving->end(place, why); });
     };
-    if (const Error failed = run(begin)) serving->end(place, failed);
+    if (Error failed = run(begin)) {
+      const Finally ended{[&] { serving->end(place, failed); }};
+      if (failed != task_failed)
+        failed = failure("serve", conn, failed.code(), "pthread_create");
+    }
   }
 }
 }  // namespace internal
@@ -2350,12 +2354,13 @@ class Group {
     state_->begin();
     const auto start = [&] {  // moving the task may throw
       return internal::start(
-          "go", Socket(), std::move(task),
+          std::move(task),
           [state = state_](const Error& err) { state->end(err); });
     };
     const Error err = internal::run(start);
     if (err) state_->end({});
-    return err;
+    if (!err || err == task_failed) return err;
+    return internal::failure("go", Socket(), err.code(), "pthread_create");
   }
 
   std::shared_ptr<internal::GroupState> state_ =
@@ -3000,10 +3005,8 @@ struct Lookups {
     if (running.size() >= most) return nullptr;
     auto fresh = std::make_shared<Lookup>(Lookup{question});
     running.push_back(fresh);
-    err = start(
-        "lookup", Socket(),
-        [fresh] { fresh->answer = ask_now(fresh->question); },
-        [this, fresh](const Error& why) { end(fresh, why); });
+    err = start([fresh] { fresh->answer = ask_now(fresh->question); },
+                [this, fresh](const Error& why) { end(fresh, why); });
     if (err) running.pop_back();
     return fresh;
   }
