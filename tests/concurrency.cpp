@@ -1904,7 +1904,7 @@ TEST_CASE_FIXTURE(TimeLimit,
           if (!waited || bells() - others > first) return 1;
 
           std::vector<net::Pipe> pipes;
-          for (int i = 0; i < 100; ++i) {
+          for (std::size_t i = 0; i < 100; ++i) {
             pipes.push_back(net::pipe());
             if (!waits(pipes[i].first) || !waits(pipes[i].second)) return 2;
           }
