@@ -2811,7 +2811,7 @@ inline HostPort split_host_port(std::string_view text) {
     if (bracket == text.npos) return fail(missing_bracket);
     end = bracket + 1;
     if (end != colon)
-      return fail(text[end] == ':' ? too_many_colons : missing_port);
+      return fail(text.substr(end, 1) == ":" ? too_many_colons : missing_port);
     host = text.substr(1, bracket - 1);
   } else if (host.find(':') != host.npos) {
     return fail(too_many_colons);
