@@ -12,7 +12,7 @@ For each fault, the test programs of the section where it lies are built and
 run until one of them fails: the fault is killed. A hang is a failure too. A
 fault that is a lock left out must be seen by the thread sanitizer. What no
 program notices has survived, and is shown with its line: write the missing
-test, or tell in equivalent.md why the change makes no difference.
+test, or tell in equivalent.txt why the change makes no difference.
 
 What was killed once is not tried again, and what has survived is: so the run
 can be interrupted, and goes on where it was. Results and programs are kept in
@@ -169,8 +169,8 @@ def active_lines():
 
 
 def equivalent():
-    """The changes that make no difference, by the diffs in equivalent.md."""
-    text = re.sub("<!--.*?-->", "", (HERE / "equivalent.md").read_text(),
+    """The changes that make no difference, by the diffs in equivalent.txt."""
+    text = re.sub("<!--.*?-->", "", (HERE / "equivalent.txt").read_text(),
                   flags=re.S)
     return {tuple(joined(line[1:] for line in diff.splitlines()
                          if line.startswith(sign)) for sign in "-+")
@@ -182,7 +182,7 @@ def joined(lines):
 
 
 def change(mutant):
-    """A fault as equivalent.md has it."""
+    """A fault as equivalent.txt has it."""
     return joined(mutant.old.splitlines()), joined(mutant.new.splitlines())
 
 
