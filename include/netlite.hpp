@@ -679,7 +679,7 @@ inline bool would_block(int number) {
 // Calls f; returns what an exception said that f let out, or "". glibc ends a
 // thread (pthread_exit, pthread_cancel) by one that must not be kept.
 template <class F>
-std::string guarded(F f) {
+__attribute__((no_sanitize("undefined"))) std::string guarded(F f) {
 #ifdef __cpp_exceptions
   try {
     f();
@@ -1174,6 +1174,8 @@ struct SocketState {
     if (calls >> 32 == sys::forks) return;  // another thread was faster
     new (&guard) std::mutex;
     new (&changed) std::condition_variable;
+    new (&file) SocketFile;  // perhaps half changed, so not even destroyed
+    new (&pollers) decltype(pollers);
     for (Direction* each : {&reading, &writing}) {
       new (&each->turn) std::mutex;
       each->sleeper = nullptr;
