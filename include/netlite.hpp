@@ -4201,8 +4201,9 @@ inline std::error_code look(PollerState& state, int time,
   if (state.need() < 0) return sys::last_error();
   std::vector<Watched> watched;
   std::list<Use> inside;
-  std::vector<pollfd> fds{{state.bell.heard, POLLIN, 0}};
+  std::vector<pollfd> fds;
   if (!sys::has_epoll) watched = state.watched;
+  if (!sys::has_epoll) fds.push_back({state.bell.heard, POLLIN, 0});
   for (const Watched& each : watched) {
     const Use& use = inside.emplace_back(each.socket);
     fds.push_back({use ? use->fd : -1, static_cast<short>(each.interest), 0});
