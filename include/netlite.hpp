@@ -3282,8 +3282,9 @@ struct Dialer {
   }
   // Starts on the next address of a lane; true when it is connected.
   bool try_next(Lane& lane) {
-    lane.until = share_of_time(lane.addrs.size() - lane.next++);
+    const std::size_t left = lane.addrs.size() - lane.next++;
     if (deadline.passed()) return finish(lane, Error(timed_out));
+    lane.until = share_of_time(left);
     const Error err = connect(lane);
     const bool pending = is_errno(err.code(), {EINPROGRESS, EINTR});
     return !pending && finish(lane, err);
