@@ -90,7 +90,7 @@ def test(step, answer, trace):
     plain = re.sub(r'127\.0\.0\.1:\d{3,}', '127.0.0.1:PORT', plain)
     plain = re.sub(r'listen\(3, \d+\)', 'listen(3, N)', plain)
     plain = re.sub(r'within \d+ seconds', 'within 10 seconds', plain)
-    missing = [words for words in (*stories, question + '\n')
+    missing = [words for words in (*map(in_one_line, stories), question + '\n')
                if words not in plain]
     wide = [line for line in said.splitlines() if len(line) > 79]
     if exit_code != 1 or missing or wide:
