@@ -68,10 +68,8 @@
 #define NETLITE_VERSION_PATCH 0
 
 // --- Headers and platform ---------------------------------------------------
-// The compiler's option -DNETLITE_PORTABLE makes Linux use what macOS and
-// FreeBSD use (poll for epoll, a pipe for an eventfd), so that it can be
-// tested. (std::min and std::max come with <string>; <algorithm> would add a
-// tenth to the time that this header takes to compile.)
+// -DNETLITE_PORTABLE makes Linux use what macOS and FreeBSD use (poll for
+// epoll, a pipe for an eventfd), so that it can be tested.
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -82,6 +80,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -95,10 +94,10 @@
 #include <climits>
 #include <condition_variable>
 #include <cstddef>
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <initializer_list>
 #include <list>
 #include <memory>
@@ -158,6 +157,17 @@ struct Value {
   }
 };
 
+struct Hash {
+  template <class T>
+  size_t operator()(const T& value) const {
+    using Key = std::decay_t<decltype(value.key())>;
+    if constexpr (std::is_pointer_v<Key>)
+      return std::hash<Key>()(value.key());
+    else
+      return std::hash<std::string>()(value.string());
+  }
+};
+
 struct Network {
   std::string_view name;
   std::string_view base;  // without the restriction to one family
@@ -193,7 +203,7 @@ class IP : public internal::Value<IP> {
   IP() = default;  ///< No address.
   /// An address of `size` bytes, 4 or 16, in network order; any other size
   /// makes the empty IP. `zone` is the interface of a link-local IPv6 address.
-  IP(const unsigned char* bytes, std::size_t size, std::string_view zone = {}) {
+  IP(const unsigned char* bytes, size_t size, std::string_view zone = {}) {
     if (size != 4 && size != 16) return;
     std::memcpy(bytes_.data(), bytes, size);
     size_ = size;
@@ -237,7 +247,7 @@ class IP : public internal::Value<IP> {
   }
   /// The bytes in network order; `size()` of them: 0, 4 or 16.
   const unsigned char* data() const { return bytes_.data(); }
-  std::size_t size() const { return size_; }  ///< How many bytes.
+  size_t size() const { return size_; }  ///< How many bytes.
   /// The interface of a link-local IPv6 address, "eth0" in fe80::1%eth0.
   std::string zone() const { return zone_; }
   /// The IPv4 address inside an IPv4-mapped one; any other as it is.
@@ -260,7 +270,7 @@ class IP : public internal::Value<IP> {
   static constexpr char zeros[16] = {};
   static constexpr char one[17] = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1";
   // Are the first bits of an address of this size these?
-  bool is(std::size_t size, const char* bytes, int bits) const {
+  bool is(size_t size, const char* bytes, int bits) const {
     const unsigned char* mine = is4_in_6() ? data() + 12 : data();
     if ((is4_in_6() ? 4 : size_) != size) return false;
     for (int bit = 0; bit < bits; ++bit)
@@ -270,12 +280,11 @@ class IP : public internal::Value<IP> {
   int scope() const { return bytes_[1] & 15; }
 
   std::array<unsigned char, 16> bytes_{};
-  std::size_t size_ = 0;
+  size_t size_ = 0;
   std::string zone_;
 };
 
-/// Joins host and port to "host:port", or to "[host]:port" when the host has a
-/// colon. Go: `net.JoinHostPort`.
+/// "host:port", or "[host]:port" for a host with a colon. Go: `JoinHostPort`.
 inline std::string join_host_port(std::string_view host,
                                   std::string_view port) {
   const std::string name(host), end = ":" + std::string(port);
@@ -288,8 +297,7 @@ class Addr : public internal::Value<Addr> {
  public:
   Addr() = default;  ///< No address at all.
   /// An address of "tcp" or "udp"; for any other network, no address.
-  Addr(std::string_view network, IP ip, std::uint16_t port)
-      : Addr(network, "") {
+  Addr(std::string_view network, IP ip, uint16_t port) : Addr(network, "") {
     ip_ = std::move(ip);
     port_ = port;
   }
@@ -304,8 +312,8 @@ class Addr : public internal::Value<Addr> {
   /// "tcp", "udp", "unix", "unixgram", "unixpacket" or "pipe".
   std::string_view network() const { return network_; }
   IP ip() const { return ip_; }  ///< The IP; empty where none was named.
-  std::uint16_t port() const { return port_; }  ///< In our own byte order.
-  std::string path() const { return path_; }    ///< A unix path or "@name".
+  uint16_t port() const { return port_; }     ///< In our own byte order.
+  std::string path() const { return path_; }  ///< A unix path or "@name".
   /// A unix socket without a name, which nobody can dial or answer?
   bool unnamed() const {
     return network_.substr(0, 4) == "unix" && path_.empty();
@@ -322,7 +330,7 @@ class Addr : public internal::Value<Addr> {
  private:
   std::string_view network_;  // a literal of `internal::networks`
   IP ip_;
-  std::uint16_t port_ = 0;
+  uint16_t port_ = 0;
   std::string path_;
 };
 
@@ -360,19 +368,11 @@ enum Errc {
   write_to_connected,        ///< write_to on a socket that has its one peer
 };
 
-/// What the resolver reports, as values of `resolver_category()`; the others
-/// are the EAI_... numbers of getaddrinfo(3).
-enum ResolverErrc {
-  no_such_host = EAI_NONAME,  ///< the name does not exist
-};
-
 }  // namespace NETLITE_NAMESPACE
 }  // namespace netlite
 
 template <>
 struct std::is_error_code_enum<netlite::Errc> : std::true_type {};
-template <>
-struct std::is_error_code_enum<netlite::ResolverErrc> : std::true_type {};
 
 namespace netlite {
 inline namespace NETLITE_NAMESPACE {
@@ -398,7 +398,7 @@ class Category : public std::error_category {
 class ResolverCategory : public std::error_category {
   const char* name() const noexcept override { return "resolver"; }
   std::string message(int code) const override {
-    if (code == no_such_host) return "no such host";
+    if (code == EAI_NONAME) return "no such host";
     if (code == EAI_AGAIN || code == EAI_FAIL) return "server misbehaving";
     return ::gai_strerror(code);
   }
@@ -411,12 +411,6 @@ const T& only() noexcept {
   alignas(T) static unsigned char room[sizeof(T)];
   static const T& instance = *new (room) T;
   return instance;
-}
-// The same cause? A shared library may have a category object of its own.
-inline bool same(const std::error_code& a, const std::error_code& b) noexcept {
-  return a.value() == b.value() &&
-         (a.category() == b.category() ||
-          std::strcmp(a.category().name(), b.category().name()) == 0);
 }
 inline bool is_errno(const std::error_code& code,
                      std::initializer_list<int> numbers) noexcept {
@@ -440,7 +434,7 @@ struct Story {
 inline const std::error_category& category() noexcept {
   return internal::only<internal::Category>();
 }
-/// The category of resolver failures, named "resolver".
+/// That of the resolver's EAI_... numbers, getaddrinfo(3); named "resolver".
 inline const std::error_category& resolver_category() noexcept {
   return internal::only<internal::ResolverCategory>();
 }
@@ -448,33 +442,26 @@ inline const std::error_category& resolver_category() noexcept {
 inline std::error_code make_error_code(Errc code) noexcept {
   return {code, category()};
 }
-/// Makes `std::error_code code = netlite::no_such_host;` work.
-inline std::error_code make_error_code(ResolverErrc code) noexcept {
-  return {code, resolver_category()};
-}
+/// The name does not exist: what the resolver reports most.
+inline const std::error_code no_such_host{EAI_NONAME, resolver_category()};
 
 /// An Error tells the whole story of a call that failed: operation, network,
-/// both ends, cause. It is nil - false - when all went well. Copy it, keep it,
-/// compare it. A nil error, `eof` and `would_block` allocate nothing. Go:
-/// `error`, mostly `*net.OpError`.
+/// both ends, cause. It is nil - false - when all went well. Copy it, compare
+/// it. Nil, `eof` and `would_block` allocate nothing. Go: `*net.OpError`.
 class Error {
  public:
   Error() noexcept = default;  ///< A nil error: nothing went wrong.
   Error(std::error_code code) noexcept : code_(code) {}  ///< Only its cause.
-  /// The same for `netlite::closed` or another enum of error codes.
-  template <class Code,
-            std::enable_if_t<std::is_error_code_enum_v<Code>, int> = 0>
-  Error(Code code) noexcept : code_(code) {}
-  /// The same for `std::errc::invalid_argument` and kin.
-  Error(std::errc code) noexcept : code_(std::make_error_code(code)) {}
+  /// The same for `netlite::closed`, `std::errc::invalid_argument` and kin.
+  template <class Code, class = decltype(make_error_code(Code()))>
+  Error(Code code) noexcept : code_(make_error_code(code)) {}
   /// An error with its story, as netlite's own calls make it.
   Error(std::error_code code, internal::Story story)
       : code_(code),
         story_(std::make_shared<const internal::Story>(std::move(story))) {}
 
   explicit operator bool() const noexcept { return bool(code_); }  ///< Not nil?
-  /// The cause: of `category()`, of `resolver_category()`, or an errno in
-  /// `std::system_category()`.
+  /// The cause: of category(), resolver_category() or std::system_category().
   std::error_code code() const noexcept { return code_; }
   std::string op() const { return story().op; }  ///< "dial", "read" ... or ""
   /// The network as the caller named it, such as "tcp4"; "" when unknown.
@@ -511,22 +498,21 @@ class Error {
   }
   /// Same cause, as in `err == netlite::eof`? The stories may differ.
   friend bool operator==(const Error& a, const Error& b) noexcept {
-    return internal::same(a.code_, b.code_);
+    // A shared library may have a category object of its own.
+    const auto &one = a.code_.category(), &other = b.code_.category();
+    return a.code_.value() == b.code_.value() &&
+           (one == other || std::strcmp(one.name(), other.name()) == 0);
   }
   /// Same kind of cause, as in `err == std::errc::connection_refused`?
-  friend bool operator==(const Error& err, std::errc kind) noexcept {
-    return err.code_ == kind;
-  }
-  /// The same for any other condition.
-  friend bool operator==(const Error& err,
-                         const std::error_condition& kind) noexcept {
-    return err.code_ == kind;
+  template <class T, class = decltype(std::error_condition(std::declval<T>()))>
+  friend bool operator==(const Error& err, T kind) noexcept {
+    return err.code_ == std::error_condition(kind);
   }
   /// The opposite.
   template <class T>
-  friend auto operator!=(const Error& err, const T& other) noexcept
-      -> decltype(!(err == other)) {
-    return !(err == other);
+  friend auto operator!=(const Error& a, const T& b) noexcept
+      -> decltype(!(a == b)) {
+    return !(a == b);
   }
   /// Prints `err.message()`.
   template <class Out>
@@ -575,16 +561,23 @@ struct Failure : std::runtime_error {
 };
 
 namespace sys {
-[[noreturn]] inline void fail(const Error& err);  // see "netlite::sys"
+// The end of must: an exception, or where there are none, of the program.
+[[noreturn]] inline void fail(const Error& err) {
+#ifdef __cpp_exceptions
+  throw Failure(err);
+#else
+  std::fprintf(stderr, "%s\n", err.message().c_str());
+  std::abort();
+#endif
 }
+}  // namespace sys
 
 /// Throws a Failure that carries the error, unless that is nil. Where
 /// exceptions are off it prints the message and aborts. For small programs.
 inline void must(const Error& err) {
   if (err) sys::fail(err);
 }
-/// Returns the value of a result, `net::must(net::dial("tcp", address))`, or
-/// throws likewise.
+/// Returns a result's value, `net::must(net::dial("tcp", address))`, or throws.
 template <class T>
 T must(Result<T> result) {
   must(result.error);
@@ -614,12 +607,12 @@ constexpr bool is_linux = true;
 constexpr bool is_linux = false;
 #endif
 #ifdef NETLITE_LINUX
-constexpr std::size_t bell_ends = 1;
+constexpr size_t bell_ends = 1;
 constexpr int birth_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
 constexpr int receive_flags = MSG_CMSG_CLOEXEC;
 constexpr bool accepted_inherits = true;  // TCP's options, of its listener
 #else
-constexpr std::size_t bell_ends = 2;
+constexpr size_t bell_ends = 2;
 constexpr int birth_flags = 0, receive_flags = 0;
 constexpr bool accepted_inherits = false;
 #endif
@@ -650,10 +643,10 @@ struct Address {
   int family() const { return size < sizeof(sa_family_t) ? 0 : any.sa_family; }
   // Where an address says itself how long it is, getnameinfo(3) and the
   // multicast options insist on that (RFC 3493, 3.4).
-  void set_size(std::size_t bytes) {
+  void set_size(size_t bytes) {
     size = static_cast<socklen_t>(bytes);
 #ifdef SIN6_LEN
-    any.sa_len = static_cast<std::uint8_t>(bytes);
+    any.sa_len = static_cast<uint8_t>(bytes);
 #endif
   }
 };
@@ -666,16 +659,6 @@ inline int refuse(int number) { return errno = number, -1; }
 inline bool would_block(int number) {
   return number == EAGAIN || (!is_linux && number == ENOBUFS);
 }
-// The end of must: an exception, or where there are none, of the program.
-[[noreturn]] inline void fail(const Error& err) {
-#ifdef __cpp_exceptions
-  throw Failure(err);
-#else
-  std::fprintf(stderr, "%s\n", err.message().c_str());
-  std::abort();
-#endif
-}
-
 // Calls f; returns what an exception said that f let out, or "". glibc ends a
 // thread (pthread_exit, pthread_cancel) by one that must not be kept.
 template <class F>
@@ -722,7 +705,7 @@ struct Uncancelled {
 // The program's first process is 0, a child that it forked 1, a child of that
 // 2 ... A child inherits every lock and count as it was, but none of the
 // threads that would undo them. pthread_atfork(3).
-inline std::atomic<std::uint32_t> forks{0};
+inline std::atomic<uint32_t> forks{0};
 inline int in_child(void (*run)()) {
   return ::pthread_atfork(nullptr, nullptr, run);
 }
@@ -771,9 +754,8 @@ inline int socketpair(int (&fds)[2]) {
 inline int bind(int fd, const Address& a) { return ::bind(fd, &a.any, a.size); }
 inline int listen(int fd, int backlog) { return ::listen(fd, backlog); }
 
-// accept(2). The peer's address comes with it: one that has reset the
-// connection already has none left to ask for. (macOS says EINVAL to fcntl
-// about it.)
+// accept(2). The peer's address comes with it: a peer that has reset the
+// connection has none left to ask for. (And macOS then fails fcntl: EINVAL.)
 inline int accept(int fd, Address& peer) {
   return retry([&] {
     peer = Address();
@@ -786,8 +768,7 @@ inline int accept(int fd, Address& peer) {
 #endif
   });
 }
-// What accept(2) says about one client that has gone already; on Linux also
-// that client's pending network errors.
+// What accept(2) fails with for one client that has gone; see its "Errors".
 inline bool concerns_one_client(const std::error_code& code) {
 #ifdef ENONET
   if (code == error(ENONET)) return true;
@@ -809,7 +790,7 @@ inline int getpeername(int fd, Address& address) {
   return ::getpeername(fd, &address.any, &address.size);
 }
 inline int setsockopt(int fd, int level, int name, const void* value,
-                      std::size_t size) {
+                      size_t size) {
   return ::setsockopt(fd, level, name, value, static_cast<socklen_t>(size));
 }
 inline int setsockopt(int fd, int level, int name, int value) {
@@ -818,20 +799,23 @@ inline int setsockopt(int fd, int level, int name, int value) {
 inline int getsockopt(int fd, int level, int name, void* out, socklen_t size) {
   return ::getsockopt(fd, level, name, out, &size);
 }
+inline int getsockopt(int fd, int name, int& value) {
+  return getsockopt(fd, SOL_SOCKET, name, &value, sizeof value);
+}
 
 // recv(2) and send(2); not all systems take more than INT_MAX at once.
-constexpr std::size_t most_at_once = 1 << 30;
-inline ssize_t recv(int fd, void* data, std::size_t size) {
+constexpr size_t most_at_once = 1 << 30;
+inline ssize_t recv(int fd, void* data, size_t size) {
   size = std::min(size, most_at_once);
   return retry([&] { return ::recv(fd, data, size, 0); });
 }
-inline ssize_t send(int fd, const void* data, std::size_t size) {
+inline ssize_t send(int fd, const void* data, size_t size) {
   size = std::min(size, most_at_once);
   return retry([&] { return ::send(fd, data, size, send_flags); });
 }
 
 // recvmsg(2) and sendmsg(2): several pieces, descriptors
-inline msghdr msg_of(iovec* pieces, std::size_t count) {
+inline msghdr msg_of(iovec* pieces, size_t count) {
   msghdr message{};
   message.msg_iov = pieces;
   message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
@@ -844,9 +828,8 @@ inline ssize_t sendmsg(int fd, const msghdr& message) {
   return retry([&] { return ::sendmsg(fd, &message, send_flags); });
 }
 
-// recvfrom(2) of one message. Only recvmsg(2) tells on every system whether it
-// was cut to the room.
-inline ssize_t recvfrom(int fd, void* data, std::size_t size, Address& from,
+// recvfrom(2) of one message, by recvmsg(2): only that always tells of a cut.
+inline ssize_t recvfrom(int fd, void* data, size_t size, Address& from,
                         bool& cut) {
   iovec piece{data, std::min(size, most_at_once)};
   msghdr message = msg_of(&piece, 1);
@@ -858,21 +841,19 @@ inline ssize_t recvfrom(int fd, void* data, std::size_t size, Address& from,
   return n;
 }
 
-inline ssize_t sendto(int fd, const void* data, std::size_t size,
-                      const Address& to) {
+inline ssize_t sendto(int fd, const void* data, size_t size, const Address& a) {
   return retry(
-      [&] { return ::sendto(fd, data, size, send_flags, &to.any, to.size); });
+      [&] { return ::sendto(fd, data, size, send_flags, &a.any, a.size); });
 }
 // poll(2), for at most so many milliseconds, negative: for ever. May return
 // early, -1 and EINTR: the caller looks at the clock and at the socket.
-inline int poll(pollfd* fds, std::size_t count, int milliseconds) {
+inline int poll(pollfd* fds, size_t count, int milliseconds) {
   return ::poll(fds, static_cast<nfds_t>(count), milliseconds);
 }
 inline void pause(int milliseconds) { poll(nullptr, 0, milliseconds); }
 
-// A bell wakes a thread that sleeps in poll: ringing it makes it readable,
-// until the ring is taken. eventfd(2) needs one descriptor for both ends,
-// pipe(2) two.
+// A bell wakes a thread that sleeps in poll: ringing makes it readable, until
+// the ring is taken. eventfd(2) needs one descriptor for it, pipe(2) two.
 struct Bell {
   int heard = -1;
   int rung = -1;
@@ -889,12 +870,12 @@ inline Bell make_bell() {
 }
 inline void ring(const Bell& bell) {
   const Uncancelled thread;
-  const std::uint64_t one = 1;
+  const uint64_t one = 1;
   retry([&] { return ::write(bell.rung, &one, sizeof one); });
 }
 inline void take_ring(const Bell& bell) {
   const Uncancelled thread;
-  std::uint64_t one;
+  uint64_t one;
   retry([&] { return ::read(bell.heard, &one, sizeof one); });
 }
 inline void discard(const Bell& bell) {
@@ -903,10 +884,10 @@ inline void discard(const Bell& bell) {
 }
 
 // How many descriptors the process may have, getrlimit(2).
-inline std::size_t descriptor_limit() {
+inline size_t descriptor_limit() {
   rlimit limit{256, 256};
   ::getrlimit(RLIMIT_NOFILE, &limit);
-  return static_cast<std::size_t>(limit.rlim_cur);
+  return static_cast<size_t>(limit.rlim_cur);
 }
 inline int chmod(const std::string& path, int mode) {
   return ::chmod(path.c_str(), static_cast<mode_t>(mode));
@@ -928,22 +909,20 @@ inline int start_thread(void* (*run)(void*), void* argument) {
 // start anew. Durations count from now: zero or less has passed.
 
 /// A duration that never ends.
-inline constexpr std::chrono::nanoseconds forever =
-    std::chrono::nanoseconds::max();
+inline constexpr auto forever = std::chrono::nanoseconds::max();
 
 namespace internal {
 // A duration in nanoseconds; one beyond what they can count is cut to it.
 template <class Rep, class Period>
 std::chrono::nanoseconds saturated(std::chrono::duration<Rep, Period> d) {
-  using std::chrono::nanoseconds;
   const std::chrono::duration<long double, std::nano> wide = d;
   if (wide >= forever) return forever;
   if (wide <= -forever) return -forever;
   // Floats are too coarse to count in: the last ones would round up and over.
   if constexpr (std::is_floating_point_v<Rep>)
-    return std::chrono::duration_cast<nanoseconds>(wide);
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(wide);
   else
-    return std::chrono::duration_cast<nanoseconds>(d);
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(d);
 }
 
 using Clock = std::chrono::steady_clock;
@@ -1017,20 +996,18 @@ namespace internal {
 // Does something at the end of a block, however that is left.
 template <class F>
 struct Finally {
-  F f;
-  ~Finally() { f(); }
+  F run;
+  explicit Finally(F f) : run(std::move(f)) {}
+  ~Finally() { run(); }
 };
-template <class F>
-Finally(F) -> Finally<F>;
 
-// The one T of this process, never destroyed. A forked child begins with a T of
-// its own: a lock that a thread of the parent held would stay locked in the
-// child for ever.
+// The one T of this process, never destroyed. A forked child begins with its
+// own: a lock that a thread of the parent holds stays locked there for ever.
 template <class T>
 T& of_this_process() {
   struct Made {
     T value;
-    std::uint32_t process = sys::forks;
+    uint32_t process = sys::forks;
   };
   static std::atomic<Made*> made{nullptr};
   Made* now = made;
@@ -1047,23 +1024,21 @@ T& of_this_process() {
 // share them. (Measured: 0.92 of the clients that bare sockets can serve.)
 struct Bells {
   // Both ends of a bell in one number, all bits turned: 0 is none.
-  using Place = std::atomic<std::uint64_t>;
-  static sys::Bell in(std::uint64_t ends) {
+  using Place = std::atomic<uint64_t>;
+  static sys::Bell in(uint64_t ends) {
     return {~static_cast<int>(ends >> 32), ~static_cast<int>(ends)};
   }
 
-  static constexpr std::size_t most = 4096;
+  static constexpr size_t most = 4096, share = 12 * sys::bell_ends;
   static inline Place places[most]{};
-  static inline std::atomic<std::size_t> count{0};
+  static inline std::atomic<size_t> count{0};
 
   // The bell for one direction of a socket. When the descriptor table is full,
   // the next one that there is; or none.
   static sys::Bell get(int fd, short events) {
-    if (count == 0)
-      count =
-          std::min(most, 1 + sys::descriptor_limit() / (12 * sys::bell_ends));
-    const auto first = static_cast<std::size_t>(fd) * 2 + (events == POLLOUT);
-    for (std::size_t i = 0; i < count; ++i) {
+    if (count == 0) count = std::min(most, 1 + sys::descriptor_limit() / share);
+    const auto first = static_cast<size_t>(fd) * 2 + (events == POLLOUT);
+    for (size_t i = 0; i < count; ++i) {
       Place& place = places[(first + i) % count];
       if (i == 0 && !in(place)) make(place);
       if (const sys::Bell bell = in(place)) return bell;
@@ -1072,10 +1047,10 @@ struct Bells {
   }
   static void make(Place& place) {
     const sys::Bell made = sys::make_bell();
-    std::uint64_t none = 0;
-    const auto heard = static_cast<std::uint32_t>(~made.heard);
-    const auto rung = static_cast<std::uint32_t>(~made.rung);
-    if (!place.compare_exchange_strong(none, std::uint64_t{heard} << 32 | rung))
+    uint64_t none = 0;
+    const auto heard = static_cast<uint32_t>(~made.heard);
+    const auto rung = static_cast<uint32_t>(~made.rung);
+    if (!place.compare_exchange_strong(none, uint64_t{heard} << 32 | rung))
       sys::discard(made);  // another thread was faster
   }
 
@@ -1086,16 +1061,14 @@ struct Bells {
   });
 };
 
-// A thread that sleeps in `wait`: with which bell, until when, and whether
-// somebody has rung it.
+// A thread that sleeps in `wait`, until when, and whether its bell was rung.
 struct Sleeper {
   sys::Bell bell;
   Time until;
   bool rung = false;
 };
 
-// Reading or writing. One call at a time has the turn of a direction, so one at
-// most sleeps there.
+// Reading or writing. One call at a time has the turn, so at most one sleeps.
 struct Direction {
   const short events;              // POLLIN or POLLOUT
   std::mutex turn{};               // held for a whole read or write
@@ -1123,8 +1096,8 @@ enum class Kind { conn, listener, packets };  // what a socket is for
 // The file that a unix listener made, and will remove, if there is one.
 struct SocketFile {
   std::string path{};
-  std::pair<std::uint64_t, std::uint64_t> id{};
-  std::uint32_t maker = 0;  // which process
+  std::pair<uint64_t, uint64_t> id{};
+  uint32_t maker = 0;  // which process
 };
 
 struct PollerState;  // see "Poller"
@@ -1146,9 +1119,9 @@ struct SocketState {
   SocketFile file{};
   std::list<std::weak_ptr<PollerState>> pollers{};  // that watch it
   // Which process counts, the calls inside, and whether it closes.
-  std::atomic<std::uint64_t> calls{process()};
-  static constexpr std::uint64_t closing = 1, inside = 2;
-  static std::uint64_t process() { return std::uint64_t{sys::forks} << 32; }
+  std::atomic<uint64_t> calls{process()};
+  static constexpr uint64_t closing = 1, inside = 2;
+  static uint64_t process() { return uint64_t{sys::forks} << 32; }
 
   bool is_closed() const { return (calls & closing) != 0; }
   bool is_stream() const { return network.type == SOCK_STREAM; }
@@ -1156,21 +1129,19 @@ struct SocketState {
     if (network.family != AF_UNSPEC) return network.family;
     return local.ip().is6() ? AF_INET6 : AF_INET;
   }
-  // Counts a call in; `to_close` marks the socket as well. False when it is
-  // closed already.
+  // Counts a call in, and marks the socket `to_close`. False: closed already.
   bool enter(bool to_close = false) {
     if (calls >> 32 != sys::forks) begin_anew();
-    const std::uint64_t more = to_close ? inside + closing : inside;
-    std::uint64_t before = calls;
+    const uint64_t more = to_close ? inside + closing : inside;
+    uint64_t before = calls;
     do {
       if (before & closing) return false;
     } while (!calls.compare_exchange_weak(before, before + more));
     return true;
   }
-  // In a forked child: the calls inside, and the locks that they hold, are the
-  // parent's, and nobody will undo them here.
+  // In a forked child the calls inside, and their locks, are the parent's.
   void begin_anew() {
-    const std::lock_guard<std::mutex> lock(of_this_process<std::mutex>());
+    const std::lock_guard lock(of_this_process<std::mutex>());
     if (calls >> 32 == sys::forks) return;  // another thread was faster
     new (&guard) std::mutex;
     new (&changed) std::condition_variable;
@@ -1186,16 +1157,16 @@ struct SocketState {
   // Counts a call out. Of a closed socket with the guard held, since the thread
   // that waits for this one may free it all right afterwards.
   void leave() {
-    std::uint64_t before = calls;
+    uint64_t before = calls;
     while (!(before & closing))
       if (calls.compare_exchange_weak(before, before - inside)) return;
-    const std::lock_guard<std::mutex> lock(guard);
+    const std::lock_guard lock(guard);
     calls -= inside;
     changed.notify_all();
   }
   // Tells a server that rests that something is new.
   void announce() {
-    const std::lock_guard<std::mutex> lock(guard);
+    const std::lock_guard lock(guard);
     ++news;
     changed.notify_all();
   }
@@ -1204,17 +1175,15 @@ struct SocketState {
 };
 
 // The one place where calls wait: until the socket is ready for `events`
-// (true), or a deadline or `limit` has come, or the bell. It may return for no
-// reason: the caller looks again at everything. Who waits to read or write
-// sleeps in both beds.
-using Beds = std::initializer_list<Direction*>;
-inline Result<bool> wait(SocketState& s, Beds beds, short events,
-                         Time till = Time::max()) {
+// (true), or a deadline or `till` has come, or a ring. It may return for no
+// reason: the caller looks again. Who waits for either sleeps in both beds.
+inline Result<bool> wait(SocketState& s, std::initializer_list<Direction*> beds,
+                         short events, Time till = Time::max()) {
   Sleeper me{Bells::get(s.fd, (*beds.begin())->events), till};
   {
     // Whoever closes marks first and rings then, under this guard. So either
     // we see the mark here, or they see us sleep, and ring.
-    const std::lock_guard<std::mutex> lock(s.guard);
+    const std::lock_guard lock(s.guard);
     for (Direction* bed : beds) {
       if (s.is_closed() || bed->ended) return false;
       me.until = std::min(me.until, bed->due().when());
@@ -1225,11 +1194,11 @@ inline Result<bool> wait(SocketState& s, Beds beds, short events,
   // what it would tell unasked - POLLERR, POLLHUP - cannot end the pause.
   pollfd fds[] = {{events ? s.fd : -1, events, 0}, {me.bell.heard, POLLIN, 0}};
   {
-    const Finally awake{[&] {  // also when the thread is cancelled
-      const std::lock_guard<std::mutex> lock(s.guard);
+    const Finally awake([&] {  // also when the thread is cancelled
+      const std::lock_guard lock(s.guard);
       for (Direction* bed : beds) bed->sleeper = nullptr;
       if (me.rung && me.bell) sys::take_ring(me.bell);
-    }};
+    });
     int time = poll_time(me.until);
     // Without a bell there is nothing to wake us: look up now and then.
     if (!me.bell && (time < 0 || time > 10)) time = 10;
@@ -1247,35 +1216,32 @@ inline Result<bool> wait(SocketState& s, Beds beds, short events,
 // call in vain, epoll(7). (A write always tries: poll calls a socket writable
 // late, when a good part of its buffer is free.)
 template <class Call>
-Result<std::size_t> attempt(SocketState& s, Direction& direction, Mode mode,
-                            Call call) {
-  bool try_first = mode == Mode::once || !direction.drained;
+Result<size_t> attempt(SocketState& s, Direction& way, Mode mode, Call call) {
+  bool try_first = mode == Mode::once || !way.drained;
   for (bool ready = false;; try_first = true) {
     if (s.is_closed()) return closed;
-    if (direction.due().passed()) return timed_out;
+    if (way.due().passed()) return timed_out;
     if (try_first) {
       const ssize_t n = call();
-      if (n >= 0) return static_cast<std::size_t>(n);
+      if (n >= 0) return static_cast<size_t>(n);
       const std::error_code why = sys::last_error();
       if (!sys::would_block(why.value())) return s.is_closed() ? closed : why;
       if (mode == Mode::once) return would_block;
     }
     // Ready, and yet nothing: another process was faster, or Linux calls a
     // unixgram socket writable whose receiver's queue is full. Do not spin.
+    const Time soon = time_after(std::chrono::milliseconds(1));
     const auto [was_ready, err] =
-        ready
-            ? wait(s, {&direction}, 0, time_after(std::chrono::milliseconds(1)))
-            : wait(s, {&direction}, direction.events);
+        ready ? wait(s, {&way}, 0, soon) : wait(s, {&way}, way.events);
     if (err) return err;
     ready = was_ready && !ready;
   }
 }
 
 // One reader, and one writer, at a time; a try_ call does not queue for it.
-inline std::unique_lock<std::mutex> take_turn(Direction& direction,
-                                              Mode mode = Mode::wait) {
-  if (mode == Mode::wait) return std::unique_lock<std::mutex>(direction.turn);
-  return std::unique_lock<std::mutex>(direction.turn, std::try_to_lock);
+inline auto take_turn(Direction& direction, Mode mode = Mode::wait) {
+  if (mode == Mode::wait) return std::unique_lock(direction.turn);
+  return std::unique_lock(direction.turn, std::try_to_lock);
 }
 
 // A descriptor that nobody else knows of yet.
@@ -1308,13 +1274,10 @@ inline void release(SocketState* s) {
   delete s;
 }
 
-template <Kind>
-struct Handle;  // of one kind of socket; see "Connections"
 }  // namespace internal
 
 // --- Connections ------------------------------------------------------------
-// Sockets are handles, as Go's Conn is; and what streams are read and written
-// by.
+// Sockets are handles, as Go's Conn is; and how streams are read and written.
 
 /// What Conn, Listener and PacketConn have in common: a handle of a socket.
 /// Copies refer to the same socket, and the last one closes it, as Go's `defer
@@ -1329,12 +1292,9 @@ class Socket : public internal::Value<Socket> {
   /// By what handles are compared: equal ones refer to the same socket.
   const void* key() const { return state_.get(); }
 
- private:
-  friend internal::SocketState* state_of(const Socket& socket) {
-    return socket.state_.get();
-  }
-  template <internal::Kind>
-  friend struct internal::Handle;
+  friend const auto& state_of(const Socket& socket) { return socket.state_; }
+
+ protected:
   std::shared_ptr<internal::SocketState> state_;
 };
 
@@ -1349,15 +1309,13 @@ struct Handle : Socket {
   explicit Handle(std::shared_ptr<SocketState> s) { state_ = std::move(s); }
   template <class T, std::enable_if_t<std::is_same_v<T, Socket>, int> = 0>
   explicit Handle(const T& socket) {
-    if (socket && state_of(socket)->kind == of) state_ = socket.state_;
+    if (socket && state_of(socket)->kind == of) state_ = state_of(socket);
   }
 };
 
-// Makes the first handle of a socket; the descriptor is the socket's then,
-// whatever happens.
+// Makes the first handle of a socket, which owns the descriptor from then on.
 template <class H>
-H make_handle(Descriptor fd, const Network& network, Addr local,
-              Addr remote = {}) {
+H make(Descriptor fd, const Network& network, Addr local, Addr remote = {}) {
   auto* state = new SocketState{H::kind, fd.get(), network, std::move(local),
                                 std::move(remote)};
   fd.release();
@@ -1378,7 +1336,7 @@ using element = std::enable_if_t<is_byte<std::remove_cv_t<T>>, T>;
 template <class T>
 inline constexpr bool is_text =
     std::is_convertible_v<const T&, std::string_view> &&
-    !std::is_null_pointer_v<T>;
+    !std::is_same_v<T, std::string_view> && !std::is_null_pointer_v<T>;
 }  // namespace internal
 
 /// One end of a connection. `Conn(event.socket)` is that socket, or nothing if
@@ -1402,33 +1360,29 @@ class Bytes {
  public:
   Bytes() = default;  ///< No bytes.
   /// `size` bytes at `data`.
-  Bytes(const void* data, std::size_t size) : data_(data), size_(size) {}
+  Bytes(const void* data, size_t size) : data_(data), size_(size) {}
   /// std::string, const char* and whatever else converts to std::string_view.
   template <class T, std::enable_if_t<internal::is_text<T>, int> = 0>
-  Bytes(const T& text)
-      : data_(std::string_view(text).data()),
-        size_(std::string_view(text).size()) {}
+  Bytes(const T& text) : Bytes(std::string_view(text)) {}
   /// std::vector, std::array, std::span, std::byte[N]: all of it.
   template <class C, class = internal::element<const C>,
             std::enable_if_t<!internal::is_text<C>, int> = 0>
   Bytes(const C& bytes) : Bytes(std::data(bytes), std::size(bytes)) {}
-  /// A literal, or another array that cannot change: all of it, NULs included,
-  /// except for one at its end.
-  template <std::size_t N>
+  /// A literal or other constant array: all of it but for one NUL at its end.
+  template <size_t N>
   Bytes(const char (&text)[N]) : Bytes(text, text[N - 1] ? N : N - 1) {}
   /// char buffer[1024] does not know how many of its bytes were filled.
-  template <std::size_t N>
+  template <size_t N>
   Bytes(char (&)[N]) {
     static_assert(N == 0,
-                  "How much of this char array shall be written? "
-                  "Say write(conn, {buffer, n}), or pass a string.");
+                  "How much of this array? Say write(conn, {buffer, n}).");
   }
   /// Where they are.
   const char* data() const { return static_cast<const char*>(data_); }
-  std::size_t size() const { return size_; }  ///< How many they are.
+  size_t size() const { return size_; }  ///< How many they are.
  private:
   const void* data_ = nullptr;
-  std::size_t size_ = 0;
+  size_t size_ = 0;
 };
 
 /// The room to read into: an array, a container or a view of bytes - its size
@@ -1437,7 +1391,7 @@ class Bytes {
 class Buffer {
  public:
   /// `size` bytes at `data`.
-  Buffer(void* data, std::size_t size) : data_(data), size_(size) {}
+  Buffer(void* data, size_t size) : data_(data), size_(size) {}
   /// char[N], std::array, std::vector, std::string, std::span: all of it. (A
   /// temporary is taken if its bytes can change even when it is const: a view.)
   template <class C, class T = internal::element<const C>,
@@ -1445,10 +1399,10 @@ class Buffer {
   Buffer(C&& room) : Buffer(std::data(room), std::size(room)) {}
 
   char* data() const { return static_cast<char*>(data_); }  ///< Where it is.
-  std::size_t size() const { return size_; }  ///< How many bytes it takes.
+  size_t size() const { return size_; }  ///< How many bytes it takes.
  private:
   void* data_;
-  std::size_t size_;
+  size_t size_;
 };
 
 // How every call is built
@@ -1468,7 +1422,7 @@ namespace internal {
 // A call inside a socket. While one lives, the descriptor stays ours.
 struct Use {
   explicit Use(const Socket& socket)
-      : state_(state_of(socket)), entered_(state_ && state_->enter()) {}
+      : state_(state_of(socket).get()), entered_(state_ && state_->enter()) {}
   Use(Use&&) = delete;
   ~Use() {
     if (entered_) state_->leave();
@@ -1487,7 +1441,7 @@ struct Use {
 inline Error failure(const char* op, const Socket& socket,
                      const Error& why = closed, std::string_view subject = "",
                      const Addr* remote = nullptr) {
-  const SocketState* s = state_of(socket);
+  const auto& s = state_of(socket);
   if (why == would_block) return why;
   if (why == closed || why == timed_out) subject = "";
   if (!s) return {why.code(), {op, "", std::string(subject)}};
@@ -1507,8 +1461,8 @@ Error control(const Socket& socket, const char* op, const char* name, Call call,
 
 // Makes a call that may block, for POLLIN or POLLOUT.
 template <class Call>
-Result<std::size_t> perform(const Socket& socket, short events, Mode mode,
-                            const char* op, const char* name, Call call) {
+Result<size_t> perform(const Socket& socket, short events, const char* op,
+                       const char* name, Call call, Mode mode = Mode::wait) {
   const Use use(socket);
   if (!use) return failure(op, socket);
   Direction& direction = events == POLLIN ? use->reading : use->writing;
@@ -1520,9 +1474,8 @@ Result<std::size_t> perform(const Socket& socket, short events, Mode mode,
 }
 
 // Takes what there is: bytes of a stream, or one message.
-inline Result<std::size_t> receive(const Socket& socket, Buffer buffer,
-                                   Mode mode, const char* name,
-                                   sys::Address& from) {
+inline Result<size_t> receive(const Socket& socket, Buffer buffer, Mode mode,
+                              const char* name, sys::Address& from) {
   bool cut = false;
   const auto call = [&](SocketState& s) {
     if (!s.is_stream())
@@ -1531,15 +1484,15 @@ inline Result<std::size_t> receive(const Socket& socket, Buffer buffer,
     s.reading.drained = n >= 0 && n < static_cast<ssize_t>(buffer.size());
     return n;
   };
-  auto got = perform(socket, POLLIN, mode, "read", name, call);
+  auto got = perform(socket, POLLIN, "read", name, call, mode);
   if (cut) got.error = failure("read", socket, truncated);
   return got;
 }
 
 // Reads with `read` until the buffer is full.
 template <class Read>
-Result<std::size_t> fill(Buffer buffer, Read read) {
-  std::size_t have = 0;
+Result<size_t> fill(Buffer buffer, Read read) {
+  size_t have = 0;
   while (have < buffer.size()) {
     const auto [n, err] = read({buffer.data() + have, buffer.size() - have});
     have += n;
@@ -1553,23 +1506,22 @@ inline iovec to_iovec(Bytes bytes) {
   return {const_cast<char*>(bytes.data()), bytes.size()};
 }
 // Takes `n` bytes off the front of some pieces.
-inline void step_over(std::size_t n, iovec*& pieces, std::size_t& count) {
+inline void step_over(size_t n, iovec*& pieces, size_t& count) {
   for (; count > 1 && n >= pieces->iov_len; ++pieces, --count)
     n -= pieces->iov_len;
   *pieces = {static_cast<char*>(pieces->iov_base) + n, pieces->iov_len - n};
 }
 
 // Writes all the pieces, a message in one go; the count survives an error.
-inline Result<std::size_t> write_all(const Socket& socket, iovec* pieces,
-                                     std::size_t count, Mode mode,
-                                     const char* op,
-                                     const sys::Address* to = nullptr) {
+inline Result<size_t> write_all(const Socket& socket, iovec* pieces,
+                                size_t count, Mode mode, const char* op,
+                                const sys::Address* to = nullptr) {
   const Use use(socket);
   if (!use) return failure(op, socket);
   const auto turn = take_turn(use->writing, mode);
   if (!turn) return would_block;
-  std::size_t left = 0, written = 0;
-  for (std::size_t i = 0; i < count; ++i) left += pieces[i].iov_len;
+  size_t left = 0, written = 0;
+  for (size_t i = 0; i < count; ++i) left += pieces[i].iov_len;
   for (;;) {
     const auto [n, err] = attempt(*use, use->writing, mode, [&] {
       // An empty message is a message; an empty write to a stream is nothing.
@@ -1578,7 +1530,7 @@ inline Result<std::size_t> write_all(const Socket& socket, iovec* pieces,
       if (count == 1) return sys::send(use->fd, pieces->iov_base, left);
       // More than 1,024 pieces at a time are not portable (IOV_MAX). A stream
       // can take them in turn; of a message the kernel says EMSGSIZE.
-      const std::size_t most = use->is_stream() ? 1024 : count;
+      const size_t most = use->is_stream() ? 1024 : count;
       return sys::sendmsg(use->fd, sys::msg_of(pieces, std::min(count, most)));
     });
     if (err) return {written, failure(op, socket, err, op)};
@@ -1589,13 +1541,20 @@ inline Result<std::size_t> write_all(const Socket& socket, iovec* pieces,
   }
 }
 
-// Tells the Pollers that watch a socket that it closes, or that its write side
-// has ended. See "Poller".
+inline Result<size_t> gather(const Conn& conn, const Bytes* pieces,
+                             size_t count, Mode mode) {
+  std::vector<iovec> list;
+  for (size_t i = 0; i < count; ++i) list.push_back(to_iovec(pieces[i]));
+  if (list.empty()) list.push_back({nullptr, 0});
+  return write_all(conn, list.data(), list.size(), mode, "writev");
+}
+
+// Tells a socket's Pollers that it, or its write side, closes. See "Poller".
 void tell_pollers(SocketState& s);
 
 // Tells everybody that a socket closes; false when it was closed already.
 inline bool start_close(const Socket& socket) {
-  SocketState* s = state_of(socket);
+  const auto& s = state_of(socket);
   if (!s || !s->enter(true)) return false;
   remove_file(*s);
   std::unique_lock<std::mutex> lock(s->guard);
@@ -1635,16 +1594,15 @@ inline Error move_deadlines(const Socket& socket, Deadline deadline,
 }
 }  // namespace internal
 
-/// Reads what is there, at least one byte, at most the buffer. Blocks until
-/// there is something. Returns the count; `eof` after the last byte, and again
-/// each time; `closed`, `timed_out`, or what recv(2) reports. An empty buffer
-/// returns 0 at once.
+/// Reads what is there, at least one byte, at most the buffer; into an empty
+/// one, 0 at once. Blocks until there is something. Returns the count; `eof`
+/// after the last byte, each time; `closed`, `timed_out`, or recv(2)'s errors.
 ///
 /// Of a dialled datagram or unixpacket socket it reads one message, `truncated`
 /// when that did not fit. 0 is an empty datagram; an empty unixpacket message
 /// cannot be told from the end: `eof`. Go: `Conn.Read`.
-inline Result<std::size_t> read(const Conn& conn, Buffer buffer,
-                                Mode mode = Mode::wait) {
+inline Result<size_t> read(const Conn& conn, Buffer buffer,
+                           Mode mode = Mode::wait) {
   sys::Address from;
   const bool none = buffer.size() == 0;
   if (none) return control(conn, "read", "", [](auto&) { return 0; });
@@ -1656,7 +1614,7 @@ inline Result<std::size_t> read(const Conn& conn, Buffer buffer,
 /// Reads until the buffer is full. Errors as read; the count is what was read
 /// before. A stream that ends before the first byte returns `eof`, one that
 /// ends later `unexpected_eof`. Go: `io.ReadFull`.
-inline Result<std::size_t> read_full(const Conn& conn, Buffer buffer) {
+inline Result<size_t> read_full(const Conn& conn, Buffer buffer) {
   return internal::fill(buffer, [&](Buffer rest) { return read(conn, rest); });
 }
 
@@ -1666,15 +1624,10 @@ inline Result<std::size_t> read_full(const Conn& conn, Buffer buffer) {
 /// what send(2) reports, EPIPE when the peer has gone. Never raises SIGPIPE. A
 /// stream is not asked to take no bytes: 0 even when the peer has gone. On a
 /// datagram or unixpacket socket sends one message. Go: `Conn.Write`.
-inline Result<std::size_t> write(const Conn& conn, Bytes bytes,
-                                 Mode mode = Mode::wait) {
+inline Result<size_t> write(const Conn& conn, Bytes bytes,
+                            Mode mode = Mode::wait) {
   iovec piece = internal::to_iovec(bytes);
   return write_all(conn, &piece, 1, mode, "write");
-}
-/// The same for `size` bytes at `data`.
-inline Result<std::size_t> write(const Conn& conn, const void* data,
-                                 std::size_t size) {
-  return write(conn, Bytes(data, size));
 }
 
 /// Closes the socket for all its handles. Wakes every call that is blocked on
@@ -1688,13 +1641,11 @@ inline Error close(const Socket& socket) {
   return finish_close(socket);
 }
 
-/// Ends what we read: a blocked read returns `eof`. shutdown(2), SHUT_RD.
-/// Errors: `closed`, ENOTCONN when the connection is over. Go:
-/// `TCPConn.CloseRead`.
+/// Ends what we read: a blocked read returns `eof`. shutdown(2). Errors:
+/// `closed`, ENOTCONN when the connection is over. Go: `TCPConn.CloseRead`.
 inline Error close_read(const Conn& conn) {
-  return control(conn, "close", "shutdown", [](internal::SocketState& s) {
-    return sys::shutdown(s.fd, SHUT_RD);
-  });
+  const auto end = [](auto& s) { return sys::shutdown(s.fd, SHUT_RD); };
+  return control(conn, "close", "shutdown", end);
 }
 
 /// Ends what we write: the peer reads `eof` after the last byte, and may go on
@@ -1716,13 +1667,12 @@ inline Error close_write(const Conn& conn) {
 
 /// The address of this end; the same after close. Go: `LocalAddr`.
 inline Addr local_addr(const Socket& socket) {
-  const internal::SocketState* s = state_of(socket);
+  const auto& s = state_of(socket);
   return s ? s->local : Addr();
 }
-/// The address of the other end; the same after close. None for a socket that
-/// has no one peer. Go: `RemoteAddr`.
+/// That of the other end; none where there is no one peer. Go: `RemoteAddr`.
 inline Addr remote_addr(const Socket& socket) {
-  const internal::SocketState* s = state_of(socket);
+  const auto& s = state_of(socket);
   return s ? s->remote : Addr();
 }
 
@@ -1745,59 +1695,36 @@ inline Error set_write_deadline(const Socket& socket, Deadline deadline) {
 // --- Dialling ---------------------------------------------------------------
 // From a name to its addresses, and from those to a connection.
 
-/// A Callback is a function of yours that netlite keeps; a default-constructed
-/// one is none. (std::function would do the same; its header alone adds a
-/// quarter to what the other headers take to compile.)
+/// A Callback is a function of yours that netlite keeps, or none: a
+/// std::function that says in words what does not fit.
 template <class R, class A>
-class Callback {
+class Callback : public std::function<R(A)> {
  public:
   Callback() = default;  ///< No function.
-  /// A function, or what can be called like one. A pointer or std::function
-  /// that holds nothing is none.
+  /// What can be called like one. An empty pointer or std::function is none.
   template <class F, std::enable_if_t<!std::is_same_v<F, Callback>, int> = 0>
   Callback(F f) {
     constexpr bool fits = std::is_invocable_r_v<R, F&, A>;
-    static_assert(fits,
-                  "A hook must take and return what its type in DialOptions, "
-                  "ListenOptions, ServeOptions or Reader says.");
-    if constexpr (std::is_constructible_v<F, std::nullptr_t> &&
-                  std::is_constructible_v<bool, F&>)
-      if (!f) return;
-    if constexpr (fits) {
-      state_ = std::make_shared<F>(std::move(f));
-      call_ = [](void* state, A a) -> R {
-        // R may be void: what f returns is dropped then.
-        return static_cast<R>((*static_cast<F*>(state))(a));
-      };
-    }
+    static_assert(fits, "A hook must take and return what its type says.");
+    if constexpr (fits) std::function<R(A)>::operator=(std::move(f));
   }
-  /// Is there one? False also for a Callback that was moved from.
-  explicit operator bool() const { return bool(state_); }
-  R operator()(A a) const { return call_(state_.get(), a); }  ///< Calls it.
- private:
-  std::shared_ptr<void> state_;
-  R (*call_)(void*, A) = nullptr;
 };
 
-/// Sees a descriptor after socket(2), before bind(2) and connect(2), to set
-/// options early: `[](int descriptor) -> net::Error`. An error ends the
-/// attempt. Go: `Dialer.Control`.
+/// Sees a descriptor before bind(2) and connect(2), to set options early:
+/// `[](int fd) -> net::Error`; an error ends the attempt. Go: `Dialer.Control`.
 using Control = Callback<Error, int>;
 
 /// How to dial; the defaults are Go's. C++20 writes `{.timeout = 2s}`.
 /// Durations count from now: 0 or less is at once. Go: `net.Dialer`.
 struct DialOptions {
-  /// For the whole dial, look-up included. `forever`: no limit; 0 or less has
-  /// passed already.
+  /// For the whole dial, look-up included. `forever`: no limit.
   std::chrono::nanoseconds timeout = forever;
   Deadline deadline = no_deadline;  ///< The earlier of the two counts.
-  /// The address of this end; none: the system chooses. A unix one with an
-  /// empty path: Linux makes up an abstract name, at which this end can be
-  /// answered (Go gives it none).
+  /// The address of this end; none: the system chooses. For a unix one with an
+  /// empty path Linux makes up an abstract name (Go: none), to be answered at.
   Addr local{};
-  /// How long the second address family waits for the first when a name has
-  /// both (RFC 8305). 0 or less: they start together; `forever`: the second
-  /// waits until the first has failed.
+  /// How long a name's second address family waits for the first (RFC 8305). 0
+  /// or less: not at all; `forever`: until the first has failed.
   std::chrono::nanoseconds fallback_delay = std::chrono::milliseconds(300);
   /// Idle time and interval of TCP's keep-alive probes, rounded up to whole
   /// seconds. 0 or less, and `forever`: no probes.
@@ -1814,8 +1741,7 @@ struct [[nodiscard]] Pipe {
 };
 
 namespace internal {
-// An address as the kernel wants it, for a socket of that family, and back. See
-// "Addresses, the rest".
+// An address in the kernel's form, and back. See "Addresses, the rest".
 std::error_code to_kernel(const Addr& addr, int family, sys::Address& out);
 Addr from_kernel(const Network& network, const sys::Address& from);
 
@@ -1869,8 +1795,7 @@ inline void set_defaults(int fd, std::chrono::nanoseconds keep_alive,
   if (keep_alive.count() > 0) set_keep_alive(fd, keep_alive, keep_alive, 0);
 }
 
-// A network, and all addresses on it that a text stands for, in the order to
-// try them. See "Names".
+// All addresses that a text stands for, in the order to try them. See "Names".
 struct Resolved {
   const Network* network = nullptr;
   std::vector<Addr> addrs{};
@@ -1930,8 +1855,8 @@ inline Pipe pipe() {
   internal::Descriptor first(fds[0]), second(fds[1]);
   const internal::Network& network = internal::pipe_network;
   const Addr end("pipe", "pipe");
-  return {internal::make_handle<Conn>(std::move(first), network, end, end),
-          internal::make_handle<Conn>(std::move(second), network, end, end)};
+  return {internal::make<Conn>(std::move(first), network, end, end),
+          internal::make<Conn>(std::move(second), network, end, end)};
 }
 
 // --- Listeners --------------------------------------------------------------
@@ -1960,11 +1885,10 @@ inline bool is_any(const Addr& addr) {
 
 inline bool is6(const Addr& addr) { return addr.ip().unmap().is6(); }
 
-// bind(2) for a unix socket, with the file mode asked for and over a dead
-// socket's file when that was asked for; and which file that made. See "Unix
-// extras".
-int bind_unix(int fd, const sys::Address& address, const std::string& path,
-              int type, const ListenOptions& options);
+// bind(2), a unix socket's with the file mode and over the dead socket's file
+// that were asked for; and which file that made. See "Unix extras".
+int bind(int fd, const sys::Address& address, const std::string& path, int type,
+         const ListenOptions& options);
 SocketFile made_file(const std::string& path);
 
 // Opens a socket, makes its settings, and binds it if there is an address.
@@ -1996,9 +1920,7 @@ inline Result<Descriptor> open_socket(const Network& network, int family,
   sys::Address name;
   if (const auto why = to_kernel(place, family, name))
     return failed("bind", why);
-  const bool file = family == AF_UNIX;
-  if (file ? bind_unix(fd.get(), name, local.path(), network.type, options) < 0
-           : sys::bind(fd.get(), name) < 0)
+  if (bind(fd.get(), name, local.path(), network.type, options) < 0)
     return failed("bind");
   return fd;
 }
@@ -2027,7 +1949,7 @@ Result<H> bind_to(const Network& network, const Addr& addr,
   if (network.base == "tcp") set_defaults(fd.get(), options.keep_alive, true);
   // From here on a failure removes the file that bind made.
   Addr here = local_of(fd.get(), network);
-  H handle = make_handle<H>(std::move(fd), network, std::move(here));
+  H handle = make<H>(std::move(fd), network, std::move(here));
   SocketState& s = *state_of(handle);
   s.keep_alive = options.keep_alive;
   if (network.family == AF_UNIX) s.file = made_file(addr.path());
@@ -2050,10 +1972,9 @@ Result<H> listen(std::string_view network, std::string_view address,
   if (err) return retell(err, "listen", network);
   const Addr& addr = favourite(found.addrs);
   const bool datagrams = found.network->type == SOCK_DGRAM;
-  if (datagrams != (H::kind == Kind::packets))
-    return retell(address_error(unexpected_address_type, address), "listen",
-                  network, addr);
-  auto made = bind_to<H>(*found.network, addr, options);
+  Result<H> made = address_error(unexpected_address_type, address);
+  if (datagrams == (H::kind == Kind::packets))
+    made = bind_to<H>(*found.network, addr, options);
   if (made.error) made.error = retell(made.error, "listen", network, addr);
   return made;
 }
@@ -2083,7 +2004,7 @@ inline Result<Conn> accept(const Listener& listener, Mode mode = Mode::wait) {
     return fd.get();
   };
   Error err;
-  do err = perform(listener, POLLIN, mode, "accept", "accept4", call).error;
+  do err = perform(listener, POLLIN, "accept", "accept4", call, mode).error;
   while (sys::concerns_one_client(err.code()));
   if (err) return err;
   const internal::SocketState& s = *state_of(listener);
@@ -2092,8 +2013,8 @@ inline Result<Conn> accept(const Listener& listener, Mode mode = Mode::wait) {
   // Only a listener on any address has to ask which one the client chose.
   const bool any = s.local.ip().is_unspecified();
   Addr local = any ? internal::local_of(fd.get(), s.network) : s.local;
-  return internal::make_handle<Conn>(std::move(fd), s.network, std::move(local),
-                                     internal::from_kernel(s.network, peer));
+  return internal::make<Conn>(std::move(fd), s.network, std::move(local),
+                              internal::from_kernel(s.network, peer));
 }
 
 /// The address the listener has, with the real port when 0 was asked for.
@@ -2101,8 +2022,7 @@ inline Result<Conn> accept(const Listener& listener, Mode mode = Mode::wait) {
 inline Addr addr(const Listener& listener) { return local_addr(listener); }
 
 // --- Many at once -----------------------------------------------------------
-// A thread for each conversation: Group counts them, serve makes a server of
-// them.
+// A thread for each conversation: Group counts them, serve makes it a server.
 
 /// Hears of what happened to one client while the server goes on:
 /// `[](const net::Error& err) { ... }`.
@@ -2113,7 +2033,7 @@ struct ServeOptions {
   /// How many connections are served at a time; the next ones wait in the
   /// listener's queue. 0: any number. Give handlers deadlines too, or so many
   /// clients that say nothing keep everybody else out.
-  std::size_t max_connections = 0;
+  size_t max_connections = 0;
   /// How long handlers may go on after the listener was closed; then their
   /// connections are closed too. 0 or less: at once; `forever`: they are waited
   /// for. (A download may need longer than these 5 s.)
@@ -2130,8 +2050,7 @@ template <class T>
 inline constexpr bool
     has_error<T, std::void_t<decltype(Error(std::declval<T>().error))>> = true;
 
-// Calls f; the error that it returned, alone or in a Result, or an exception
-// as one.
+// Calls f. Its error, returned alone or in a Result, or an exception as one.
 template <class F>
 Error run(F& f) {
   Error err;
@@ -2151,9 +2070,8 @@ Error run(F& f) {
 
 // Runs f in a thread of its own, and then `end` hears how it went; with an
 // error, whose story is the caller's to tell, neither is called. By then f is
-// gone with all it owned. A task that ends its own thread, pthread_exit(3), is
-// one that failed. (new and delete by hand: unique_ptr would cost each f 20 ms
-// of the user's compile time.)
+// gone with all it owned. A task that ends its own thread, pthread_exit(3),
+// failed. (new and delete by hand: unique_ptr costs each 20 ms to compile.)
 template <class F, class End>
 Error start(F f, End end) {
   struct Task {
@@ -2162,11 +2080,11 @@ Error start(F f, End end) {
     static void* main(void* argument) {
       auto* task = static_cast<Task*>(argument);
       Error err = task_failed;
-      const Finally ending{[&] {
+      const Finally ending([&] {
         End tell = std::move(task->end);
         delete task;
         tell(err);
-      }};
+      });
       err = run(task->f);
       return nullptr;
     }
@@ -2177,45 +2095,24 @@ Error start(F f, End end) {
   return sys::error(error);
 }
 
-struct GroupState {
-  std::size_t limit = 0;
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::size_t running = 0;
-  Error first{};
-
-  void begin() {
-    std::unique_lock<std::mutex> lock(mutex);
-    changed.wait(lock, [&] { return limit == 0 || running < limit; });
-    ++running;
-  }
-  void end(const Error& err) {
-    const std::lock_guard<std::mutex> lock(mutex);
-    if (err && !first) first = err;
-    --running;
-    changed.notify_all();
-  }
-};
-
 struct Serving {
-  using Handler = Callback<Error, const Conn&>;
   struct Served {
     Conn conn;
     bool closing = false;  // its grace is over
   };
   using Place = std::list<Served>::iterator;
 
-  Listener listener{};
-  ServeOptions options{};
-  Handler handler{};
+  const Listener listener;
+  const ServeOptions options;
+  const std::function<Error(const Conn&)> handler;
   std::mutex mutex{};
   std::condition_variable changed{};
   std::list<Served> served{};
-  std::atomic<std::size_t> running{0};
+  std::atomic<size_t> running{0};
   std::mutex reporting{};
 
   Place begin(const Conn& conn) {
-    const std::lock_guard<std::mutex> lock(mutex);
+    const std::lock_guard lock(mutex);
     served.push_front({conn});
     ++running;
     return served.begin();
@@ -2239,12 +2136,11 @@ struct Serving {
 
   void report(const Error& err) {
     if (!err || !options.on_error) return;
-    const std::lock_guard<std::mutex> lock(reporting);
+    const std::lock_guard lock(reporting);
     sys::guarded([&] { options.on_error(err); });
   }
-  // Rests until the listener has more news than were seen - a handler has
-  // ended, its deadline was moved, it was closed - or until its deadline, or
-  // `limit`. Others may accept meanwhile.
+  // Rests until the listener has more news than `seen` - a handler ended, its
+  // deadline moved, it closed - or until its deadline or `limit` has come.
   void rest(unsigned seen, Time limit = Time::max()) {
     const Use use(listener);
     if (!use) return;
@@ -2257,10 +2153,9 @@ struct Serving {
     const SocketState& s = *state_of(listener);
     for (;; rest(seen)) {
       seen = s.news;
-      const std::size_t most = options.max_connections;
-      if (most == 0 || running < most || s.is_closed() ||
-          s.reading.due().passed())
-        return accept(listener);
+      const size_t most = options.max_connections;
+      const bool over = s.is_closed() || s.reading.due().passed();
+      if (most == 0 || running < most || over) return accept(listener);
     }
   }
   // Lets handlers finish; when their grace is over, tells all their connections
@@ -2271,19 +2166,15 @@ struct Serving {
     if (!wait_until(changed, lock, time_after(options.grace), idle))
       for (Served& each : served) each.closing = start_close(each.conn);
     changed.wait(lock, idle);
-    // A thread on its way out may still hold us, but nothing of the caller's.
-    listener = Listener();
-    options = ServeOptions();
-    handler = Handler();
   }
 };
 
-inline Error accept_all(const std::shared_ptr<Serving>& serving) {
+inline Error accept_all(Serving& serving) {
   constexpr std::chrono::milliseconds shortest(5), longest(1000);
   auto pause = shortest;
   for (;;) {
     unsigned seen = 0;
-    const auto [conn, err] = serving->next(seen);
+    const auto [conn, err] = serving.next(seen);
     if (err == closed) return {};
     // What can never heal.
     if (err == timed_out || is_errno(err.code(), {EBADF, EINVAL, ENOTSOCK}))
@@ -2291,20 +2182,20 @@ inline Error accept_all(const std::shared_ptr<Serving>& serving) {
     if (err) {
       // Out of descriptors or memory: the client stays queued. Trying again at
       // once would keep a core busy until somebody frees some.
-      serving->report(err);
-      serving->rest(seen, time_after(pause));
+      serving.report(err);
+      serving.rest(seen, time_after(pause));
       pause = std::min(pause * 2, longest);
       continue;
     }
     pause = shortest;
-    const Serving::Place place = serving->begin(conn);
+    const Serving::Place place = serving.begin(conn);
     const auto begin = [&, c = conn] {  // may throw: there may be no memory
       return start(
-          [serving, c] { return serving->handler(c); },
-          [serving, place](const Error& why) { serving->end(place, why); });
+          [&serving, c] { return serving.handler(c); },
+          [&serving, place](const Error& why) { serving.end(place, why); });
     };
     if (Error failed = run(begin)) {
-      const Finally ended{[&] { serving->end(place, failed); }};
+      const Finally ended([&] { serving.end(place, failed); });
       if (failed != task_failed)
         failed = failure("serve", conn, failed.code(), "pthread_create");
     }
@@ -2318,7 +2209,7 @@ inline Error accept_all(const std::shared_ptr<Serving>& serving) {
 class Group {
  public:
   /// `limit` is how many tasks may run at a time; 0: any number.
-  explicit Group(std::size_t limit = 0) { state_->limit = limit; }
+  explicit Group(size_t limit = 0) : limit_(limit) {}
   Group(Group&&) = delete;
   ~Group() { wait(); }  ///< Waits, but only `wait` tells how tasks ended.
   /// Runs `f(args...)` in a thread of its own; copies the arguments: pass a
@@ -2345,34 +2236,45 @@ class Group {
   /// since the last wait: an Error that a task returned, alone or in a Result,
   /// or task_failed for an exception. Go: `errgroup.Group.Wait`.
   Error wait() {
-    std::unique_lock<std::mutex> lock(state_->mutex);
-    state_->changed.wait(lock, [&] { return state_->running == 0; });
-    return std::exchange(state_->first, Error());
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [&] { return running_ == 0; });
+    return std::exchange(first_, Error());
   }
 
  private:
   template <class F>
   Error begin(F task) {
-    state_->begin();
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [&] { return limit_ == 0 || running_ < limit_; });
+    ++running_;
+    lock.unlock();
     const auto start = [&] {  // moving the task may throw
-      return internal::start(
-          std::move(task),
-          [state = state_](const Error& err) { state->end(err); });
+      return internal::start(std::move(task),
+                             [this](const Error& err) { end(err); });
     };
     const Error err = internal::run(start);
-    if (err) state_->end({});
+    if (err) end({});
     if (!err || err == task_failed) return err;
     return internal::failure("go", Socket(), err.code(), "pthread_create");
   }
+  // Who waits may free it all once the mutex is free, so nothing comes after.
+  void end(const Error& err) {
+    const std::lock_guard lock(mutex_);
+    if (err && !first_) first_ = err;
+    --running_;
+    changed_.notify_all();
+  }
 
-  std::shared_ptr<internal::GroupState> state_ =
-      std::make_shared<internal::GroupState>();
+  const size_t limit_;
+  std::mutex mutex_{};
+  std::condition_variable changed_{};
+  size_t running_ = 0;
+  Error first_{};
 };
 
 /// Accepts connections and runs a copy of `handler` for each, in a thread of
-/// its own: `[](net::Conn conn) { ... }`, which may return an Error or a
-/// Result. Blocks until the listener is closed and its handlers have ended:
-/// nil.
+/// its own: `[](net::Conn conn) { ... }`, which may return an Error or Result.
+/// Blocks until the listener is closed and its handlers have ended: nil.
 ///
 /// One client's misfortune - a reset, an exception in its handler, a thread
 /// that cannot start, a full descriptor table, an accept that a firewall
@@ -2389,18 +2291,16 @@ template <class Handler>
                 "takes a connection: [](net::Conn conn) { ... }");
   if constexpr (fits) {
     if (!listener) return failure("serve", listener);
-    const auto serving = std::make_shared<internal::Serving>();
-    serving->listener = listener;
-    serving->options = options;
-    serving->handler = [handler](const Conn& conn) {
+    const auto handle = [&handler](const Conn& conn) {
       // A copy for each: it is the thread's own.
       auto task = [handler, conn = conn]() mutable -> decltype(auto) {
         return handler(std::move(conn));
       };
       return internal::run(task);
     };
+    internal::Serving serving{listener, options, handle};
     // However this ends - accept may find no memory - handlers end before it.
-    const internal::Finally end{[&] { serving->finish(); }};
+    const internal::Finally end([&] { serving.finish(); });
     return internal::accept_all(serving);
   }
   return {};  // as in Group::go
@@ -2462,6 +2362,9 @@ inline constexpr std::pair<int, const char*> errno_texts[] = {
     {EHOSTDOWN, "host is down"}};
 // clang-format on
 
+inline char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 // The cause in words that fit the middle of a sentence.
 inline std::string text_of(const std::error_code& code) {
   if (code.category() == std::system_category() ||
@@ -2473,9 +2376,7 @@ inline std::string text_of(const std::error_code& code) {
     return known ? conditions[code.value()] : "unknown error";
   }
   std::string text = code.message();
-  const auto upper = [](char c) { return c >= 'A' && c <= 'Z'; };
-  if (text.size() > 1 && upper(text[0]) && !upper(text[1]))
-    text[0] = static_cast<char>(text[0] - 'A' + 'a');
+  if (text.size() > 1 && lower(text[1]) == text[1]) text[0] = lower(text[0]);
   return text;
 }
 }  // namespace internal
@@ -2484,10 +2385,9 @@ inline std::string text_of(const std::error_code& code) {
 // The BSD calls that the sections below need.
 
 namespace sys {
-// lstat(2): which file a path names. The numbers may need 64 bits where the
-// program has 32.
+// lstat(2): which file a path names, by 64-bit numbers even in 32-bit programs.
 struct File {
-  std::pair<std::uint64_t, std::uint64_t> id{};  // device, inode
+  std::pair<uint64_t, uint64_t> id{};  // device, inode
   bool is_socket = false;
 };
 inline int lstat(const std::string& path, File& file) {
@@ -2501,8 +2401,7 @@ inline int lstat(const std::string& path, File& file) {
   file = {{found.st_dev, found.st_ino}, S_ISSOCK(found.st_mode) != 0};
   return result;
 }
-// fchmod(2): the mode of a socket that is not bound yet is that of the file to
-// come. unlink(2)
+// fchmod(2): before bind(2), this is the mode of the file to come. unlink(2)
 inline int fchmod(int fd, int mode) {
   return ::fchmod(fd, static_cast<mode_t>(mode));
 }
@@ -2528,8 +2427,7 @@ inline std::string if_indextoname(unsigned index) {
 }
 
 // getaddrinfo(3) of a host or, where that is "", of a service; returns its
-// EAI_... number, and sets errno for EAI_SYSTEM - or forgets to, so it must not
-// be an older one. May block for seconds.
+// EAI_... number, and sets errno for EAI_SYSTEM, or forgets to. May block.
 inline int getaddrinfo(const std::string& host, const std::string& service,
                        const addrinfo& hints, addrinfo** found) {
   errno = 0;
@@ -2564,7 +2462,7 @@ inline int open(const std::string& path) {
   if (path.find('\0') != path.npos) return refuse(EINVAL);
   return retry([&] { return ::open(path.c_str(), flags); });
 }
-inline ssize_t read(int fd, void* data, std::size_t size) {
+inline ssize_t read(int fd, void* data, size_t size) {
   return retry([&] { return ::read(fd, data, size); });
 }
 
@@ -2600,10 +2498,9 @@ inline int change_group([[maybe_unused]] int fd, [[maybe_unused]] bool join,
 
 // Is this control message one with descriptors? Linux may also attach one that
 // stands for the sender's process: SCM_PIDFD, which is 4.
-inline bool carries_descriptors(const cmsghdr& header) {
-  return header.cmsg_level == SOL_SOCKET &&
-         (header.cmsg_type == SCM_RIGHTS ||
-          (is_linux && header.cmsg_type == 4));
+inline bool carries_descriptors(const cmsghdr& it) {
+  return it.cmsg_level == SOL_SOCKET &&
+         (it.cmsg_type == SCM_RIGHTS || (is_linux && it.cmsg_type == 4));
 }
 
 // Who is at the other end of a unix socket; SO_PEERCRED, getpeereid(3). What
@@ -2615,8 +2512,7 @@ inline int peer_credentials(int fd, [[maybe_unused]] long& pid, unsigned& uid,
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, sizeof who) < 0) return -1;
   // What Linux says where nobody is: process 0 of user -1.
   if (who.uid == static_cast<uid_t>(-1)) return refuse(ENOTCONN);
-  // A process in a namespace that we cannot see is 0, too; kill(0) would hit
-  // our own group.
+  // One in a namespace that we cannot see is 0, too. kill(0) hits our group!
   if (who.pid > 0) pid = who.pid;
   uid = who.uid;
   gid = who.gid;
@@ -2635,21 +2531,20 @@ inline int peer_credentials(int fd, [[maybe_unused]] long& pid, unsigned& uid,
 // caller's name for what it watches, and comes back with what is ready (in
 // poll's words: POLLIN and POLLOUT have the same numbers in both).
 struct Ready {
-  std::uint64_t id;
+  uint64_t id;
   short events;
 };
 #ifdef NETLITE_LINUX
 constexpr bool has_epoll = true;
 inline int epoll_create() { return ::epoll_create1(EPOLL_CLOEXEC); }
 // No events: stops watching it.
-inline int epoll_ctl(int epoll, int fd, unsigned events, std::uint64_t id,
+inline int epoll_ctl(int epoll, int fd, unsigned events, uint64_t id,
                      bool known) {
   epoll_event event{};
   event.events = events;
   event.data.u64 = id;
-  const int operation = !events ? EPOLL_CTL_DEL
-                        : known ? EPOLL_CTL_MOD
-                                : EPOLL_CTL_ADD;
+  int operation = known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+  if (!events) operation = EPOLL_CTL_DEL;
   return ::epoll_ctl(epoll, operation, fd, &event);
 }
 // (A thread that is cancelled here leaves a large frame, which the address
@@ -2665,7 +2560,7 @@ __attribute__((no_sanitize("address"))) inline int epoll_wait(
 #else
 constexpr bool has_epoll = false;
 inline int epoll_create() { return -1; }
-inline int epoll_ctl(int, int, unsigned, std::uint64_t, bool) { return 0; }
+inline int epoll_ctl(int, int, unsigned, uint64_t, bool) { return 0; }
 inline int epoll_wait(int, std::vector<Ready>&, int) { return -1; }
 #endif
 }  // namespace sys
@@ -2708,20 +2603,19 @@ inline std::error_code ip_to_kernel(const Addr& addr, int family,
   return sys::error(needed && out.v6.sin6_scope_id == 0 ? EINVAL : 0);
 }
 
-// The bytes of a unix socket's name. A name longer than the room for it, or a
-// path with a NUL inside, would quietly become another name: EINVAL, as the
-// kernel says.
+// The bytes of a unix socket's name. One that is too long, or a path with a NUL
+// inside, would quietly become another name: EINVAL, as the kernel says.
 inline std::error_code unix_to_kernel(const std::string& path,
                                       sys::Address& out) {
   const bool abstract = path[0] == '@';
-  const std::size_t room = sizeof out.un.sun_path - (abstract ? 0 : 1);
+  const size_t room = sizeof out.un.sun_path - (abstract ? 0 : 1);
   if (path.size() > room || (!abstract && path.find('\0') != path.npos))
     return sys::error(EINVAL);
   out.un.sun_family = AF_UNIX;
   std::memcpy(out.un.sun_path, path.data(), path.size());
   if (abstract) out.un.sun_path[0] = '\0';
   // The length counts: an abstract name has no NUL at its end, a path has.
-  const std::size_t nul = abstract || path.empty() ? 0 : 1;
+  const size_t nul = abstract || path.empty() ? 0 : 1;
   out.set_size(offsetof(sockaddr_un, sun_path) + path.size() + nul);
   return {};
 }
@@ -2737,8 +2631,8 @@ inline Addr from_kernel(const Network& network, const sys::Address& from) {
   if (from.size == 0) return {};
   if (network.family != AF_UNIX)
     return {network.base, ip_from_kernel(from), ntohs(from.v6.sin6_port)};
-  const std::size_t head = offsetof(sockaddr_un, sun_path);
-  const std::size_t size = from.size > head ? from.size - head : 0;
+  const size_t head = offsetof(sockaddr_un, sun_path);
+  const size_t size = from.size > head ? from.size - head : 0;
   const std::string name(from.un.sun_path, size);
   const bool abstract = size > 0 && name[0] == '\0';
   if (abstract && sys::is_linux) return {network.base, "@" + name.substr(1)};
@@ -2769,7 +2663,7 @@ inline std::string without_leading_zeros(std::string_view text) {
 }
 
 // The address's bytes, and how many: 4, 16, or 0 when it is none.
-inline std::size_t parse_numeric(std::string_view text, unsigned char* bytes) {
+inline size_t parse_numeric(std::string_view text, unsigned char* bytes) {
   if (text.find('\0') != text.npos) return 0;
   if (::inet_pton(AF_INET, std::string(text).c_str(), bytes) == 1) return 4;
   const std::string plain = without_leading_zeros(text);
@@ -2807,12 +2701,12 @@ inline HostPort split_host_port(std::string_view text) {
   const auto fail = [&](Errc code) {
     return HostPort{{}, {}, internal::address_error(code, text)};
   };
-  const std::size_t colon = text.rfind(':');
+  const size_t colon = text.rfind(':');
   if (colon == text.npos) return fail(missing_port);
   std::string_view host = text.substr(0, colon);
-  std::size_t end = 0;  // of what stands in brackets
+  size_t end = 0;  // of what stands in brackets
   if (text[0] == '[') {
-    const std::size_t bracket = text.find(']');
+    const size_t bracket = text.find(']');
     if (bracket == text.npos) return fail(missing_bracket);
     end = bracket + 1;
     if (end != colon)
@@ -2833,7 +2727,7 @@ inline HostPort split_host_port(std::string_view text) {
 /// which takes "127.1" and "010.0.0.1". Go: `netip.ParseAddr`, `net.ParseIP`.
 inline Result<IP> parse_ip(std::string_view text) {
   unsigned char bytes[16];
-  const std::size_t percent = text.find('%');
+  const size_t percent = text.find('%');
   const auto size = internal::parse_numeric(text.substr(0, percent), bytes);
   if (percent == text.npos && size != 0) return IP(bytes, size);
   if (percent != text.npos && percent + 1 < text.size() && size == 16)
@@ -2846,8 +2740,7 @@ inline Result<IP> parse_ip(std::string_view text) {
 class Prefix : public internal::Value<Prefix> {
  public:
   Prefix() = default;  ///< No block.
-  /// The addresses that share the first `bits` bits of `ip`; no block when it
-  /// has fewer bits.
+  /// What shares the first `bits` bits of `ip`; no block when it has fewer.
   Prefix(IP ip, int bits) {
     if (bits < 0 || bits > static_cast<int>(ip.size()) * 8) return;
     ip_ = std::move(ip);
@@ -2882,7 +2775,7 @@ class Prefix : public internal::Value<Prefix> {
 /// Reads a prefix in CIDR notation, "10.0.0.1/8" (RFC 4632). Does not block.
 /// Error: invalid_prefix. Go: `net.ParseCIDR`.
 inline Result<Prefix> parse_prefix(std::string_view text) {
-  const std::size_t slash = text.find('/');
+  const size_t slash = text.find('/');
   const auto [ip, err] = parse_ip(text.substr(0, slash));
   // Without a slash this reads the whole text, which is no number.
   const int bits = internal::parse_digits(text.substr(slash + 1), 129);
@@ -2893,8 +2786,7 @@ inline Result<Prefix> parse_prefix(std::string_view text) {
 }
 
 // --- Names ------------------------------------------------------------------
-// How a name becomes addresses, and what else the resolver and the machine can
-// be asked.
+// How a name becomes addresses, and what else the resolver and machine know.
 
 /// A network interface of this machine. Go: `net.Interface`.
 struct Interface {
@@ -2928,8 +2820,7 @@ inline Prefix prefix_of(const ifaddrs& at) {
   return Prefix(ip, ones);
 }
 
-// What is asked of the resolver: about a host, or about a service's port; or,
-// in reverse, what an address is called.
+// What is asked: about a host, a service's port or, reverse, an address's name.
 struct Question {
   std::string host{};
   std::string service{};
@@ -2969,10 +2860,9 @@ inline Result<Answer> ask_now(const Question& about) {
   hints.ai_socktype = about.type;  // one answer an address, not three
   hints.ai_flags = about.host.empty() ? 0 : AI_CANONNAME;
   addrinfo* list = nullptr;
-  if (const int code =
-          sys::getaddrinfo(about.host, about.service, hints, &list))
-    return resolver_error(code);
-  const Finally freed{[&] { ::freeaddrinfo(list); }};
+  const int code = sys::getaddrinfo(about.host, about.service, hints, &list);
+  if (code) return resolver_error(code);
+  const Finally freed([&] { ::freeaddrinfo(list); });
   Answer answer;
   if (list && list->ai_canonname) answer.name = list->ai_canonname;
   for (const addrinfo* each = list; each; each = each->ai_next) {
@@ -2997,13 +2887,12 @@ struct Lookups {
     bool done = false;
     Result<Answer> answer{};
   };
-  static constexpr std::size_t most = 64;
+  static constexpr size_t most = 64;
   std::mutex mutex;
   std::condition_variable changed;
   std::list<std::shared_ptr<Lookup>> running{};
 
-  // The look-up of this question, started if need be; null when there is no
-  // place for it now. The mutex is held.
+  // The look-up of this question; null: no place for it. The mutex is held.
   std::shared_ptr<Lookup> get(const Question& question, Error& err) {
     for (const auto& each : running)
       if (each->question.key() == question.key()) return each;
@@ -3017,7 +2906,7 @@ struct Lookups {
   }
 
   void end(const std::shared_ptr<Lookup>& lookup, const Error& err) {
-    const std::lock_guard<std::mutex> lock(mutex);
+    const std::lock_guard lock(mutex);
     if (err) lookup->answer = err.code();
     lookup->done = true;
     running.remove(lookup);
@@ -3071,8 +2960,7 @@ inline Result<int> lookup_port(std::string_view network,
     return internal::address_error(unknown_network, network);
 
   std::string name(service);
-  for (char& c : name)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  for (char& c : name) c = internal::lower(c);
   const std::string of = std::string(known->base) + "/";
   for (const auto& [each, port] : internal::services)
     if (each == of + name) return port;
@@ -3090,15 +2978,14 @@ inline Result<int> lookup_port(std::string_view network,
 
 namespace internal {
 // A name that DNS could know: labels of letters, digits, '-' and '_', at most
-// 63 each and 253 in all, not just digits (RFC 1035, RFC 3696). Anything else
-// is refused without asking: the C library would take 127.1, 2130706433 and
-// even 0x7f000001 for addresses.
+// 63 each and 253 in all, not just digits (RFC 1035, RFC 3696). Nothing else is
+// asked for: the C library takes 127.1 and even 0x7f000001 for addresses.
 inline bool is_domain_name(std::string name) {
   if (!name.empty() && name.back() == '.') name.pop_back();
   in_addr number;
   if (name.size() > 253 || ::inet_aton(name.c_str(), &number)) return false;
   bool only_digits = true;
-  for (std::size_t at = 0; at <= name.size();) {
+  for (size_t at = 0; at <= name.size();) {
     const std::string label = name.substr(at, name.find('.', at) - at);
     if (label.empty() || label.size() > 63 || label[0] == '-' ||
         label.back() == '-' ||
@@ -3137,7 +3024,7 @@ inline Result<Resolved> resolve_all(std::string_view network_name,
   if (parts.error) return parts.error;
   const auto [number, bad] = lookup_port(network_name, parts.port, deadline);
   if (bad) return bad;
-  const auto port = static_cast<std::uint16_t>(number);
+  const auto port = static_cast<uint16_t>(number);
   if (parts.host.empty()) return only(Addr(network->base, IP(), port));
 
   auto [answer, err] = ask(parts.host, deadline, network->family);
@@ -3169,9 +3056,8 @@ inline Result<Addr> resolve(std::string_view network, std::string_view address,
 
 /// Finds all addresses of a host, in the order to try them (RFC 6724). Blocks
 /// in getaddrinfo(3), until the deadline; with one, at most 64 different
-/// questions are under way at a time. A name that DNS cannot know, "127.1", is
-/// refused at once. Errors: the resolver's, such as no_such_host, timed_out.
-/// Go: `net.LookupHost`.
+/// questions are under way. Refuses a name that DNS cannot know, "127.1".
+/// Errors: the resolver's, such as no_such_host, timed_out. Go: `LookupHost`.
 inline Result<std::vector<std::string>> lookup_host(
     std::string_view host, Deadline deadline = no_deadline) {
   const auto [answer, err] = internal::ask(host, deadline);
@@ -3203,18 +3089,17 @@ inline Result<std::string> lookup_cname(std::string_view host,
   return answer.name;
 }
 
-/// Lists the network interfaces with their addresses, getifaddrs(3). Does not
-/// block. Go: `net.Interfaces`.
+/// Lists the network interfaces, getifaddrs(3), at once. Go: `net.Interfaces`.
 inline Result<std::vector<Interface>> interfaces() {
   ifaddrs* list = nullptr;
   if (sys::getifaddrs(&list) < 0)
     return Error(sys::last_error(), {"interfaces", "", "getifaddrs"});
-  const internal::Finally freed{[&] { ::freeifaddrs(list); }};
+  const internal::Finally freed([&] { ::freeifaddrs(list); });
   std::vector<Interface> all;
   for (const ifaddrs* it = list; it; it = it->ifa_next) {
     // A labelled alias, "eth0:1", has the index of its interface.
     const unsigned index = sys::if_nametoindex(it->ifa_name);
-    std::size_t at = 0;
+    size_t at = 0;
     while (at < all.size() && all[at].index != index) ++at;
     if (at == all.size()) all.push_back({index, it->ifa_name, it->ifa_flags});
     if (Prefix prefix = internal::prefix_of(*it); prefix.ip())
@@ -3231,7 +3116,7 @@ namespace internal {
 // One connect under way, and the addresses still to be tried after it.
 struct Lane {
   std::vector<Addr> addrs{};
-  std::size_t next = 0;      // the one to try next
+  size_t next = 0;           // the one to try next
   Time start = Time::min();  // not before
   Descriptor fd{};           // of the connect under way
   Time until{};              // give it up then
@@ -3282,7 +3167,7 @@ struct Dialer {
   }
   // Starts on the next address of a lane; true when it is connected.
   bool try_next(Lane& lane) {
-    const std::size_t left = lane.addrs.size() - lane.next++;
+    const size_t left = lane.addrs.size() - lane.next++;
     if (deadline.passed()) return finish(lane, Error(timed_out));
     lane.until = share_of_time(left);
     const Error err = connect(lane);
@@ -3291,7 +3176,7 @@ struct Dialer {
   }
   // Each address gets an equal share of the time left, two seconds at least:
   // one silent address must not use up the time of the good ones.
-  Time share_of_time(std::size_t addrs) const {
+  Time share_of_time(size_t addrs) const {
     if (deadline.never()) return deadline.when();
     const Time now = Clock::now();
     const auto share = (deadline.when() - now) / static_cast<Time::rep>(addrs);
@@ -3314,9 +3199,8 @@ struct Dialer {
     if (!why) why = connect_to(lane.fd.get(), address);
     return why ? failed("connect", why) : Error();
   }
-  // A unix listener whose queue is full says EAGAIN to who will not block, and
-  // nothing tells when there is room. So ask again, as a blocking connect(2)
-  // would wait.
+  // A unix listener with a full queue answers EAGAIN, and nothing tells when
+  // there is room. So ask again: a blocking connect(2) would wait.
   std::error_code connect_to(int fd, const sys::Address& to) const {
     for (int pause = 1;; pause = std::min(2 * pause, 10)) {
       if (sys::connect(fd, to) == 0) return {};
@@ -3347,8 +3231,8 @@ struct Dialer {
       return false;
     }
     if (tcp) set_defaults(fd.get(), options.keep_alive, options.no_delay);
-    conn = make_handle<Conn>(std::move(fd), network, std::move(local),
-                             std::move(remote));
+    conn =
+        make<Conn>(std::move(fd), network, std::move(local), std::move(remote));
     return true;
   }
   bool fail(Lane& lane, const Error& why, const Addr& remote) const {
@@ -3362,19 +3246,16 @@ struct Dialer {
   // How a connect ended of which poll has told something: writable without an
   // error is connected, else SO_ERROR says what went wrong.
   static Error outcome(const pollfd& told) {
+    if (told.revents == POLLOUT) return {};
     int error = 0;
-    if (told.revents != POLLOUT &&
-        sys::getsockopt(told.fd, SOL_SOCKET, SO_ERROR, &error, sizeof error) <
-            0)
-      error = errno;
+    if (sys::getsockopt(told.fd, SO_ERROR, error) < 0) error = errno;
     return error ? failed("connect", sys::error(error)) : Error();
   }
-  // Waits for the connects under way, at most until something else is due;
-  // true when one is connected.
+  // Waits for a connect, or until something else is due; is one connected?
   bool look_at_pending() {
     pollfd fds[2];  // poll passes over a lane without a descriptor
     Time due = Time::max();
-    for (std::size_t i = 0; i < 2; ++i) {
+    for (size_t i = 0; i < 2; ++i) {
       const Lane& lane = lanes[i];
       fds[i] = {lane.fd.get(), POLLOUT, 0};
       if (!lane.spent()) due = std::min(due, lane.fd ? lane.until : lane.start);
@@ -3382,7 +3263,7 @@ struct Dialer {
     Error why;
     if (sys::poll(fds, 2, poll_time(due)) < 0 && errno != EINTR)
       why = failed("connect");
-    for (std::size_t i = 0; i < 2; ++i) {
+    for (size_t i = 0; i < 2; ++i) {
       if (fds[i].revents) {
         if (finish(lanes[i], outcome(fds[i]))) return true;
       } else if (lanes[i].fd && (why || Deadline(lanes[i].until).passed())) {
@@ -3402,36 +3283,21 @@ inline Result<Conn> dial_all(const Resolved& to, const DialOptions& options,
 // --- Streams ----------------------------------------------------------------
 // Finding lines and frames in a stream, reading it to its end, copying it.
 
-namespace internal {
-inline Result<std::size_t> gather(const Conn& conn, const Bytes* pieces,
-                                  std::size_t count, Mode mode) {
-  std::vector<iovec> list;
-  for (std::size_t i = 0; i < count; ++i) list.push_back(to_iovec(pieces[i]));
-  if (list.empty()) list.push_back({nullptr, 0});
-  return write_all(conn, list.data(), list.size(), mode, "writev");
-}
-}  // namespace internal
-
 /// A source of bytes: reads into the buffer and returns how many, as `read`
 /// does, `eof` at the end, and again each time.
-using Source = Callback<Result<std::size_t>, Buffer>;
+using Source = Callback<Result<size_t>, Buffer>;
 
 /// A Reader reads ahead from a connection, or from any other source of bytes,
 /// to find lines and frames in it. What a call could not use stays for the
 /// next, whatever the error was: after a timeout just call again. One thread at
-/// a time. Its calls block: beside a Poller, use try_read. Go: `bufio.Reader`.
+/// a time. Its calls block: beside a Poller, use try_read. Moved to another, it
+/// leaves that what was read ahead, and reads `closed`. Go: `bufio.Reader`.
 class Reader {
  public:
   /// Reads from this connection, which others should leave to it.
-  explicit Reader(Conn conn)
-      : conn_(std::move(conn)), source_([from = conn_](Buffer buffer) {
-          return netlite::read(from, buffer);
-        }) {}
+  explicit Reader(Conn conn) : conn_(std::move(conn)) {}
   /// Reads from a function: `[&](net::Buffer room) { return tls.read(room); }`.
-  explicit Reader(Source source) : source_(std::move(source)) {}
-  /// Takes over what was read ahead. The other one reads `closed` from then.
-  Reader(Reader&&) = default;
-  Reader& operator=(Reader&&) = default;  ///< The same.
+  explicit Reader(Source source) : source_(new Source(std::move(source))) {}
 
   const Conn& conn() const { return conn_; }  ///< If it reads from one.
   /// What was read ahead and not used yet.
@@ -3442,10 +3308,10 @@ class Reader {
   /// left with `unexpected_eof`, or nothing with `eof`. limit_exceeded when
   /// `end` is not among the next `limit` bytes, which stay. Other errors as
   /// read. Go: `bufio.Reader.ReadString`.
-  Result<std::string> read_until(char end, std::size_t limit = 65536) {
+  Result<std::string> read_until(char end, size_t limit = 65536) {
     if (std::exchange(sought_, end) != end) looked_ = 0;
     for (;;) {
-      const std::size_t at = buffered().substr(0, limit).find(end, looked_);
+      const size_t at = buffered().substr(0, limit).find(end, looked_);
       if (at != std::string_view::npos) return take(at + 1);
       if (buffered().size() >= limit) return over_limit();
       looked_ = buffered().size();
@@ -3454,63 +3320,62 @@ class Reader {
       if (err) return err;
     }
   }
-  /// Reads a line without its "\n" or "\r\n". Errors as read_until. Go:
-  /// `textproto.Reader.ReadLine`.
-  Result<std::string> read_line(std::size_t limit = 65536) {
+  /// Reads a line without its "\n" or "\r\n". As read_until. Go: `ReadLine`.
+  Result<std::string> read_line(size_t limit = 65536) {
     auto [line, err] = read_until('\n', limit);
     if (!err) line.pop_back();
     if (!err && !line.empty() && line.back() == '\r') line.pop_back();
     return {std::move(line), err};
   }
   /// Reads what was read ahead, or else from the connection. As read(conn).
-  Result<std::size_t> read(Buffer buffer) {
+  Result<size_t> read(Buffer buffer) {
     if (buffered().empty()) return ask(buffer);
-    const std::size_t n = buffered().copy(buffer.data(), buffer.size());
+    const size_t n = buffered().copy(buffer.data(), buffer.size());
     step_over(n);
     return n;
   }
   /// Reads until the buffer is full. As read_full(conn).
-  Result<std::size_t> read_full(Buffer buffer) {
+  Result<size_t> read_full(Buffer buffer) {
     return internal::fill(buffer, [this](Buffer rest) { return read(rest); });
   }
   /// Reads to the end of the stream, as read_all(conn).
-  Result<std::string> read_all(std::size_t limit) {
+  Result<std::string> read_all(size_t limit) {
     for (;;) {
-      const std::size_t have = buffered().size();
+      const size_t have = buffered().size();
       if (have > limit) return {take(limit + 1), over_limit()};
       // One byte more than the limit tells whether it is kept.
-      Error err = read_ahead(std::min<std::size_t>(65536, limit - have) + 1);
+      Error err = read_ahead(std::min<size_t>(65536, limit - have) + 1);
       if (err) return {take(buffered().size()), err == eof ? Error() : err};
     }
   }
 
  private:
-  std::string take(std::size_t n) {
+  std::string take(size_t n) {
     std::string taken(buffered().substr(0, n));
     step_over(n);
     return taken;
   }
   // Uses `n` bytes. Those behind them move to the front only once in a while:
   // moving them each time would cost the square of their number.
-  void step_over(std::size_t n) {
+  void step_over(size_t n) {
     used_ += n;
     looked_ = 0;
-    if (used_ < ahead_.size() && used_ < ahead_.size() / 2) return;
+    if (used_ < ahead_.size() / 2) return;
     ahead_.erase(0, std::exchange(used_, 0));
     // A long line's memory is given back.
     if (ahead_.capacity() > 65536 && ahead_.size() <= 32768)
       ahead_.shrink_to_fit();
   }
   // The end may come with the last bytes. They go first.
-  Result<std::size_t> ask(Buffer buffer) {
-    if (!source_) return closed;  // this Reader was moved from
-    auto got = source_(buffer);
+  Result<size_t> ask(Buffer buffer) {
+    if (source_ && !*source_) return closed;
+    auto got = source_ ? (*source_)(buffer) : netlite::read(conn_, buffer);
     if (got.value > 0 && got.error == eof) got.error = Error();
     return got;
   }
 
-  Error read_ahead(std::size_t most) {
-    const std::size_t size = ahead_.size();
+  Error read_ahead(size_t most) {
+    const size_t size = ahead_.size();
     ahead_.resize(size + most);
     const auto [n, err] = ask({&ahead_[size], most});
     ahead_.resize(size + n);
@@ -3520,21 +3385,20 @@ class Reader {
   Error over_limit() const { return failure("read", conn_, limit_exceeded); }
 
   Conn conn_{};
-  Source source_;
+  std::unique_ptr<Source> source_{};  // instead of a Conn
   std::string ahead_{};
-  std::size_t used_ = 0;    // so many bytes of it are used up
-  std::size_t looked_ = 0;  // `sought_` is not among so many of the next
+  size_t used_ = 0;    // so many bytes of it are used up
+  size_t looked_ = 0;  // `sought_` is not among so many of the next
   char sought_ = '\n';
 };
 
 /// Reads to the end of the stream. When more than `limit` bytes come, returns
 /// those with limit_exceeded, and the one byte that told. With other errors, as
 /// of read, returns what came before. Go: `io.ReadAll`.
-inline Result<std::string> read_all(const Conn& conn, std::size_t limit) {
+inline Result<std::string> read_all(const Conn& conn, size_t limit) {
   return Reader(conn).read_all(limit);
 }
-/// Gathers several pieces into one write with sendmsg(2): `{head, body}`, or a
-/// std::vector<Bytes>. Go: `net.Buffers`.
+/// Writes pieces as one, sendmsg(2): {a, b}, or a vector<Bytes>. Go: `Buffers`.
 template <class Pieces = std::initializer_list<Bytes>>
 auto write(const Conn& conn, const Pieces& pieces, Mode mode = Mode::wait)
     -> decltype(gather(conn, std::data(pieces), pieces.size(), mode)) {
@@ -3544,18 +3408,18 @@ auto write(const Conn& conn, const Pieces& pieces, Mode mode = Mode::wait)
 /// Copies what the Reader has read ahead and reads, to its end - datagrams have
 /// none - or `most` bytes. Blocks. Returns how many bytes were written. Errors
 /// as read and write. Go: `io.Copy`, `io.CopyN`.
-inline Result<std::uint64_t> copy(const Conn& to, Reader& from,
-                                  std::uint64_t most = UINT64_MAX) {
+inline Result<uint64_t> copy(const Conn& to, Reader& from,
+                             uint64_t most = UINT64_MAX) {
   // Large pieces are as fast as splice(2) and sendfile(2), and the same on
   // every system. The room costs no memory before something is read into it.
-  constexpr std::uint64_t size = 256 * 1024;
+  constexpr uint64_t size = 256 * 1024;
   const std::unique_ptr<char[]> buffer(new char[size]);
-  std::uint64_t total = 0;
+  uint64_t total = 0;
   while (total < most) {
-    const auto room = static_cast<std::size_t>(std::min(size, most - total));
+    const auto room = static_cast<size_t>(std::min(size, most - total));
     const auto [n, err] = from.read({buffer.get(), room});
-    Result<std::size_t> sent;
-    if (n > 0) sent = write(to, buffer.get(), n);
+    Result<size_t> sent;
+    if (n > 0) sent = write(to, {buffer.get(), n});
     total += sent.value;
     if (sent.error) return {total, sent.error};
     if (err) return {total, err == eof ? Error() : err};
@@ -3563,28 +3427,27 @@ inline Result<std::uint64_t> copy(const Conn& to, Reader& from,
   return total;
 }
 /// The same from a connection.
-inline Result<std::uint64_t> copy(const Conn& to, const Conn& from,
-                                  std::uint64_t most = UINT64_MAX) {
+inline Result<uint64_t> copy(const Conn& to, const Conn& from,
+                             uint64_t most = UINT64_MAX) {
   Reader reader(from);
   return copy(to, reader, most);
 }
 
-/// Writes a file, from the descriptor's position to its end or `most` bytes.
-/// Blocks. Returns how many bytes were written. Errors as write and read(2).
-/// Go: `io.Copy`, `io.CopyN`.
-inline Result<std::uint64_t> send_file(const Conn& to, int descriptor,
-                                       std::uint64_t most = UINT64_MAX) {
-  Reader file([&](Buffer buffer) -> Result<std::size_t> {
+/// Writes a file, from the descriptor's position to its end or `most` bytes, as
+/// copy does. Errors as write and read(2). Go: `io.Copy`, `io.CopyN`.
+inline Result<uint64_t> send_file(const Conn& to, int descriptor,
+                                  uint64_t most = UINT64_MAX) {
+  Reader file([&](Buffer buffer) -> Result<size_t> {
     const ssize_t n = sys::read(descriptor, buffer.data(), buffer.size());
     if (n < 0) return Error(sys::last_error(), {"read", "file"});
     if (n == 0) return eof;
-    return static_cast<std::size_t>(n);
+    return static_cast<size_t>(n);
   });
   return copy(to, file, most);
 }
 /// The same for the file at a path, from its beginning; also errors of open(2).
-inline Result<std::uint64_t> send_file(const Conn& to, const std::string& path,
-                                       std::uint64_t most = UINT64_MAX) {
+inline Result<uint64_t> send_file(const Conn& to, const std::string& path,
+                                  uint64_t most = UINT64_MAX) {
   const internal::Descriptor fd(sys::open(path));
   if (!fd) return Error(sys::last_error(), {"open", "", path});
   return send_file(to, fd.get(), most);
@@ -3595,9 +3458,9 @@ inline Result<std::uint64_t> send_file(const Conn& to, const std::string& path,
 
 /// What `read_from` returns: `auto [n, from, err] = net::read_from(...)`.
 struct [[nodiscard]] Packet {
-  std::size_t size = 0;  ///< how many bytes came
-  Addr from{};           ///< who sent them
-  Error error{};         ///< nil when all of them fitted
+  size_t size = 0;  ///< how many bytes came
+  Addr from{};      ///< who sent them
+  Error error{};    ///< nil when all of them fitted
 };
 
 /// Opens a datagram socket. `network` is udp, udp4, udp6 or unixgram. An empty
@@ -3649,9 +3512,8 @@ Error set_both(const PacketConn& packets, int v4, const V4& value4, int v6,
 }  // namespace internal
 
 /// Reads one datagram, and who sent it: nobody if a unixgram sender has no
-/// name. Blocks until one comes. An empty one has size 0; of one that is longer
-/// than the buffer the rest is gone: `truncated`. Errors as read. Go:
-/// `ReadFrom`.
+/// name. Blocks until one comes. An empty one has size 0; of one that does not
+/// fit the rest is gone: `truncated`. Errors as read. Go: `ReadFrom`.
 inline Packet read_from(const PacketConn& packets, Buffer buffer,
                         Mode mode = Mode::wait) {
   sys::Address from;
@@ -3665,9 +3527,9 @@ inline Packet read_from(const PacketConn& packets, Buffer buffer,
 /// over IPv4: above 65,507 bytes). Blocks while the queue is full. A UDP peer
 /// that has gone is no error; one peer for all is: write_to_connected. Go:
 /// `WriteTo`.
-inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
-                                    const Addr& to, Mode mode = Mode::wait) {
-  const internal::SocketState* s = state_of(packets);
+inline Result<size_t> write_to(const PacketConn& packets, Bytes bytes,
+                               const Addr& to, Mode mode = Mode::wait) {
+  const auto& s = state_of(packets);
   const auto fail = [&](const Error& why, std::string_view subject = "") {
     return failure("write", packets, why, subject, &to);
   };
@@ -3686,16 +3548,14 @@ inline Result<std::size_t> write_to(const PacketConn& packets, Bytes bytes,
   return {n, err ? fail(err, "sendto") : err};
 }
 
-/// Joins a multicast group, on the named interface or one that the system
-/// takes, RFC 3678. Errors: ENODEV for an unknown interface, EADDRINUSE when
-/// joined already, EINVAL, no_suitable_address for a group of the other family.
-/// Go: `ipv4.PacketConn.JoinGroup`.
+/// Joins a multicast group, on the named interface or the system's choice, RFC
+/// 3678. Errors: ENODEV (no such interface), EADDRINUSE (joined already),
+/// EINVAL, no_suitable_address (other family). Go: `ipv4.PacketConn.JoinGroup`.
 inline Error join_group(const PacketConn& packets, const IP& group,
                         const std::string& interface_name = "") {
   return change_group(packets, true, group, interface_name);
 }
-/// Leaves it again. Errors as join_group; EADDRNOTAVAIL when it was not joined.
-/// Go: `ipv4.PacketConn.LeaveGroup`.
+/// Leaves it. As join_group; EADDRNOTAVAIL: not joined. Go: `LeaveGroup`.
 inline Error leave_group(const PacketConn& packets, const IP& group,
                          const std::string& interface_name = "") {
   return change_group(packets, false, group, interface_name);
@@ -3719,16 +3579,15 @@ inline Error set_multicast_interface(const PacketConn& packets,
                                      const std::string& name) {
   const internal::Use use(packets);
   if (!use) return failure("set", packets);
+  const auto index = static_cast<int>(sys::if_nametoindex(name));
+  if (index == 0) return no_interface(packets, name);
   ip_mreqn request{};
-  request.imr_ifindex = static_cast<int>(sys::if_nametoindex(name));
-  if (request.imr_ifindex == 0) return no_interface(packets, name);
-  return set_both(packets, IP_MULTICAST_IF, request, IPV6_MULTICAST_IF,
-                  request.imr_ifindex);
+  request.imr_ifindex = index;
+  return set_both(packets, IP_MULTICAST_IF, request, IPV6_MULTICAST_IF, index);
 }
 
 // --- Unix extras ------------------------------------------------------------
-// What sockets within one machine can do besides: pass descriptors, say who is
-// calling.
+// What sockets in one machine can do besides: pass descriptors, say who calls.
 
 /// The process at the other end of a unix socket, as it was at connect time.
 struct Credentials {
@@ -3747,16 +3606,14 @@ inline bool is_stale(const std::string& path, const sys::Address& address,
   for (int tries = 0; tries < 3; ++tries) {
     if (tries > 0) sys::pause(10);
     const Descriptor probe(sys::socket(AF_UNIX, type));
-    if (!probe || sys::connect(probe.get(), address) == 0 ||
-        errno != ECONNREFUSED)
-      return false;
+    const bool answers = !probe || sys::connect(probe.get(), address) == 0;
+    if (answers || errno != ECONNREFUSED) return false;
   }
   return true;
 }
 
-inline int bind_unix(int fd, const sys::Address& address,
-                     const std::string& path, int type,
-                     const ListenOptions& options) {
+inline int bind(int fd, const sys::Address& address, const std::string& path,
+                int type, const ListenOptions& options) {
   const bool file = !path.empty() && path[0] != '@';
   // The file is born with the socket's own mode: at no time is it open to
   // more than was asked. (Linux; elsewhere only chmod below.)
@@ -3773,7 +3630,7 @@ inline int bind_unix(int fd, const sys::Address& address,
 // only if it is still the same one. Another server may have taken over the
 // path meanwhile; more than one library has removed that server's file.
 inline void remove_file(SocketState& s) {
-  const std::lock_guard<std::mutex> lock(s.guard);
+  const std::lock_guard lock(s.guard);
   const SocketFile mine = std::exchange(s.file, SocketFile());
   sys::File now;
   if (mine.maker == sys::forks && !mine.path.empty() &&
@@ -3801,21 +3658,19 @@ struct Carrier {
   char byte = 0;
   iovec piece{&byte, 1};
   alignas(cmsghdr) char room[8192] = {};
-  msghdr message = sys::msg_of(&piece, 1);
+  msghdr msg = sys::msg_of(&piece, 1);
 
-  explicit Carrier(std::size_t n = sizeof room) {
-    message.msg_control = room;
-    message.msg_controllen = static_cast<decltype(message.msg_controllen)>(n);
+  explicit Carrier(size_t n = sizeof room) {
+    msg.msg_control = room;
+    msg.msg_controllen = static_cast<decltype(msg.msg_controllen)>(n);
   }
-  // Takes out the descriptors that came, keeps the first, and returns how many
-  // there were.
+  // Takes out the descriptors, keeps the first, and returns how many came.
   int take(Descriptor& first) {
     int count = 0;
-    for (cmsghdr* it = CMSG_FIRSTHDR(&message); it;
-         it = CMSG_NXTHDR(&message, it)) {
+    for (cmsghdr* it = CMSG_FIRSTHDR(&msg); it; it = CMSG_NXTHDR(&msg, it)) {
       if (!sys::carries_descriptors(*it)) continue;
-      const std::size_t size = it->cmsg_len - CMSG_LEN(0);
-      for (std::size_t at = 0; at + sizeof(int) <= size; at += sizeof(int)) {
+      const size_t size = it->cmsg_len - CMSG_LEN(0);
+      for (size_t at = 0; at + sizeof(int) <= size; at += sizeof(int)) {
         int fd;
         std::memcpy(&fd, CMSG_DATA(it) + at, sizeof fd);
         sys::close_on_exec(fd);
@@ -3833,16 +3688,13 @@ struct Carrier {
 [[nodiscard]] inline Error send_descriptor(const Conn& conn, int descriptor) {
   if (Error err = unix_only(conn, "write")) return err;
   internal::Carrier carrier(CMSG_SPACE(sizeof descriptor));
-  cmsghdr* header = CMSG_FIRSTHDR(&carrier.message);
+  cmsghdr* header = CMSG_FIRSTHDR(&carrier.msg);
   header->cmsg_level = SOL_SOCKET;
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof descriptor);
   std::memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
-  const auto call = [&](internal::SocketState& s) {
-    return sys::sendmsg(s.fd, carrier.message);
-  };
-  const auto wait = Mode::wait;
-  return perform(conn, POLLOUT, wait, "write", "sendmsg", call).error;
+  const auto call = [&](auto& s) { return sys::sendmsg(s.fd, carrier.msg); };
+  return perform(conn, POLLOUT, "write", "sendmsg", call).error;
 }
 
 /// Receives one descriptor, close-on-exec and the caller's to close, with the
@@ -3852,16 +3704,13 @@ struct Carrier {
 inline Result<int> receive_descriptor(const Conn& conn) {
   if (Error err = unix_only(conn, "read")) return {-1, err};
   internal::Carrier carrier;
-  const auto call = [&](internal::SocketState& s) {
-    return sys::recvmsg(s.fd, carrier.message);
-  };
-  const auto wait = Mode::wait;
-  const auto [n, err] = perform(conn, POLLIN, wait, "read", "recvmsg", call);
+  const auto call = [&](auto& s) { return sys::recvmsg(s.fd, carrier.msg); };
+  const auto [n, err] = perform(conn, POLLIN, "read", "recvmsg", call);
   if (err) return {-1, err};
   internal::Descriptor first;
   const int count = carrier.take(first);
   // More descriptors or more bytes; or one that our table had no room for.
-  if (count > 1 || carrier.message.msg_flags & (MSG_CTRUNC | MSG_TRUNC))
+  if (count > 1 || carrier.msg.msg_flags & (MSG_CTRUNC | MSG_TRUNC))
     return {first.release(), failure("read", conn, truncated)};
   if (first) return first.release();
   if (n == 0 && state_of(conn)->network.type != SOCK_DGRAM) return {-1, eof};
@@ -3889,7 +3738,7 @@ inline Error set_unlink_on_close(const Listener& listener, bool on) {
   if (Error err = unix_only(listener, "set")) return err;
   internal::SocketFile file;
   if (on) file = internal::made_file(use->local.path());
-  const std::lock_guard<std::mutex> lock(use->guard);
+  const std::lock_guard lock(use->guard);
   if (use->is_closed()) return failure("set", listener);
   // The one that it made is known better than the path tells now.
   if (!on || use->file.path.empty()) std::swap(use->file, file);
@@ -3909,19 +3758,15 @@ inline Error set_buffer(const Socket& socket, int name, int bytes) {
   return control(socket, "set", "setsockopt", set, &only<Addr>());
 }
 
-// Makes a handle of a descriptor that somebody else opened. The error's
-// operation is Go's.
+// Makes a handle of somebody else's descriptor. The error's operation is Go's.
 template <class H>
 Result<H> adopt(int fd) {
-  const auto fail = [](const char* call,
-                       std::error_code why = sys::last_error()) -> Error {
-    return {why, {"file", "", call}};
+  const auto fail = [](const char* call) -> Error {
+    return {sys::last_error(), {"file", "", call}};
   };
   int type = 0, listens = 0;
-  const auto ask = [&](int name, int& value) {
-    return sys::getsockopt(fd, SOL_SOCKET, name, &value, sizeof value);
-  };
-  if (ask(SO_TYPE, type) < 0 || ask(SO_ACCEPTCONN, listens) < 0)
+  if (sys::getsockopt(fd, SO_TYPE, type) < 0 ||
+      sys::getsockopt(fd, SO_ACCEPTCONN, listens) < 0)
     return fail("getsockopt");
   sys::Address here, there;
   if (sys::getsockname(fd, here) < 0) return fail("getsockname");
@@ -3932,15 +3777,15 @@ Result<H> adopt(int fd) {
     if (each.type == type && each.family == family) network = &each;
   if (!network || (listens != 0) != (H::kind == Kind::listener) ||
       (H::kind == Kind::packets && type != SOCK_DGRAM))
-    return fail("", unexpected_address_type);
+    return Error(unexpected_address_type, {"file", ""});
   const bool peer = sys::getpeername(fd, there) == 0;
   if (!peer && H::kind == Kind::conn) return fail("getpeername");
   if (sys::adopt(fd) < 0) return fail("fcntl");
   // As in Go: what is accepted gets all the defaults, a connection no delay.
   if (network->base == "tcp")
     set_defaults(fd, std::chrono::seconds(listens ? 15 : 0), true);
-  return make_handle<H>(Descriptor(fd), *network, from_kernel(*network, here),
-                        peer ? from_kernel(*network, there) : Addr());
+  return make<H>(Descriptor(fd), *network, from_kernel(*network, here),
+                 peer ? from_kernel(*network, there) : Addr());
 }
 }  // namespace internal
 
@@ -3950,8 +3795,7 @@ Result<H> adopt(int fd) {
 template <class T>
 Error set_option(const Socket& socket, int level, int name, const T& value) {
   static_assert(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>,
-                "set_option takes the value as the kernel knows it: an int or "
-                "a struct, no pointer to it.");
+                "set_option takes an int or a struct, no pointer to it.");
   return control(socket, "set", "setsockopt", [&](const auto& s) {
     return sys::setsockopt(s.fd, level, name, &value, sizeof value);
   });
@@ -3987,9 +3831,7 @@ inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
 /// the system goes on sending. 0: throws them away and resets the connection.
 /// Positive: blocks for so many seconds. SO_LINGER, socket(7). Go: `SetLinger`.
 inline Error set_linger(const Conn& conn, int seconds) {
-  linger value{};
-  value.l_onoff = seconds >= 0;
-  value.l_linger = std::max(seconds, 0);
+  const linger value{seconds >= 0, std::max(seconds, 0)};
   return set_option(conn, SOL_SOCKET, sys::linger_seconds, value);
 }
 
@@ -4009,14 +3851,12 @@ inline int native_handle(const Socket& socket) {
   const internal::Use use(socket);
   return use ? use->fd : -1;
 }
-/// A second descriptor of the same socket, close-on-exec and non-blocking, for
-/// the caller to close. The peer sees the end when both are closed. dup(2). Go:
-/// `TCPConn.File`.
+/// A second descriptor of the socket, dup(2), close-on-exec, non-blocking, and
+/// yours to close: the peer sees the end after both. Go: `TCPConn.File`.
 inline Result<int> duplicate(const Socket& socket) {
   int copy = -1;
-  const Error err = control(socket, "file", "dup", [&](const auto& s) {
-    return copy = sys::duplicate(s.fd);
-  });
+  const auto call = [&](auto& s) { return copy = sys::duplicate(s.fd); };
+  const Error err = control(socket, "file", "dup", call);
   return {copy, err};
 }
 
@@ -4036,11 +3876,9 @@ inline Result<PacketConn> packet_conn_from(int descriptor) {
 }
 
 // --- Poller -----------------------------------------------------------------
-// One thread, many sockets: it asks who is ready, and makes calls that do not
-// wait.
+// One thread, many sockets: it asks who is ready; its calls do not wait.
 
-/// What to wait for, or watch a socket for, and what has come: a sum of these.
-/// The numbers are poll(2)'s.
+/// What to wait or watch for, and what has come: a sum of poll(2)'s numbers.
 enum Interest : unsigned {
   readable = POLLIN,   ///< something to read or accept, an end, an error
   writable = POLLOUT,  ///< room to write, or an error
@@ -4049,9 +3887,8 @@ enum Interest : unsigned {
 
 /// Waits until a call of your own on the descriptor is worth making:
 /// `readable`, `writable` or both, for the first that comes. For libraries that
-/// say "later", as TLS does. Takes turns, and obeys deadlines and close, as
-/// read and write do. Your call may still find nothing. Errors: `closed`,
-/// `timed_out`, EINVAL.
+/// say "later", as TLS does. Takes turns, obeys deadlines and close, as read
+/// and write. Your call may find nothing. Errors: closed, timed_out, EINVAL.
 inline Error wait(const Conn& conn, unsigned interest) {
   const internal::Use use(conn);
   if (!use) return failure("wait", conn);
@@ -4076,21 +3913,20 @@ inline Error wait(const Conn& conn, unsigned interest) {
 
 /// One socket that is ready.
 struct Event {
-  Socket socket{};        ///< the one that was watched: `Conn(event.socket)`
-  unsigned ready = 0;     ///< a sum of `Interest`s
-  std::uint64_t key = 0;  ///< what `watch` was given
+  Socket socket{};     ///< the one that was watched: `Conn(event.socket)`
+  unsigned ready = 0;  ///< a sum of `Interest`s
+  uint64_t key = 0;    ///< what `watch` was given
 };
 
 namespace internal {
 struct Watched {
   Socket socket{};
   unsigned interest = 0;
-  std::uint64_t key = 0;
-  std::uint64_t id = 0;  // of this watching: no other has it again
+  uint64_t key = 0;
+  uint64_t id = 0;  // of this watching: no other has it again
 };
 
-// What is ready, in the words of Interest. A hang-up and an error can be read;
-// but an error is not the end.
+// What is ready, as an Interest. A hang-up and an error can be read.
 inline unsigned readiness(unsigned interest, short polled) {
   const auto events = static_cast<unsigned>(polled);
   unsigned ready = events & (readable | writable | hung_up);
@@ -4101,25 +3937,24 @@ inline unsigned readiness(unsigned interest, short polled) {
 
 struct PollerState {
   std::mutex mutex;  // guards all of this
-  std::atomic<std::uint32_t> process{sys::forks.load()};
+  std::atomic<uint32_t> process{sys::forks.load()};
   bool open = false;
   Descriptor epoll{};
   sys::Bell bell{};
   bool rung = false;
   bool woken = false;              // wait shall return
   std::vector<Watched> watched{};  // by descriptor
-  std::uint32_t watchings = 0;     // how many there were, for ids
+  uint32_t watchings = 0;          // how many there were, for ids
   std::vector<sys::Ready> told{};  // what is ready and the kernel does not say
 
   ~PollerState() { sys::discard(bell); }
-  // In a forked child it begins anew: the epoll is the parent's, and so is what
-  // it watches, and who holds the mutex.
+  // In a forked child it begins anew: all this, and the mutex, is the parent's.
   std::unique_lock<std::mutex> lock() {
     if (process != sys::forks) begin_anew();
     return std::unique_lock<std::mutex>(mutex);
   }
   void begin_anew() {
-    const std::lock_guard<std::mutex> first(of_this_process<std::mutex>());
+    const std::lock_guard first(of_this_process<std::mutex>());
     if (process == sys::forks) return;
     new (&mutex) std::mutex;
     open = false;
@@ -4145,13 +3980,12 @@ struct PollerState {
   }
   // What is watched of a socket, or under an id; or null.
   Watched* find(const SocketState& s) {
-    const auto fd = static_cast<std::size_t>(s.fd);
-    const bool known =
-        open && fd < watched.size() && state_of(watched[fd].socket) == &s;
-    return known ? &watched[fd] : nullptr;
+    const auto fd = static_cast<size_t>(s.fd);
+    if (!open || fd >= watched.size()) return nullptr;
+    return state_of(watched[fd].socket).get() == &s ? &watched[fd] : nullptr;
   }
-  Watched* find(std::uint64_t id) {
-    const std::size_t fd = id & 0xffffffff;
+  Watched* find(uint64_t id) {
+    const size_t fd = id & 0xffffffff;
     return fd < watched.size() && watched[fd].id == id ? &watched[fd] : nullptr;
   }
   // What is watched of a socket changes to `wanted`, and `wanted` becomes what
@@ -4160,15 +3994,14 @@ struct PollerState {
   int change(const SocketState& s, Watched& wanted) {
     const bool known = find(s);
     if (!known && wanted.interest == 0) return 0;
-    const auto fd = static_cast<std::size_t>(s.fd);
+    const auto fd = static_cast<size_t>(s.fd);
     if (watched.size() <= fd) watched.resize(fd + 1);
-    const std::uint64_t id = static_cast<std::uint64_t>(++watchings) << 32 | fd;
+    const uint64_t id = static_cast<uint64_t>(++watchings) << 32 | fd;
     if (sys::epoll_ctl(epoll.get(), s.fd, wanted.interest, id, known) < 0)
       return -1;
     std::swap(watched[fd], wanted);
     watched[fd].id = id;
-    // Linux does not tell those who wait for room in a unix socket that
-    // close_write has ended that.
+    // Linux does not tell who waits for room in a unix socket of close_write.
     const bool ended = s.writing.ended && watched[fd].interest & writable;
     if (ended) told.push_back({id, POLLOUT});
     // Nor does a poll(2) that is under way know of any change.
@@ -4179,7 +4012,7 @@ struct PollerState {
   std::vector<Event> collect(std::vector<sys::Ready> ready) {
     if (std::exchange(rung, false)) sys::take_ring(bell);
     for (const sys::Ready& more : std::exchange(told, {})) {
-      std::size_t i = 0;
+      size_t i = 0;
       while (i < ready.size() && ready[i].id != more.id) ++i;
       if (i == ready.size()) ready.push_back({more.id, 0});
       ready[i].events = static_cast<short>(ready[i].events | more.events);
@@ -4213,14 +4046,13 @@ inline std::error_code look(PollerState& state, int time,
   const int n = sys::has_epoll ? sys::epoll_wait(state.epoll.get(), ready, time)
                                : sys::poll(fds.data(), fds.size(), time);
   const std::error_code why = n < 0 ? sys::last_error() : std::error_code();
-  for (std::size_t i = 0; i < watched.size(); ++i)
+  for (size_t i = 0; i < watched.size(); ++i)
     ready.push_back({watched[i].id, fds[i + 1].revents});
   return why.value() == EINTR ? std::error_code() : why;
 }
 
 // After close or close_write: what is watched of the socket is told anew, or
-// nothing any more before the descriptor is released - a duplicate of it would
-// keep epoll telling.
+// forgotten before the descriptor goes: a duplicate would keep epoll telling.
 inline void tell_pollers(SocketState& s) {
   std::unique_lock<std::mutex> lock(s.guard);
   const auto pollers = s.pollers;
@@ -4237,7 +4069,7 @@ inline void tell_pollers(SocketState& s) {
 
 // Notes at a socket who watches it, and drops those that have gone.
 inline void remember(SocketState& s, const std::shared_ptr<PollerState>& me) {
-  const std::lock_guard<std::mutex> lock(s.guard);
+  const std::lock_guard lock(s.guard);
   s.pollers.remove_if([&](const auto& each) {
     const auto poller = each.lock();
     return !poller || poller == me;
@@ -4246,10 +4078,9 @@ inline void remember(SocketState& s, const std::shared_ptr<PollerState>& me) {
 }
 }  // namespace internal
 
-/// A Poller tells one thread which of many sockets are ready: epoll(7) on
-/// Linux, poll(2) elsewhere. Its two descriptors are made at its first use. In
-/// a forked child it watches nothing. Go has none: there it hides in the
-/// runtime.
+/// A Poller tells one thread which of many sockets are ready: by epoll(7), or
+/// poll(2) where Linux is not. Its first use makes two descriptors. In a forked
+/// child it watches nothing. Go's hides in the runtime.
 class Poller {
  public:
   /// Watches nothing yet.
@@ -4260,7 +4091,7 @@ class Poller {
   /// close the socket. Does not block; any thread may call it. A key that is a
   /// pointer must outlive the batch of events that comes next. Errors:
   /// `closed`, EINVAL, EMFILE and kin, and those of epoll_ctl(2).
-  Error watch(const Socket& socket, unsigned interest, std::uint64_t key = 0) {
+  Error watch(const Socket& socket, unsigned interest, uint64_t key = 0) {
     const internal::Use use(socket);
     if (!use) return failure("watch", socket);
     if (interest & ~(readable | writable | hung_up))
@@ -4311,14 +4142,12 @@ class Poller {
   std::shared_ptr<internal::PollerState> state_;
 };
 
-/// Reads as read, but returns would_block instead of waiting, for bytes or for
-/// another thread that is reading.
-inline Result<std::size_t> try_read(const Conn& conn, Buffer buffer) {
+/// Reads as read, but returns would_block where that waits, be it for its turn.
+inline Result<size_t> try_read(const Conn& conn, Buffer buffer) {
   return read(conn, buffer, Mode::once);
 }
-/// Writes what there is room for, and returns how much; would_block when
-/// there is none.
-inline Result<std::size_t> try_write(const Conn& conn, Bytes bytes) {
+/// Writes what there is room for, and returns how much; would_block for none.
+inline Result<size_t> try_write(const Conn& conn, Bytes bytes) {
   return write(conn, bytes, Mode::once);
 }
 /// The same for several pieces, gathered: {a, b}, or a std::vector<Bytes>.
@@ -4338,22 +4167,10 @@ inline Packet try_read_from(const PacketConn& packets, Buffer buffer) {
   return read_from(packets, buffer, Mode::once);
 }
 /// Sends a datagram as write_to, but returns would_block instead of waiting.
-inline Result<std::size_t> try_write_to(const PacketConn& packets, Bytes bytes,
-                                        const Addr& to) {
+inline Result<size_t> try_write_to(const PacketConn& packets, Bytes bytes,
+                                   const Addr& to) {
   return write_to(packets, bytes, to, Mode::once);
 }
-
-namespace internal {
-struct Hash {
-  template <class T>
-  std::size_t operator()(const T& value) const {
-    if constexpr (std::is_base_of_v<Socket, T>)
-      return std::hash<const void*>()(value.key());
-    else
-      return std::hash<std::string>()(value.string());
-  }
-};
-}  // namespace internal
 
 }  // namespace NETLITE_NAMESPACE
 }  // namespace netlite

@@ -1254,8 +1254,7 @@ TEST_CASE_FIXTURE(TimeLimit, "what on_error holds goes when serve returns") {
 
 TEST_CASE_FIXTURE(TimeLimit, "nothing is kept of connections that ended") {
   const net::Listener listener = net::must(net::listen("unix", ""));
-  net::internal::Serving serving;
-  serving.listener = listener;
+  net::internal::Serving serving{listener, {}, {}};
   const net::Pipe pipe = net::must(net::pipe());
   for (int i = 0; i < 3; ++i) {
     const auto one = serving.begin(pipe.first);

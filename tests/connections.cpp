@@ -584,7 +584,7 @@ TEST_CASE("both sides write and nobody reads: a deadline ends it" *
     std::string buffer(65536, '\0');
     for (;;) {
       const auto [n, err] = net::read(c.server, buffer);
-      if (err || net::write(c.server, buffer.data(), n).error) break;
+      if (err || net::write(c.server, {buffer.data(), n}).error) break;
     }
     net::close(c.server);
   });
@@ -634,7 +634,7 @@ TEST_CASE("whatever holds bytes can be written, whatever has room be read") {
   net::must(net::write(c.client, bytes));
   net::must(net::write(c.client, std::string("s")));
   net::must(net::write(c.client, std::string_view("vw").substr(0, 1)));
-  net::must(net::write(c.client, "pointer", 2));
+  net::must(net::write(c.client, {"pointer", 2}));
   CHECK(rest((net::close_write(c.client), c.server)) == "veaucbsvpo");
 
   net::must(net::write(c.server, "0123456789"));

@@ -272,8 +272,7 @@ std::vector<std::string> lines_outside_sys() {
   for (std::string line; std::getline(header, line);) {
     const auto begins = [&](const char* text) { return line.find(text) == 0; };
     body = begins("inline namespace ") || (body && !begins("#undef "));
-    sys = begins("// --- netlite::sys") ||
-          (sys && !begins("}  // namespace sys"));
+    sys = begins("namespace sys {") || (sys && !begins("}  // namespace sys"));
     if (body && !sys) lines.push_back(line);
   }
   return lines;

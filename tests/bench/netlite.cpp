@@ -32,7 +32,7 @@ struct Netlite {
     return net::read(conn, {data, size}).value;
   }
   static void write(Conn& conn, const char* data, std::size_t size) {
-    (void)net::write(conn, data, size);
+    (void)net::write(conn, {data, size});
   }
   static void close(Conn& conn) { net::close(conn); }
 

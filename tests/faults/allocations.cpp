@@ -160,7 +160,7 @@ TEST_CASE_FIXTURE(TimeLimit,
             [&](const net::Conn& conn) {
               ++running;
               char byte = 'x';
-              (void)net::write(conn, &byte, 1);
+              (void)net::write(conn, {&byte, 1});
               (void)net::read(conn, {&byte, 1});
               --running;
             },

@@ -38,11 +38,11 @@ told() {
 compile -std=c++17 "$refused/right.cpp" || fail "what is right"
 
 ! compile -std=c++17 "$refused/mistakes.cpp" || fail "the mistakes compile"
-told 8 'A hook must take and return what its type in DialOptions'
+told 8 'A hook must take and return what its type says'
 told 4 'serve: the handler must be a function that can be copied and takes a'
 told 3 'Group::go: the function does not take these arguments'
-told 1 'How much of this char array shall be written?'
-told 1 'set_option takes the value as the kernel knows it'
+told 1 'How much of this array? Say write(conn, {buffer, n})'
+told 1 'set_option takes an int or a struct'
 told 17 ''  # and no other
 
 # What the language has words for, and more than one.
