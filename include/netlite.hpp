@@ -1292,6 +1292,7 @@ class Socket : public internal::Value<Socket> {
   /// By what handles are compared: equal ones refer to the same socket.
   const void* key() const { return state_.get(); }
 
+  /// What all handles of the socket share; for netlite's own calls.
   friend const auto& state_of(const Socket& socket) { return socket.state_; }
 
  protected:

@@ -14,8 +14,9 @@
 `browser` looks at each page 1600, 1280 and 400 pixels wide, light and dark: no
 error on the console, no scrolling sideways, no markup left in the text, and
 text that can be told from what is behind it; a picture is there, whole, and its
-letters are big enough; what makes one want to try is on the first screen. Then
-it searches, copies, unfolds and switches the theme.
+letters are big enough; what makes one want to try is on the first screen; a
+lesson has at most six screens. Then it searches, copies, unfolds and switches
+the theme.
 
 Exit codes: 0 as it should be, 1 it is not, 77 skipped.
 """
@@ -517,6 +518,21 @@ def transcripts(browser, site):
                 f'{fold[2]}')
 
 
+def lengths(browser, site):
+    """A lesson has at most six screens of 50 lines, while its folds are shut."""
+    browser.width(1280)
+    for name in pages(site):
+        if not name.startswith('step-'):
+            continue
+        browser.open(os.path.join(site, name))
+        lines = browser.run('''
+            const page = document.querySelector('.contents');
+            const line = getComputedStyle(page.querySelector('p')).lineHeight;
+            return page.scrollHeight / parseFloat(line);''')
+        if lines > 300:
+            problem(f'{name} has {lines:.0f} lines, more than six screens')
+
+
 def test_browser(folder):
     program('chromedriver')
     site = build(folder)
@@ -526,7 +542,7 @@ def test_browser(folder):
         for width in WIDTHS:
             browser.width(width)
             search(browser, site)
-        for test in glossary_leads_on, copying, themes, transcripts:
+        for test in glossary_leads_on, copying, themes, transcripts, lengths:
             test(browser, site)
         for text in browser.console():
             problem(text)
