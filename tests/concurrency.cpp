@@ -38,8 +38,10 @@
 
 namespace {
 
+using support::answers;
 using support::Blocked;
 using support::Connected;
+using support::echo_byte;
 using support::Stopwatch;
 using support::Thread;
 using support::TimeLimit;
@@ -172,20 +174,6 @@ class Server {
   std::vector<net::Error> heard_{};
   Blocked<std::function<net::Error()>> serving_;
 };
-
-// A handler that sends back the first byte.
-void echo_byte(const net::Conn& conn) {
-  char byte;
-  if (net::read(conn, {&byte, 1}).value == 1)
-    (void)net::write(conn, {&byte, 1});
-}
-
-// Does the server at the other end answer?
-bool answers(const net::Conn& conn) {
-  char byte = 'x';
-  return !net::write(conn, {&byte, 1}).error &&
-         net::read(conn, {&byte, 1}).value == 1 && byte == 'x';
-}
 
 bool ended(const net::Conn& conn) {
   char byte;

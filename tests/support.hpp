@@ -380,6 +380,28 @@ struct Connected {
   }
 };
 
+// A handler that sends back the first byte.
+inline void echo_byte(const net::Conn& conn) {
+  char byte;
+  if (net::read(conn, {&byte, 1}).value == 1)
+    (void)net::write(conn, {&byte, 1});
+}
+
+// Does the server at the other end answer?
+inline bool answers(const net::Conn& conn) {
+  char byte = 'x';
+  return !net::write(conn, {&byte, 1}).error &&
+         net::read(conn, {&byte, 1}).value == 1 && byte == 'x';
+}
+
+// Does it answer a client that dials now?
+inline bool answers(const net::Listener& listener) {
+  const net::Addr at = net::addr(listener);
+  const net::Conn conn = net::must(net::dial(at.network(), at.string()));
+  net::set_deadline(conn, generous);
+  return answers(conn);
+}
+
 // A listener of one family, and the other family's address of the same port,
 // which is nobody else's and refuses.
 struct OneFamily {

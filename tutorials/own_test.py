@@ -7,6 +7,7 @@ with the tools that the pages name.
 
 CXX is the compiler. Exit codes: 0 as the page says, 1 not so, 77 skipped.
 """
+import contextlib
 import os
 import re
 import shutil
@@ -55,26 +56,27 @@ def output(*command):
     return done.returncode, done.stdout, done.stderr
 
 
+@contextlib.contextmanager
 def web_server(folder):
-    """Python's, as on the page, on a port that is free."""
+    """Python's, as on the page; its port, which was free."""
     with open(folder + '/a file.txt', 'w', encoding='utf-8') as file:
         file.write('x')
     server = subprocess.Popen(
         [sys.executable, '-u', '-m', 'http.server', '0', '--bind',
          '127.0.0.1'], cwd=folder, stdout=subprocess.PIPE, text=True,
         stderr=subprocess.DEVNULL)
-    return server, re.search(r'port (\d+)', server.stdout.readline()).group(1)
+    try:
+        yield re.search(r'port (\d+)', server.stdout.readline()).group(1)
+    finally:
+        server.kill()
 
 
 # -- The programs -------------------------------------------------------------
 
 def fetch(program, folder):
-    server, port = web_server(folder)
-    try:
+    with web_server(folder) as port:
         code, text, err = output(program, '127.0.0.1:' + port)
         _, page, _ = output('curl', '-s', f'http://127.0.0.1:{port}/')
-    finally:
-        server.kill()
     expect('fetch says how it went', code == 0 and
            text.startswith('HTTP/1.0 200 OK\n'), code, text, err)
     expect('and has the page that curl has', 'a%20file.txt' in page and
@@ -113,12 +115,9 @@ def web(program, _):
 
 
 def head(program, folder):
-    server, port = web_server(folder)
-    try:
+    with web_server(folder) as port:
         code, text, err = output(program, 'localhost:' + port)
         _, lines, _ = output('curl', '-sI', f'http://localhost:{port}/')
-    finally:
-        server.kill()
 
     def but_date(words):
         return [line for line in words.split('\n')

@@ -13,7 +13,9 @@
 
 namespace {
 
+using support::answers;
 using support::Blocked;
+using support::echo_byte;
 using support::TimeLimit;
 
 // So many accepts fail, whichever of the two calls it is.
@@ -22,21 +24,6 @@ std::vector<inject::Fault> failing(int error, int times) {
 }
 
 int accepts() { return inject::count("accept4") + inject::count("accept"); }
-
-void echo_byte(const net::Conn& conn) {
-  char byte;
-  if (net::read(conn, {&byte, 1}).value == 1)
-    (void)net::write(conn, {&byte, 1});
-}
-
-bool answers(const net::Listener& listener) {
-  const net::Addr at = net::addr(listener);
-  const net::Conn conn = net::must(net::dial(at.network(), at.string()));
-  net::set_deadline(conn, support::generous);
-  char byte = 'x';
-  return !net::write(conn, {&byte, 1}).error &&
-         net::read(conn, {&byte, 1}).value == 1;
-}
 
 }  // namespace
 

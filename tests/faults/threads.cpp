@@ -14,25 +14,10 @@
 
 namespace {
 
+using support::answers;
 using support::Blocked;
+using support::echo_byte;
 using support::TimeLimit;
-
-// Sends back a byte.
-void echo_byte(const net::Conn& conn) {
-  char byte;
-  if (net::read(conn, {&byte, 1}).value == 1)
-    (void)net::write(conn, {&byte, 1});
-}
-
-// Does the server answer a client that dials now?
-bool answers(const net::Listener& listener) {
-  const net::Addr at = net::addr(listener);
-  const net::Conn conn = net::must(net::dial(at.network(), at.string()));
-  net::set_deadline(conn, support::generous);
-  char byte = 'x';
-  return !net::write(conn, {&byte, 1}).error &&
-         net::read(conn, {&byte, 1}).value == 1;
-}
 
 inject::Fault no_thread(int first, int times) {
   return {"pthread_create", first, EAGAIN, times};
