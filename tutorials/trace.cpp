@@ -225,6 +225,32 @@ Text& operator<<(Text& text, To to) {
   return to.address.bytes ? text << ", " << to.address : text;
 }
 
+// What stands beside the data of a message that was sent or received: whose
+// address, and the descriptors that travel with it.
+struct Envelope {
+  const msghdr* message;
+  bool is_filled;
+};
+Text& operator<<(Text& text, Envelope envelope) {
+  if (!envelope.is_filled) return text;
+  auto* message = const_cast<msghdr*>(envelope.message);
+  text << To{{message->msg_name, message->msg_namelen}};
+  for (cmsghdr* each = CMSG_FIRSTHDR(message); each;
+       each = CMSG_NXTHDR(message, each)) {
+    if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS)
+      continue;
+    text << ", {SCM_RIGHTS";
+    int fd;
+    for (std::size_t at = 0; CMSG_LEN(at + sizeof fd) <= each->cmsg_len;
+         at += sizeof fd) {
+      std::memcpy(&fd, CMSG_DATA(each) + at, sizeof fd);
+      text << ' ' << fd;
+    }
+    text << '}';
+  }
+  return text;
+}
+
 // -- Numbers that have names --------------------------------------------------
 
 struct Name {
@@ -840,7 +866,8 @@ TRACE_NAME(ssize_t, recvfrom, "recvfrom",
                                       << peer.after(result))
 TRACE(ssize_t, recvmsg, "recvmsg", (int fd, msghdr* message, int flags),
       (fd, message, flags),
-      Pieces{message->msg_iov, message->msg_iovlen, result} << Chosen{flags})
+      Pieces{message->msg_iov, message->msg_iovlen, result}
+          << Chosen{flags} << Envelope{message, result >= 0})
 TRACE_FILE(ssize_t, read, "read", (int fd, void* data, std::size_t size),
            (fd, data, size), Buffer{data, size, result})
 TRACE_FILE(ssize_t, readv, "readv", (int fd, const iovec* pieces, int count),
@@ -861,7 +888,7 @@ TRACE(ssize_t, sendmsg, "sendmsg", (int fd, const msghdr* message, int flags),
       (fd, message, flags),
       Pieces{message->msg_iov, message->msg_iovlen, LONG_MAX}
           << ", " << message->msg_iovlen << " pieces" << Chosen{flags}
-          << To{{message->msg_name, message->msg_namelen}})
+          << Envelope{message, true})
 TRACE_FILE(ssize_t, write, "write",
            (int fd, const void* data, std::size_t size), (fd, data, size),
            Buffer{data, size, LONG_MAX})

@@ -125,6 +125,47 @@ void ends(int client, int server) {
   MUST(::send(STDIN_FILENO, "", 1, 0) < 0 && errno == ENOTSOCK);
 }
 
+// Whom a message is from, and the descriptors that it carries.
+void messages() {
+  char buffer[64];
+  sockaddr_in address = loopback(0);
+  socklen_t size = sizeof address;
+  const int receiver = ::socket(AF_INET, SOCK_DGRAM, 0);
+  const int sender = ::socket(AF_INET, SOCK_DGRAM, 0);
+  MUST(::bind(receiver, any(address), size) == 0);
+  MUST(::getsockname(receiver, reinterpret_cast<sockaddr*>(&address), &size) ==
+       0);
+  MUST(::sendto(sender, "hi", 2, 0, any(address), size) == 2);
+  iovec piece{buffer, sizeof buffer};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_name = &address;
+  message.msg_namelen = size;
+  MUST(::recvmsg(receiver, &message, 0) == 2);
+
+  int pair[2];
+  MUST(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))];
+  const int carried[] = {sender, receiver};
+  piece = {const_cast<char*>("!"), 1};
+  message = {};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof carried);
+  std::memcpy(CMSG_DATA(header), carried, sizeof carried);
+  MUST(::sendmsg(pair[0], &message, 0) == 1);
+  piece = {buffer, 1};
+  MUST(::recvmsg(pair[1], &message, 0) == 1);
+  for (const int fd : {receiver, sender, pair[0], pair[1], 7, 8})
+    MUST(::close(fd) == 0);
+}
+
 void talk() {
   quiet();
   const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -165,6 +206,7 @@ void talk() {
   MUST(::connect(local, reinterpret_cast<const sockaddr*>(&path), sizeof path) <
        0);
   MUST(::close(local) == 0);
+  messages();
 
   addrinfo* found = nullptr;
   MUST(::getaddrinfo("localhost", nullptr, nullptr, &found) == 0);

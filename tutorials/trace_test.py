@@ -78,6 +78,21 @@ close(3) = 0
 socket(AF_UNIX, SOCK_STREAM) = 3
 connect(3, /no\x09such/folder) = -1 ENOENT
 close(3) = 0
+socket(AF_INET, SOCK_DGRAM) = 3
+socket(AF_INET, SOCK_DGRAM) = 4
+bind(3, 127.0.0.1:0) = 0
+getsockname(3, 127.0.0.1:PORT) = 0
+sendto(4, "hi", 2, 127.0.0.1:PORT) = 2
+recvmsg(3, "hi", 127.0.0.1:PORT) = 2
+socketpair(AF_UNIX, SOCK_STREAM, {5, 6}) = 0
+sendmsg(5, "!", 1 pieces, {SCM_RIGHTS 4 3}) = 1
+recvmsg(6, "!", {SCM_RIGHTS 7 8}) = 1
+close(3) = 0
+close(4) = 0
+close(5) = 0
+close(6) = 0
+close(7) = 0
+close(8) = 0
 getaddrinfo(localhost, NULL) = 0
 getaddrinfo(127.0.0.1, no such) = -8 EAI_SERVICE
 '''.lstrip()
@@ -86,7 +101,8 @@ getaddrinfo(127.0.0.1, no such) = -8 EAI_SERVICE
 BEGUN = '''
 connect(4) accept(3) poll(5) recv(5) recv(5) recvfrom(5) writev(5) write(5)
 poll(4) select(5) epoll_wait(7) poll(4) recv(5) send(0) connect(3) send(3)
-sendto(3) connect(3) getaddrinfo() getaddrinfo()
+sendto(3) connect(3) sendto(4) recvmsg(3) sendmsg(5) recvmsg(6) getaddrinfo()
+getaddrinfo()
 '''
 
 folder = tempfile.mkdtemp(prefix='netlite trace ')
