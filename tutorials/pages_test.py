@@ -116,17 +116,21 @@ def plain(line):
 
 
 def by_actor(text):
-    """The lines of each program in their order; how those of two programs
-    interleave is up to chance, too."""
+    """The lines of each thread in their order; how those of two interleave is
+    up to chance, too. So is what a program with several threads prints."""
     lines = {}
+    several = set(re.findall(r'^(\w+)/\d+  +\w', text, re.M))
     for line in text.splitlines():
         if tries_again(line):
             continue
-        actor = re.match(r'(\w+) +[>*] |(\w+)     ', line)
-        who = (actor.group(1) or actor.group(2)) if actor else ''
+        actor = re.match(r'([\w/]+)(?: +([>*] )|  +\w)', line)
+        who = actor.group(1) if actor else ''
+        if who in several and actor.group(2):
+            who += ' >'
         if line.strip() != '...':
             lines.setdefault(who, []).append(plain(line))
-    return lines
+    return {who: sorted(said) if who.endswith('>') else said
+            for who, said in lines.items()}
 
 
 def is_part(part, whole):
@@ -184,14 +188,16 @@ def transcript(step, what):
     return text
 
 
-def calls_of(step, play, actor):
-    """The calls of a program that tell its story."""
+def calls_of(step, play, actor, threads=''):
+    """The calls of a program, or of its thread such as server/2, that tell its
+    story; with r'(/\\d+)?' those of its other threads after that."""
     number = str(int(step[:2]))
     word = '' if play == 'run' else ' ' + play
     text, _ = run(f'sh tutorials/run {number}{word}')
-    lines = [line[len(actor):].strip() for line in text.splitlines()
-             if re.match(actor + '     ', line)]
-    story = [line for line in lines if not tries_again(line) and
+    lines = [line.split(maxsplit=1) for line in text.splitlines()
+             if re.match(actor + threads + r'  +\w', line)]
+    lines.sort(key=lambda line: int(line[0].partition('/')[2] or 1))
+    story = [line for _, line in lines if not tries_again(line) and
              ('SO_ERROR' in line or not re.match(r'[gs]et\w+\(', line))]
     if not story:
         problem(f'{step}: no {actor} in the play {play}')
@@ -580,8 +586,8 @@ def test_bare(step):
     runs, bares = actors_of(step, 'run'), actors_of(step, 'bare')
     part = runs[bares.index('bare')]
     for last in (False, False, True):
-        ours = in_own_numbers(calls_of(step, 'run', part))
-        bare = in_own_numbers(calls_of(step, 'bare', 'bare'))
+        ours, bare = (in_own_numbers(calls_of(step, *who, r'(/\d+)?'))
+                      for who in (('run', part), ('bare', 'bare')))
         if ours == bare:
             return
         if last:

@@ -39,6 +39,7 @@
 #include <cstring>
 #include <deque>
 #include <initializer_list>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -98,7 +99,11 @@ class Call {
 
   Nanoseconds start() const { return std::atoll(fields_[0].c_str()); }
   Nanoseconds end() const { return std::atoll(fields_[1].c_str()); }
-  const std::string& thread() const { return fields_[4]; }
+  // Its process and its number there.
+  using Thread = std::pair<int, int>;
+  Thread thread() const {
+    return {std::atoi(fields_[3].c_str()), std::atoi(fields_[4].c_str())};
+  }
   const std::string& descriptor() const { return fields_[5]; }
   const std::string& result() const { return fields_[8]; }
   bool failed_with(const char* error) const { return fields_[9] == error; }
@@ -233,12 +238,11 @@ struct Line {
   bool is_quiet = false;  // no part of the story
 };
 
-// Makes a story of the calls of one program.
+// Makes a story of the calls of one thread.
 class Story {
  public:
   // Adds a call; gives the lines that it makes.
   std::vector<Line> add(const Call& call) {
-    threads_.insert(call.thread());
     std::vector<Line> lines;
     begun_ = call.has_begun() ? call : Call();
     if (call.has_begun()) return lines;
@@ -253,15 +257,17 @@ class Story {
     return lines;
   }
 
-  // The program says something, or has ended, so it does not wait any more.
+  // It says something, or has ended, so it does not wait any more.
   std::vector<Line> pause() {
     std::vector<Line> lines;
     tell_options(lines);
-    if (threads_.size() > 1) return lines;
+    begun_ = {};
     for (const Wait& wait : waits_) lines.push_back(in_vain(wait));
     waits_.clear();
     return lines;
   }
+
+  bool waits() const { return begun_.has_begun(); }
 
   // The call that waits: the one for which it polls, if we know that.
   std::string where() {
@@ -369,7 +375,6 @@ class Story {
 
   Call begun_{};
   std::vector<Wait> waits_{};
-  std::set<std::string> threads_{};
   int options_ = 0;
   Call last_option_{};
 };
@@ -382,10 +387,26 @@ struct Actor {
   int from = -1;         // what it says and does
   std::string unread{};  // a line that has not ended
   Nanoseconds last = 0;  // the time of its last line
-  Story story{};
-  bool waits = false;     // it is blocked, by its last call
-  bool sent_off = false;  // ended by us, which is no failure
+  std::map<Call::Thread, Story> stories{};
+  std::vector<Call::Thread> shown{};  // in the order of their appearance
+  bool sent_off = false;              // ended by us, which is no failure
   int code = 0;
+
+  // A thread that waits for another one makes no call that would tell so: it
+  // is enough when one of them waits for the world.
+  Story* waiting() {
+    for (auto& [thread, story] : stories)
+      if (story.waits()) return &story;
+    return nullptr;
+  }
+
+  // The first is the program itself, the next is its number 2.
+  std::string name_of(Call::Thread thread) {
+    const auto found = std::find(shown.begin(), shown.end(), thread);
+    const auto number = found - shown.begin() + 1;
+    if (found == shown.end()) shown.push_back(thread);
+    return number == 1 ? name : name + "/" + std::to_string(number);
+  }
 };
 
 class Stage {
@@ -439,10 +460,10 @@ class Stage {
            count(Actor::waiting_to_enter) == actors.size() - 1;
   }
 
-  bool everybody_waits(Nanoseconds quiet) const {
+  bool everybody_waits(Nanoseconds quiet) {
     if (now() - heard_ <= quiet) return false;
-    for (const Actor& actor : actors)
-      if (actor.where == Actor::on_stage && !actor.waits) return false;
+    for (Actor& actor : actors)
+      if (actor.where == Actor::on_stage && !actor.waiting()) return false;
     return true;
   }
 
@@ -452,15 +473,15 @@ class Stage {
     if (actors[0].where == Actor::on_stage && actors.size() > 1 &&
         count(Actor::on_stage) == 1) {
       remark(0, true,
-             "would wait for ever in " + actors[0].story.where() +
+             "would wait for ever in " + actors[0].waiting()->where() +
                  "; run ends it");
       send_off();
     } else if (everybody_waits(stuck_for)) {
       for (std::size_t i = 0; i < actors.size(); ++i)
         if (actors[i].where == Actor::on_stage)
-          remark(
-              i, false,
-              "waits for ever in " + actors[i].story.where() + "; run ends it");
+          remark(i, false,
+                 "waits for ever in " + actors[i].waiting()->where() +
+                     "; run ends it");
       stuck_ = true;
       send_off();
     }
@@ -538,15 +559,14 @@ class Stage {
     Actor& actor = actors[i];
     Call call;
     const bool is_call = Call::take(line, call);
-    actor.waits = is_call && call.has_begun();
     if (!is_call || !line.empty()) {
-      pause(i);
+      if (actor.stories.size() == 1) pause(i);  // else who knows which
       hold({++actor.last, i, Line::words, line});
     }
     if (!is_call) return;
     if (trace) std::fputs(call.line(actor.name).c_str(), trace);
     actor.last = call.time();
-    std::vector<Line> story = actor.story.add(call);
+    std::vector<Line> story = actor.stories[call.thread()].add(call);
     if (call.has_begun()) return;
     if (!calls) {
       hold(i, std::move(story));
@@ -615,8 +635,10 @@ class Stage {
   }
 
   void pause(std::size_t i) {
-    std::vector<Line> story = actors[i].story.pause();
-    if (!calls) hold(i, std::move(story));
+    for (auto& [thread, story] : actors[i].stories) {
+      std::vector<Line> lines = story.pause();
+      if (!calls) hold(i, std::move(lines));
+    }
   }
 
   void hold(std::size_t i, std::vector<Line> lines) {
@@ -640,14 +662,18 @@ class Stage {
     std::fflush(stdout);
   }
 
-  void show(const Line& line) const {
-    static const char* const mark[] = {"> ", "    ", "* "};
-    std::string start = actors[line.actor].name;
-    start.resize(static_cast<std::size_t>(width_) + 1, ' ');
+  void show(const Line& line) {
+    static const char* const mark[] = {"> ", "", "* "};
+    const bool is_call = line.kind == Line::call;
+    Actor& actor = actors[line.actor];
+    std::string start =
+        is_call ? actor.name_of(line.what.thread()) : actor.name;
+    const auto indent = static_cast<std::size_t>(width_) + (is_call ? 5 : 1);
+    start.resize(std::max(indent, start.size() + 1), ' ');
     const std::size_t room =
         columns - start.size() - std::strlen(mark[line.kind]);
     std::string text = line.text;
-    if (line.kind == Line::call && text.empty()) {
+    if (is_call && text.empty()) {
       const std::size_t rest =
           room - (line.note.empty() ? 0 : line.note.size() + 2);
       text = calls ? line.what.text(rest) : line.what.story(rest);

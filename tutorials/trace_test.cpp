@@ -7,6 +7,7 @@
 //   trace_test handler   a signal handler that sends, while others are told
 //   trace_test server    the first step of the course, in bare calls that wait
 //   trace_test client    (a port stands behind each)
+//   trace_test crew      (and here) a server with a thread for each of two
 //   trace_test closes    closes all descriptors but its socket, and goes on
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -299,6 +300,31 @@ void client(const sockaddr_in& address) {
   MUST(::close(conn) == 0);
 }
 
+void crew(const sockaddr_in& address) {
+  const int on = 1;
+  const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
+  MUST(::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0);
+  MUST(::bind(listener, any(address), sizeof address) == 0);
+  MUST(::listen(listener, 5) == 0);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) {
+    // Linux takes a number for the connection before accept(2) waits for it.
+    pollfd fds[] = {{listener, POLLIN, 0}};
+    MUST(::poll(fds, 1, -1) == 1);
+    const int conn = ::accept(listener, nullptr, nullptr);
+    MUST(conn > 0);
+    threads.emplace_back([=] {
+      char buffer[64];
+      for (const int option : {SO_KEEPALIVE, SO_REUSEADDR})
+        MUST(::setsockopt(conn, SOL_SOCKET, option, &on, sizeof on) == 0);
+      MUST(::recv(conn, buffer, all, 0) == 5);
+      MUST(::write(conn, "Thanks!", 7) == 7 && ::close(conn) == 0);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  MUST(::close(listener) == 0);
+}
+
 void closes() {
   int pair[2];
   MUST(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
@@ -319,6 +345,7 @@ int main(int argc, char** argv) {
   const sockaddr_in address = loopback(argc > 2 ? std::atoi(argv[2]) : 0);
   if (what == "server") return server(address), 0;
   if (what == "client") return client(address), 0;
+  if (what == "crew") return crew(address), 0;
   if (what == "closes") return closes(), 0;
   return 2;
 }

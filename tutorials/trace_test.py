@@ -310,6 +310,38 @@ server * would wait for ever in accept(3); run ends it
 '''.lstrip()
 
 
+# Threads are numbered as they appear.
+CREW = '''
+client1 socket(AF_INET, SOCK_STREAM) = 3
+client1 connect(3, 127.0.0.1:PORT) = 0
+client1 send(3, "Hello", 5) = 5
+client1 recv(3, "Thanks!", 64) = 7
+client1 close(3) = 0
+client1 > Thanked.
+client2 socket(AF_INET, SOCK_STREAM) = 3
+client2 connect(3, 127.0.0.1:PORT) = 0
+client2 send(3, "Hello", 5) = 5
+client2 recv(3, "Thanks!", 64) = 7
+client2 close(3) = 0
+client2 > Thanked.
+server socket(AF_INET, SOCK_STREAM) = 3
+server setsockopt(3, SO_REUSEADDR, 1) = 0
+server bind(3, 127.0.0.1:PORT) = 0
+server listen(3) = 0
+server accept(3) = 4
+server accept(3) = 4
+server close(3) = 0
+server/2 setsockopt(4, ...) 2 options
+server/2 recv(4, "Hello", 64) = 5
+server/2 write(4, "Thanks!", 7) = 7
+server/2 close(4) = 0
+server/3 setsockopt(4, ...) 2 options
+server/3 recv(4, "Hello", 64) = 5
+server/3 write(4, "Thanks!", 7) = 7
+server/3 close(4) = 0
+'''.lstrip()
+
+
 def test_story():
     """Bare programs have the story that netlite's have."""
     program = build('plain', '-O1')
@@ -319,15 +351,27 @@ def test_story():
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         port = str(probe.getsockname()[1])
-    done = subprocess.run(
-        [stage, 'server', program, 'server', port, '--', 'client', program,
-         'client', port], stdout=subprocess.PIPE, text=True, timeout=LIMIT)
-    lines = re.sub(' +', ' ', done.stdout.replace(port, 'PORT'))
-    lines = re.sub(r' waited \d+ ms', '', lines).splitlines(True)
-    told = ''.join(sorted(lines, key=lambda line: line[:6]))
-    expect('a bare server and its client have a story', done.returncode == 0 and
-           told == STORY, ''.join(difflib.unified_diff(
-               STORY.splitlines(True), told.splitlines(True))))
+
+    def expect_story(what, story, play):
+        done = subprocess.run(
+            [stage, *(program if word == 'trace_test' else word
+                      for word in play.replace('PORT', port).split())],
+            stdout=subprocess.PIPE, text=True, timeout=LIMIT)
+        lines = re.sub(' +', ' ', done.stdout.replace(port, 'PORT'))
+        lines = re.sub(r' waited \d+ ms', '', lines).splitlines(True)
+        told = ''.join(sorted(lines, key=lambda line: line.split()[0]))
+        expect(what, done.returncode == 0 and told == story, ''.join(
+            difflib.unified_diff(story.splitlines(True),
+                                 told.splitlines(True))))
+        width = max(map(len, done.stdout.splitlines()))
+        expect('no line is wider than 80 columns', width <= 80, done.stdout)
+
+    expect_story('a bare server and its client have a story', STORY,
+                 'server trace_test server PORT'
+                 ' -- client trace_test client PORT')
+    expect_story('each thread of a server has its part', CREW,
+                 'server trace_test crew PORT'
+                 + 2 * ' -- client trace_test client PORT')
 
 
 # -- Other people's programs --------------------------------------------------
