@@ -9,7 +9,6 @@
     pages_test.py pictures STEP     the picture shows what a run does
     pages_test.py predict STEP      its questions are answered by the runs
     pages_test.py bare STEP         its bare program makes the same calls
-    pages_test.py ladder            pictures match bytes, whoever cuts them
     pages_test.py links PAGE        each link leads somewhere
     pages_test.py go STEP           its lines of Go compile
     pages_test.py strace STEP       the trace tells what strace(1) tells
@@ -520,37 +519,6 @@ def test_predict(step):
         problem(f'a line ends in a blank:\n{text}')
 
 
-LADDER_TRACE = '''
-1 2 client 7 7 3 connect 3, 127.0.0.1:80 -1 EINPROGRESS
-3 4 client 7 7 3 getsockname 3, 127.0.0.1:4000 0 -
-2 5 server 8 8 3 accept 3, 127.0.0.1:4000 5 -
-10 11 client 7 7 3 send 3, "abc", 3 3 -
-12 13 client 7 7 3 send 3, "defg", 4 4 -
-14 50000014 server 8 8 5 poll {5 POLLIN}, for ever 1 -
-9 50000020 server 8 8 5 recv 5, "abcde", 5 5 -
-50000021 50000022 server 8 8 5 recv 5, "fg", 5 2 -
-50000023 50000024 client 7 7 3 close 3 0 -
-50000025 50000026 server 8 8 5 recv 5, ..., 5 -1 ECONNRESET
-50000027 50000028 server 8 8 5 close 5 0 -
-50000029 50000029 server 8 8 3 poll {3 POLLIN}, for ever ? -
-'''
-LADDER = '''client: connect 3 127.0.0.1:80
-client: send 3 "abc"
-client: send 3 "defg"
-client: close 3
-server: accept 3 = 5
-server: recv 5 "abcde"
-server: recv 5 "fg"
-server: recv 5: ECONNRESET
-server: close 5
-client: connect 3 127.0.0.1:80 -> server: accept 3 = 5
-client: send 3 "abc" -> server: recv 5 "abcde" (3 bytes)
-client: send 3 "defg" -> server: recv 5 "abcde" (2 bytes)
-client: send 3 "defg" -> server: recv 5 "fg" (2 bytes)
-client: close 3 -> server: recv 5: ECONNRESET (reset)
-'''
-
-
 def actors_of(step, play):
     """The programs of a play, as the stage calls them."""
     line = re.search(rf'^{play}: *(.*)$', read(step, 'cast'), re.M).group(1)
@@ -593,28 +561,6 @@ def test_bare(step):
         if last:
             report(f'the story of bare.cpp, beside that of {part},',
                    '\n'.join(ours), '\n'.join(bare))
-
-
-def test_ladder(_=None):
-    with tempfile.NamedTemporaryFile('w', suffix='.trace') as trace:
-        for line in LADDER_TRACE.split('\n')[1:-1]:
-            *head, rest = line.split(' ', 7)
-            trace.write('\t'.join(head + rest.rsplit(' ', 2)) + '\n')
-        trace.flush()
-
-        def drawn_as(*options):
-            return subprocess.run(
-                [sys.executable, os.path.join(COURSE, 'site/picture'),
-                 *options, trace.name], stdout=subprocess.PIPE, text=True,
-                check=True).stdout
-
-        events_seen, text = drawn_as('--events'), drawn_as()
-        if events_seen != LADDER:
-            report('the ladder', LADDER, events_seen)
-        for words in ('waits 50 ms', '3 + 2 bytes -->', 'reset -->',
-                      'waits for ever', '":" means that a program waits'):
-            if words not in text:
-                problem(f'the ladder as text lacks: {words}\n{text}')
 
 
 # -- strace -------------------------------------------------------------------
@@ -835,7 +781,7 @@ def main():
              'links': test_links, 'go': test_go, 'strace': test_strace,
              'readme': test_readme, 'answers': test_answers,
              'pictures': test_pictures, 'predict': test_predict,
-             'bare': test_bare, 'ladder': test_ladder, 'update': update}
+             'bare': test_bare, 'update': update}
     if len(sys.argv) < 2 or sys.argv[1] not in tests:
         sys.exit(__doc__)
     tests[sys.argv[1]](*sys.argv[2:])
