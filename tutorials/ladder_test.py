@@ -350,4 +350,29 @@ boss: send 9 "abc" -> client: recv 3 "abc" (3 bytes)
 boss: close 9 -> client: recv 3: end of stream (end of stream)
 ''')
 
+
+# -- Signals and ends ---------------------------------------------------------
+
+# A signal arrives at the first thread of its process. Who was sent one, or
+# fails, has an end.
+expect('a signal', '''
+1 2 server 8 1 3 listen 3, 5 0 -
+3 4 client 7 1 3 connect 3, 127.0.0.1:80 -1 ECONNREFUSED
+5 5 client 7 1 -1 exit  1 -
+7 8 stop 9 1 0 kill 8, SIGTERM 0 -
+9 10 server 8 1 3 close 3 0 -
+11 12 server 8 1 0 kill 8, SIGUSR1 0 -
+13 13 server 8 1 -1 exit  0 -
+14 14 stop 9 1 -1 exit  0 -
+''', '''client: connect 3 127.0.0.1:80: ECONNREFUSED
+client: exit code 1
+server: SIGTERM
+server: close 3
+server: exit code 0
+server: kill server SIGUSR1
+server: listen 3
+stop: kill server SIGTERM
+stop: kill server SIGTERM -> server: SIGTERM
+''', ['<--'], ['class="signal"'])
+
 sys.exit(1 if problems else 0)

@@ -121,7 +121,7 @@ class Call {
   Nanoseconds time() const { return acts() ? start() : end(); }
   // Something that every program must do, and no part of its story.
   bool is_housekeeping() const {
-    return must_wait() || is({"poll", "set", "get", "fcntl"});
+    return must_wait() || is({"poll", "set", "get", "fcntl", "kill"});
   }
   // Does it say that nobody listens there?
   bool is_refused() const {
@@ -246,7 +246,9 @@ class Story {
     std::vector<Line> lines;
     begun_ = call.has_begun() ? call : Call();
     if (call.has_begun()) return lines;
-    if (call.is({"set", "get", "fcntl"}) && !is_awaited(call)) {
+    if (call.is({"kill"})) {
+      // Its program says so.
+    } else if (call.is({"set", "get", "fcntl"}) && !is_awaited(call)) {
       count_option(call, lines);
     } else if (call.is({"poll", "ppoll"})) {
       note_poll(call);
@@ -589,6 +591,12 @@ class Stage {
     heard_ = now();
     if (actor.sent_off) return;
     pause(i);
+    if (trace)
+      std::fprintf(trace, "%lld\t%lld\t%s\t%ld\t1\t-1\texit\t\t%d\t%s\n",
+                   static_cast<long long>(heard_),
+                   static_cast<long long>(heard_), actor.name.c_str(),
+                   static_cast<long>(actor.pid), WEXITSTATUS(status),
+                   WIFSIGNALED(status) ? ::strsignal(WTERMSIG(status)) : "-");
     if (WIFSIGNALED(status)) {
       actor.code = 128 + WTERMSIG(status);
       remark(i, false,

@@ -20,7 +20,8 @@
 // arguments, result, error or "-". Calls that may wait have a line before that,
 // when they begin; its result is "?".
 //
-// What is no socket stays out of it: files, pipes, the bells of netlite. So do
+// What is no socket stays out of it: files, pipes, the bells of netlite; only
+// signals that a program sends are told, too. So do
 // the calls that the C library makes inside of others, such as getaddrinfo. A
 // line is put into words only after its call, so that what it received can be
 // shown, and without allocating, so that signal handlers may be traced, too.
@@ -52,6 +53,7 @@
 #include <atomic>
 #include <cerrno>
 #include <climits>
+#include <csignal>
 #include <cstdarg>
 #include <cstddef>
 #include <cstdint>
@@ -315,6 +317,10 @@ constexpr Name message_flags[] = {
     NAME(MSG_OOB),
     NAME(MSG_WAITALL),
     NAME(MSG_DONTWAIT),
+};
+constexpr Name signals[] = {
+    NAME(SIGHUP),  NAME(SIGINT),  NAME(SIGQUIT), NAME(SIGKILL),
+    NAME(SIGUSR1), NAME(SIGUSR2), NAME(SIGPIPE), NAME(SIGTERM),
 };
 constexpr Name commands[] = {
     NAME(F_GETFL), NAME(F_SETFL), NAME(F_GETFD),
@@ -971,6 +977,9 @@ TRACE_DEFINE(int, close, (int fd)) {
       "close", fd, [&] { return real(fd); },
       [&](Text& text, long) { text << fd; });
 }
+
+TRACE_ANY(, int, kill, "kill", (pid_t process, int signal), (process, signal),
+          -1, true, long{process} << ", " << Named{signals, signal})
 
 // fcntl(2) says whether calls wait, O_NONBLOCK. Its last argument is a number,
 // a pointer or missing.

@@ -93,6 +93,7 @@ close(5) = 0
 close(6) = 0
 close(7) = 0
 close(8) = 0
+kill(PROCESS, 28) = 0
 getaddrinfo(localhost, NULL) = 0
 getaddrinfo(127.0.0.1, no such) = -8 EAI_SERVICE
 '''.lstrip()
@@ -168,6 +169,7 @@ def words(cells):
             continue
         error = '' if line[9] == '-' else ' ' + line[9]
         text += f'{line[6]}({line[7]}) = {line[8]}{error}\n'
+    text = re.sub(r'kill\(\d+', 'kill(PROCESS', text)
     return re.sub(r'127\.0\.0\.1:[1-9]\d*', '127.0.0.1:PORT', text)
 
 
