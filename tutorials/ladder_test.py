@@ -116,17 +116,17 @@ text = expect('threads', '''
 one: connect 3 127.0.0.1:80 -> server: accept 3 = 5
 one: recv 3: end of stream
 one: send 3 "abc"
-one: send 3 "abc" -> server/2: recv 5 "abc" (3 bytes)
-server/2: close 5
-server/2: close 5 -> one: recv 3: end of stream (end of stream)
-server/2: recv 5 "abc"
-server/3: recv 5 "def"
-server/3: send 5 "ghi"
-server/3: send 5 "ghi" -> two: recv 3 "ghi" (3 bytes)
+one: send 3 "abc" -> server/3: recv 5 "abc" (3 bytes)
+server/3: close 5
+server/3: close 5 -> one: recv 3: end of stream (end of stream)
+server/3: recv 5 "abc"
+server/4: recv 5 "def"
+server/4: send 5 "ghi"
+server/4: send 5 "ghi" -> two: recv 3 "ghi" (3 bytes)
 server: accept 3 = 5
 server: accept 3 = 5
-server: accept 3 = 5 -> server/2
 server: accept 3 = 5 -> server/3
+server: accept 3 = 5 -> server/4
 server: accept 3 = 6
 server: bind 3 127.0.0.1:80
 server: listen 3
@@ -135,13 +135,13 @@ two: connect 3 127.0.0.1:80
 two: connect 3 127.0.0.1:80 -> server: accept 3 = 5
 two: recv 3 "ghi"
 two: send 3 "def"
-two: send 3 "def" -> server/3: recv 5 "def" (3 bytes)
-''', ['waits for ever', '-->  server/2'], ['class="thread"'])
+two: send 3 "def" -> server/4: recv 5 "def" (3 bytes)
+''', ['waits for ever', '-->  server/3'], ['class="thread"'])
 at = {line.find(name) for line in text.splitlines()
-      for name in ('server/2', 'server/3') if name in line}
+      for name in ('server/3', 'server/4') if name in line}
 if len(at) != 1:
     problem('threads that do not overlap share a lane', text)
-if 'server/4' not in text:
+if 'server/5' not in text:
     problem('a thread that waits has a lane', text)
 
 
@@ -206,7 +206,7 @@ expect('datagrams', '''
 31 32 one 7 1 3 send 3, "", 0 0 -
 33 34 one 7 1 3 send 3, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"..., 1000 1000 -
 35 36 server 8 1 3 recvmsg 3, "", 127.0.0.1:4001 0 -
-37 38 server 8 1 3 recvmsg 3, "xxxxxxxxx", 127.0.0.1:4001 9 -
+37 38 server 8 1 3 recvmsg 3, "xxxxxxxxx", 127.0.0.1:4001, MSG_TRUNC 9 -
 39 40 one 7 1 3 sendto 3, "to nobody", 9, 127.0.0.1:54 9 -
 ''', '''one: connect 3 127.0.0.1:53
 one: recv 3 "for one"

@@ -390,8 +390,8 @@ struct Actor {
   std::string unread{};  // a line that has not ended
   Nanoseconds last = 0;  // the time of its last line
   std::map<Call::Thread, Story> stories{};
-  std::vector<Call::Thread> shown{};  // in the order of their appearance
-  bool sent_off = false;              // ended by us, which is no failure
+  std::vector<Call::Thread> threads{};  // in the order of their first call
+  bool sent_off = false;                // ended by us, which is no failure
   int code = 0;
 
   // A thread that waits for another one makes no call that would tell so: it
@@ -404,9 +404,9 @@ struct Actor {
 
   // The first is the program itself, the next is its number 2.
   std::string name_of(Call::Thread thread) {
-    const auto found = std::find(shown.begin(), shown.end(), thread);
-    const auto number = found - shown.begin() + 1;
-    if (found == shown.end()) shown.push_back(thread);
+    const auto found = std::find(threads.begin(), threads.end(), thread);
+    const auto number = found - threads.begin() + 1;
+    if (found == threads.end()) threads.push_back(thread);
     return number == 1 ? name : name + "/" + std::to_string(number);
   }
 };
@@ -566,6 +566,7 @@ class Stage {
       hold({++actor.last, i, Line::words, line});
     }
     if (!is_call) return;
+    actor.name_of(call.thread());
     if (trace) std::fputs(call.line(actor.name).c_str(), trace);
     actor.last = call.time();
     std::vector<Line> story = actor.stories[call.thread()].add(call);
