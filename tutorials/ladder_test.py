@@ -239,6 +239,30 @@ two: socket = 3
        ['class="lost"'])
 
 
+# What a thread does over and over is drawn once; all bytes are counted.
+SPIN = '''1 2 server 8 1 3 accept 3, 127.0.0.1:4000 5 -
+0 1 client 7 1 3 connect 3, 127.0.0.1:80 0 -
+''' + ''.join(f'{t} {t} server 8 1 3 accept 3, - -1 EMFILE\n'
+              f'{t} {t} client 7 1 3 send 3, "a", 1 1 -\n'
+              for t in range(10, 110)) + '''120 121 client 7 1 3 send 3, "b", 1 1 -
+122 123 server 8 1 5 recv 5, "aaa", 200 100 -
+124 125 server 8 1 5 recv 5, "b", 100 1 -
+'''
+expect('what is done over and over', SPIN, '''client: connect 3 127.0.0.1:80
+client: send 3 "a"
+client: 99 times more
+client: send 3 "b"
+server: accept 3 = 5
+server: accept 3: EMFILE
+server: 99 times more
+server: recv 5 "aaa"
+server: recv 5 "b"
+client: connect 3 127.0.0.1:80 -> server: accept 3 = 5
+client: send 3 "a" -> server: recv 5 "aaa" (1 byte)
+client: send 3 "b" -> server: recv 5 "b" (1 byte)
+''')
+
+
 # -- Unix sockets -------------------------------------------------------------
 
 # Two doors; the second client's is opened first. And a pair.
