@@ -1,6 +1,6 @@
 // Starts the programs of a step and shows what they say and do, line by line:
-// words after ">", system calls indented, how they ended after "*".
-// tutorials/run builds and uses it.
+// words after ">", system calls indented, how they ended after "*". The second
+// thread of a server to call is server/2. tutorials/run builds and uses it.
 //
 //   stage [--alone] [--calls] [--step N] [--asked WORDS] [--trace FILE]
 //         NAME PROGRAM [ARG...] [-- ...]
