@@ -110,6 +110,11 @@ class Call {
   bool failed() const { return fields_[9] != "-" && !must_wait(); }
   // It may wait, and has not returned.
   bool has_begun() const { return result() == "?"; }
+  // And will return, whatever happens.
+  bool has_limit() const {
+    return has_begun() && is({"poll", "ppoll", "select", "pselect", "epoll"}) &&
+           !says("for ever");
+  }
   // It did not wait, and has to be made again, or its outcome asked for.
   bool must_wait() const {
     return failed_with("EAGAIN") || failed_with("EINPROGRESS");
@@ -270,6 +275,7 @@ class Story {
   }
 
   bool waits() const { return begun_.has_begun(); }
+  bool waits_with_limit() const { return begun_.has_limit(); }
 
   // The call that waits: the one for which it polls, if we know that.
   std::string where() {
@@ -402,6 +408,13 @@ struct Actor {
     return nullptr;
   }
 
+  bool goes_on_by_itself() const {
+    return where == on_stage &&
+           std::any_of(stories.begin(), stories.end(), [](const auto& each) {
+             return each.second.waits_with_limit();
+           });
+  }
+
   // The first is the program itself, the next is its number 2.
   std::string name_of(Call::Thread thread) {
     const auto found = std::find(threads.begin(), threads.end(), thread);
@@ -472,6 +485,9 @@ class Stage {
   void go_on() {
     for (Actor& actor : actors)
       if (actor.where == Actor::waiting_to_enter) return enter(actor);
+    if (std::any_of(actors.begin(), actors.end(),
+                    [](const Actor& a) { return a.goes_on_by_itself(); }))
+      return;
     if (actors[0].where == Actor::on_stage && actors.size() > 1 &&
         count(Actor::on_stage) == 1) {
       remark(0, true,

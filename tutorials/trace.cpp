@@ -18,7 +18,8 @@
 // processes; its columns, with tabs between: start, end (ns of CLOCK_MONOTONIC,
 // which all processes share), program, process, thread, descriptor, call,
 // arguments, result, error or "-". Calls that may wait have a line before that,
-// when they begin; its result is "?".
+// when they begin; its result is "?", and its arguments may be but a
+// descriptor.
 //
 // What is no socket stays out of it: files, pipes, the bells of netlite; only
 // signals that a program sends are told, too. So do
@@ -61,6 +62,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <initializer_list>
 
 namespace {
 
@@ -624,27 +626,35 @@ void tell(const Told& told) {
     return;
 }
 
-bool may_wait(const char* name, int fd) {
-  const auto is = [name](const char* prefix) {
-    return std::strncmp(name, prefix, std::strlen(prefix)) == 0;
-  };
-  for (const char* always : {"poll", "ppoll", "select", "pselect", "epoll_wait",
-                             "getaddrinfo", "getnameinfo"})
-    if (is(always)) return true;
-  for (const char* some :
-       {"accept", "connect", "recv", "read", "send", "write"})
-    if (is(some)) return (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0;
-  return false;
+bool is_any(const char* name, std::initializer_list<const char*> prefixes) {
+  return std::any_of(prefixes.begin(), prefixes.end(), [name](const char* p) {
+    return std::strncmp(name, p, std::strlen(p)) == 0;
+  });
 }
 
-// What waits shall not look as if it did nothing.
-void tell_begin(const char* name, int fd) {
+bool has_limit(const char* name) {
+  return is_any(name, {"poll", "ppoll", "select", "pselect", "epoll_wait"});
+}
+
+bool may_wait(const char* name, int fd) {
+  if (has_limit(name) || is_any(name, {"getaddrinfo", "getnameinfo"}))
+    return true;
+  return is_any(name, {"accept", "connect", "recv", "read", "send", "write"}) &&
+         (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0;
+}
+
+// What waits shall not look as if it did nothing; or as if it did so for ever.
+template <class Words>
+void tell_begin(const char* name, int fd, Words words) {
   const Unnoticed before;
   const Silence silence;
   if (Sink::get().for_people || !may_wait(name, fd)) return;
   const std::int64_t start = now();
   Told told{name, fd, start, start};
-  if (fd >= 0) told.arguments << fd;
+  if (has_limit(name))
+    words(told.arguments, 0L);
+  else if (fd >= 0)
+    told.arguments << fd;
   told.result << '?';
   tell(told);
 }
@@ -653,7 +663,7 @@ void tell_begin(const char* name, int fd) {
 // there is no descriptor to name, the call's result is one.
 template <class Call, class Words>
 auto run(const char* name, int fd, Call call, Words words) {
-  tell_begin(name, fd);
+  tell_begin(name, fd, words);
   const std::int64_t start = now();
   const auto result = call();
   const Unnoticed after;

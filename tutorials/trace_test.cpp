@@ -6,6 +6,7 @@
 //   trace_test child     a child that goes on with a parent's socket
 //   trace_test handler   a signal handler that sends, while others are told
 //   trace_test server    the first step of the course, in bare calls that wait
+//   trace_test patient   and one that waits for more clients, for a second
 //   trace_test client    (a port stands behind each)
 //   trace_test crew      (and here) a server with a thread for each of two
 //   trace_test closes    closes all descriptors but its socket, and goes on
@@ -279,7 +280,8 @@ void handler() {
   ::setitimer(ITIMER_REAL, &never, nullptr);
 }
 
-void server(const sockaddr_in& address) {
+// A patient one goes on for a second when the first client has left.
+void server(const sockaddr_in& address, bool is_patient) {
   char buffer[64];
   const int on = 1;
   const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
@@ -289,7 +291,11 @@ void server(const sockaddr_in& address) {
   const int conn = ::accept(listener, nullptr, nullptr);
   MUST(conn > 0 && ::recv(conn, buffer, all, 0) == 5);
   MUST(::write(conn, "Thanks!", 7) == 7);
-  MUST(::close(conn) == 0 && ::accept(listener, nullptr, nullptr) > 0);
+  MUST(::close(conn) == 0);
+  pollfd fds[] = {{listener, POLLIN, 0}};
+  if (!is_patient) MUST(::accept(listener, nullptr, nullptr) > 0);
+  MUST(::poll(fds, 1, 1000) == 0 && ::close(listener) == 0);
+  std::puts("Nobody came.");
 }
 
 void client(const sockaddr_in& address) {
@@ -344,7 +350,8 @@ int main(int argc, char** argv) {
   if (what == "child") return child(), 0;
   if (what == "handler") return handler(), 0;
   const sockaddr_in address = loopback(argc > 2 ? std::atoi(argv[2]) : 0);
-  if (what == "server") return server(address), 0;
+  if (what == "server") return server(address, false), 0;
+  if (what == "patient") return server(address, true), 0;
   if (what == "client") return client(address), 0;
   if (what == "crew") return crew(address), 0;
   if (what == "closes") return closes(), 0;

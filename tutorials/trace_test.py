@@ -98,11 +98,32 @@ getaddrinfo(localhost, NULL) = 0
 getaddrinfo(127.0.0.1, no such) = -8 EAI_SERVICE
 '''.lstrip()
 
-# Which of these calls may wait: their sockets' mode decides.
+# Which of these calls may wait: their sockets' mode decides. For how long is told
+# where the call says so.
 BEGUN = '''
-connect(4) accept(3) poll(5) recv(5) recv(5) recvfrom(5) writev(5) write(5)
-poll(4) select(5) epoll_wait(7) poll(4) recv(5) send(0) connect(3) send(3)
-sendto(3) connect(3) sendto(4) recvmsg(3) sendmsg(5) recvmsg(6) getaddrinfo()
+connect(4)
+accept(3)
+poll({5 POLLIN}, for ever)
+recv(5)
+recv(5)
+recvfrom(5)
+writev(5)
+write(5)
+poll({4 POLLIN POLLOUT, 6 POLLIN}, 20 ms)
+select({5}, {5}, 1500 ms)
+epoll_wait(7, {}, for ever)
+poll({4 POLLIN}, 30 ms)
+recv(5)
+send(0)
+connect(3)
+send(3)
+sendto(3)
+connect(3)
+sendto(4)
+recvmsg(3)
+sendmsg(5)
+recvmsg(6)
+getaddrinfo()
 getaddrinfo()
 '''
 
@@ -222,7 +243,7 @@ def test_lines():
     begun = [f'{line[6]}({line[7]})' for line in trace(program, 'talk')
              if line[8] == '?']
     expect('what may wait is told when it begins',
-           begun == BEGUN.split(), begun)
+           begun == BEGUN.split('\n')[1:-1], begun)
     several_threads_and_processes(program)
     the_thread_sanitizer_sees_sockets()
     sent = [line for line in trace(program, 'child') if line[6] != 'socketpair' and line[8] != '?']
@@ -312,6 +333,26 @@ server * would wait for ever in accept(3); run ends it
 '''.lstrip()
 
 
+# Nobody is ended within a call that ends by itself.
+PATIENT = '''
+client socket(AF_INET, SOCK_STREAM) = 3
+client connect(3, 127.0.0.1:PORT) = 0
+client send(3, "Hello", 5) = 5
+client recv(3, "Thanks!", 64) = 7
+client close(3) = 0
+client > Thanked.
+server socket(AF_INET, SOCK_STREAM) = 3
+server setsockopt(3, SO_REUSEADDR, 1) = 0
+server bind(3, 127.0.0.1:PORT) = 0
+server listen(3) = 0
+server accept(3) = 4
+server recv(4, "Hello", 64) = 5
+server write(4, "Thanks!", 7) = 7
+server close(4) = 0
+server close(3) = 0
+server > Nobody came.
+'''.lstrip()
+
 # Threads are numbered as they appear.
 CREW = '''
 client1 socket(AF_INET, SOCK_STREAM) = 3
@@ -370,6 +411,9 @@ def test_story():
 
     expect_story('a bare server and its client have a story', STORY,
                  'server trace_test server PORT'
+                 ' -- client trace_test client PORT')
+    expect_story('who has a time limit does not wait for ever', PATIENT,
+                 'server trace_test patient PORT'
                  ' -- client trace_test client PORT')
     expect_story('each thread of a server has its part', CREW,
                  'server trace_test crew PORT'
