@@ -190,6 +190,15 @@ class Trace {
   // How much has been traced so far.
   off_t size() const { return ::lseek(fd_, 0, SEEK_END); }
 
+  // How many of its threads have called something.
+  std::size_t threads(pid_t pid) const {
+    std::vector<std::string> threads;
+    for (const Line& line : lines_of(pid)) threads.push_back(line[its_thread]);
+    std::sort(threads.begin(), threads.end());
+    const auto end = std::unique(threads.begin(), threads.end());
+    return static_cast<std::size_t>(end - threads.begin());
+  }
+
   // The call that a process sits in, such as `recv(3)`: when it polls for one
   // that it has tried, that one. Empty when it sits in none.
   std::string waiting(pid_t pid) const {
@@ -218,7 +227,15 @@ class Trace {
   }
 
   using Line = std::vector<std::string>;
-  enum Column { process = 3, descriptor = 5, call, arguments, result, error };
+  enum Column {
+    process = 3,
+    its_thread,
+    descriptor,
+    call,
+    arguments,
+    result,
+    error
+  };
   static constexpr const char* begun = "?";  // the result of what may wait
   static constexpr int high = 100;           // see peers::out_of_the_way
 
@@ -300,8 +317,14 @@ inline std::string line_of(const std::string& path, int number) {
   return begin == std::string::npos ? "" : line.substr(begin);
 }
 
-// The first line of the exercise that a sanitizer's report names; as a
-// paragraph, empty when there is none.
+/// Whether the thread sanitizer has seen two threads use one variable at once.
+inline const std::string race = "WARNING: ThreadSanitizer: data race";
+inline bool has_race(const std::string& printed) {
+  return printed.find(race) != std::string::npos;
+}
+
+/// The first line of the exercise that a sanitizer's report names; as a
+/// paragraph, empty when there is none.
 inline std::string place_in(const std::string& report) {
   const std::string address = "ERROR: AddressSanitizer: ";
   const std::string undefined = "runtime error: ";
@@ -319,6 +342,9 @@ inline std::string place_in(const std::string& report) {
     at = report.rfind('\n', other) + 1;
     const std::size_t words = other + undefined.size();
     why = report.substr(words, report.find('\n', words) - words);
+  } else if (has_race(report)) {
+    at = report.find(race);
+    why = "one of the two";
   }
   const std::string name = exercise_file.substr(exercise_file.rfind('/') + 1);
   if (at == std::string::npos || name.empty()) return {};
@@ -571,6 +597,13 @@ class Learner {
     const std::string calls = Trace::get().calls_of(pid_);
     return calls.empty() ? "" : "\nThe calls that your code made:" + calls;
   }
+
+  /// How many of its threads have called something, so far as the judge
+  /// remembers.
+  std::size_t threads() const { return Trace::get().threads(pid_); }
+
+  /// Whether its function is over.
+  bool is_over() const { return peers::wait_for(over(), POLLIN, {}); }
 
   /// The call that it sits in, such as `recv(3)`; empty when it sits in none,
   /// or goes from one to the next.
