@@ -34,6 +34,7 @@
 #include <exception>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <mutex>
 #include <string>
 #include <type_traits>
@@ -200,18 +201,28 @@ class Trace {
   }
 
   // The call that a process sits in, such as `recv(3)`: when it polls for one
-  // that it has tried, that one. Empty when it sits in none.
+  // that it has tried, that one. Of its threads, the first that sits in one.
+  // Empty when none does.
   std::string waiting(pid_t pid) const {
-    Line tried, last;
+    struct Thread {
+      Line tried{}, last{};
+    };
+    std::map<int, Thread> threads;
     for (const Line& line : lines_of(pid)) {
-      if (line[error] == "EAGAIN" || line[error] == "EINPROGRESS") tried = line;
-      last = line;
+      Thread& thread = threads[std::atoi(line[its_thread].c_str())];
+      if (line[error] == "EAGAIN" || line[error] == "EINPROGRESS")
+        thread.tried = line;
+      thread.last = line;
     }
-    if (last.empty() || last[result] != begun) return {};
-    const bool is_poll = last[call].find("poll") != std::string::npos;
-    const bool is_known =
-        is_poll && !tried.empty() && tried[descriptor] == last[descriptor];
-    return (is_known ? tried : last)[call] + "(" + last[descriptor] + ")";
+    for (const auto& [number, thread] : threads) {
+      const auto& [tried, last] = thread;
+      if (last[result] != begun) continue;
+      const bool is_poll = last[call].find("poll") != std::string::npos;
+      const bool is_known =
+          is_poll && !tried.empty() && tried[descriptor] == last[descriptor];
+      return (is_known ? tried : last)[call] + "(" + last[descriptor] + ")";
+    }
+    return {};
   }
 
  private:
@@ -285,9 +296,9 @@ class Trace {
 // The learner's file, and the check that it is judged by, as the compiler knew
 // them.
 #ifdef EXERCISE
-inline const std::string exercise_file = EXERCISE;
+inline std::string exercise_file = EXERCISE;
 #else
-inline const std::string exercise_file;
+inline std::string exercise_file;
 #endif
 inline std::string check_file;
 

@@ -54,6 +54,8 @@ def problem(text):
 
 
 def skip(why):
+    if problems:
+        sys.exit('\n'.join(problems))
     print('skipped:', why)
     sys.exit(77)
 
@@ -94,6 +96,8 @@ def run(command, timeout=240):
             break
     if done.stderr:
         print(done.stderr, file=sys.stderr)
+    if done.returncode == 77:
+        skip(command)
     return done.stdout.replace(port, '9988'), done.returncode
 
 

@@ -10,11 +10,13 @@ They stand in the step's wrong.txt, one after the other:
     # A title.
     story: words that the judge must say; one or more of these lines
     asks: the end of its question
+    needs: thread                   the sanitizer without which nobody sees it
     inline int greet(...) {...}     what stands in exercise.hpp instead
 
 PORT stands for any port. Nobody waits for the judge for longer than
 LONG; the untouched exercise gets the question that the page shows.
 """
+import functools
 import os
 import re
 import subprocess
@@ -35,10 +37,15 @@ def read(*path):
 
 
 def answers(step):
-    """(title, stories, question, code) of each."""
+    """(title, stories, question, code) of each that can be judged here."""
     for text in re.split(r'^# ', read(step, 'wrong.txt'), flags=re.M)[1:]:
         title, *lines = text.splitlines()
-        heads = [line for line in lines if re.match('story: |asks: ', line)]
+        heads = [line for line in lines
+                 if re.match('story: |asks: |needs: ', line)]
+        if any(line.startswith('needs: ') and not sanitizer(step)
+               for line in heads):
+            print('skipped, for it needs a sanitizer:', title)
+            continue
         yield (title,
                [line[7:] for line in heads if line.startswith('story: ')],
                [line[6:] for line in heads if line.startswith('asks: ')][0],
@@ -64,7 +71,25 @@ def compiled(*arguments):
         stderr=subprocess.PIPE, text=True)
 
 
-def prepare(folder):
+@functools.lru_cache(None)
+def sanitizer(step):
+    """The options that a step's check is built with, as tutorials/run does:
+    where the compiler has that sanitizer, and it works."""
+    try:
+        name = re.search('^check (.*)$', read(step, 'sanitizers'), re.M).group(1)
+    except FileNotFoundError:
+        return []
+    options = ['-g', '-fsanitize=' + name]
+    with tempfile.TemporaryDirectory() as folder:
+        source, program = folder + '/probe.cpp', folder + '/probe'
+        write(source, 'int main() { int* p = new int; delete p; return *p; }')
+        if compiled(source, *options, '-o', program).returncode != 0:
+            return []
+        report = subprocess.run([program], stderr=subprocess.PIPE, text=True)
+    return options if 'probe.cpp:1' in report.stderr else []
+
+
+def prepare(folder, step):
     """What all judges have in common, compiled once: the calls' trace, and the
     headers. (A third of the time of this test.)"""
     write(folder + '/common.hpp', f'''#include "netlite.hpp"
@@ -73,7 +98,7 @@ def prepare(folder):
     for arguments in (['-c', COURSE + '/trace.cpp', '-o', folder + '/trace.o'],
                       ['-x', 'c++-header', folder + '/common.hpp', '-o',
                        folder + '/common.hpp.gch']):
-        compiled(*arguments).check_returncode()
+        compiled(*sanitizer(step), *arguments).check_returncode()
 
 
 def judged(step, text, prepared):
@@ -83,8 +108,9 @@ def judged(step, text, prepared):
         write(exercise, text)
         write(program + '.cpp', f'''#define EXERCISE "{exercise}"
 #include "{COURSE}/{step}/check.cpp"
+const bool is_told = (judge::exercise_file = EXERCISE, true);
 ''')
-        done = compiled('-include', prepared + '/common.hpp', program + '.cpp',
+        done = compiled(*sanitizer(step), '-include', prepared + '/common.hpp', program + '.cpp',
                         prepared + '/trace.o', '-ldl', '-o', program)
         if done.returncode != 0:
             return done.stderr, done.returncode
@@ -134,7 +160,7 @@ def main():
         failed.append('too few')
         print('FAILED: there are less than six questions')
     with tempfile.TemporaryDirectory() as folder:
-        prepare(folder)
+        prepare(folder, step)
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda answer: test(step, answer, folder), table))
         if not word:

@@ -1,4 +1,4 @@
-// The mistake: a thread refers to a connection that somebody else keeps.
+// The mistake: a thread refers to a connection that is kept elsewhere.
 #include "netlite.hpp"
 
 #include <functional>

@@ -16,18 +16,24 @@ using std::chrono::milliseconds;
 // The learner's serve_all, with a listener that the judge has made.
 class Server {
  public:
-  explicit Server(int clients)
+  // Whoever has something to say to it calls before it begins.
+  explicit Server(int clients, const std::string& words = {})
       : listener_(peers::socket_on_free_port(peers::Doing::listening)),
         port_(peers::port_of(listener_.get(), ::getsockname)),
-        learner([this, clients] {
+        first(words.empty() ? peers::Wire(peers::Descriptor())
+                            : peers::Wire::dial(port_).first),
+        learner([this, clients, words] {
 #ifdef __GLIBC__
           ::mallopt(M_ARENA_MAX, 1);  // its memory is limited
 #endif
+          first.send(words);
+          first.close();
           const int descriptor = ::dup(listener_.get());
           listener_.reset();
           return serve_all(net::must(net::listener_from(descriptor)), clients);
         }) {
     listener_.reset();
+    first.set_over(learner.over());
   }
 
   peers::Wire dial(const std::string& story) {
@@ -46,7 +52,7 @@ class Server {
     const std::size_t before = wire.got().size();
     const auto until = peers::deadline();
     int idle = 0;
-    while (wire.got().size() < before + text.size() && idle < 15) {
+    while (wire.got().size() < before + text.size() && idle < 10) {
       const auto soon =
           std::min(peers::Clock::now() + milliseconds(100), until);
       peers::wait_for(wire.fd(), POLLIN, soon, learner.over());
@@ -61,16 +67,17 @@ class Server {
     return wire.got().substr(before) == text;
   }
 
-  // The client ends the conversation properly.
-  void ends(peers::Wire& wire, const std::string& story) {
-    wire.half_close();
+  // The clients end their conversations properly, all at once.
+  void ends(std::vector<peers::Wire>& wires, const std::string& story) {
+    for (peers::Wire& wire : wires) wire.half_close();
     try {
-      wire.receive_all();
+      for (peers::Wire& wire : wires) wire.receive_all();
     } catch (const peers::Waited&) {
-      learner.wrong(story +
-                        "\nOne of them ended its half, and waited for the end "
-                        "of the stream, in vain.",
-                    "Who closes a connection?");
+      learner.wrong(
+          story +
+              "\nThen it ended its half, and waited for the end of the "
+              "stream, in vain.",
+          "Who closes a connection?");
     }
   }
 
@@ -79,6 +86,7 @@ class Server {
   std::uint16_t port_;
 
  public:
+  peers::Wire first;
   judge::Learner learner;
 };
 
@@ -108,20 +116,20 @@ void has_counted(Server& server, const std::string& story, int right,
 
 void two_at_once() {
   const std::string hello = "I am the first.", other = "I am the second.";
-  Server server(2);
+  Server server(2, hello);
   judge::Learner& learner = server.learner;
   std::string story = "The first client";
-  peers::Wire first = server.dial(story);
-  first.send(hello);
-  if (!server.echoes(first, hello))
+  std::vector<peers::Wire> wires;
+  wires.push_back(std::move(server.first));
+  if (!server.echoes(wires[0], hello))
     learner.wrong(story + " wrote " + judge::quoted(hello) + " and read " +
-                      judge::quoted(first.got()) + ".",
+                      judge::quoted(wires[0].got()) + ".",
                   "Who talks to that client, and when?");
 
   story += " got its echo, and stayed.";
-  peers::Wire second = server.dial(story);
-  second.send(other);
-  if (!server.echoes(second, other))
+  wires.push_back(server.dial(story));
+  wires[1].send(other);
+  if (!server.echoes(wires[1], other))
     learner.wrong(
         story + "\nThe second one wrote " + judge::quoted(other) +
             " and waited for its echo, in vain.",
@@ -131,10 +139,10 @@ void two_at_once() {
 
   story += "\nThe second one got its echo, too.";
   const std::string again = "Still here.";
-  first.send(again);
-  if (!server.echoes(first, again)) {
-    const bool is_astray = peers::wait_for(second.fd(), POLLIN, {}) &&
-                           second.receive(again.size()) == again;
+  wires[0].send(again);
+  if (!server.echoes(wires[0], again)) {
+    const bool is_astray = peers::wait_for(wires[1].fd(), POLLIN, {}) &&
+                           wires[1].receive(again.size()) == again;
     learner.wrong(story + "\nThen the first one wrote " + judge::quoted(again) +
                       (is_astray ? ", and the second one received it!"
                                  : ", and got no answer."),
@@ -142,51 +150,54 @@ void two_at_once() {
                   "variable holds by then?");
   }
 
-  const std::string all = "Two clients got their echoes.";
-  server.ends(first, all);
-  server.ends(second, all);
-  has_counted(server, all + " Both ended the conversation.", 2,
+  server.ends(wires, "Two clients got their echoes.");
+  has_counted(server, "Two clients got their echoes, and went.", 2,
               "How many clients were there?");
 }
 
 void one_resets() {
   const std::string hello = "Hello!";
   Server server(3);
-  std::string story = "Three clients came and got their echoes.";
-  for (int client = 0; client < 3; ++client) {
-    peers::Wire wire = server.dial(story);
-    wire.send(hello);
-    if (!server.echoes(wire, hello))
-      server.learner.wrong("The next client wrote " + judge::quoted(hello) +
-                               " and got no answer.",
-                           "Who talks to that client?");
-    if (client == 1)
-      wire.reset();
+  for (const char* nth : {"first", "second", "third"}) {
+    const std::string story =
+        std::string("Of three clients, the ") + nth + " one ";
+    std::vector<peers::Wire> wires;
+    wires.push_back(server.dial("Three clients came in turn."));
+    wires[0].send(hello);
+    if (!server.echoes(wires[0], hello))
+      server.learner.wrong(
+          story + "wrote " + judge::quoted(hello) + " and got no answer.",
+          "Who talks to that client?");
+    if (nth == std::string("second"))
+      wires[0].reset();
     else
-      server.ends(wire, story);
+      server.ends(wires, story + "got its echo.");
   }
-  has_counted(server, story + " The second one reset its connection.", 2,
-              "What does echo tell you about the client that reset?");
+  has_counted(server,
+              "Three clients got their echoes. The second one reset its "
+              "connection.",
+              2, "What does echo tell you about the client that reset?");
 }
 
 void many_at_once() {
   constexpr int clients = 50;
   Server server(clients);
   const std::string story = "50 clients came, and all stayed.";
+  const auto words = [](int client) {
+    return "I am number " + std::to_string(client) + ".";
+  };
   std::vector<peers::Wire> wires;
-  for (int client = 0; client < clients; ++client) {
+  for (int client = 1; client <= clients; ++client) {
     wires.push_back(server.dial(story));
-    wires.back().send("I am number " + std::to_string(client) + ".");
+    wires.back().send(words(client));
   }
-  for (int client = 0; client < clients; ++client) {
-    if (server.echoes(wires[std::size_t(client)],
-                      "I am number " + std::to_string(client) + "."))
-      continue;
+  for (int client = 1; client <= clients; ++client) {
+    if (server.echoes(wires[std::size_t(client - 1)], words(client))) continue;
     server.learner.wrong(
         story + " Number " + std::to_string(client) + " got no echo.",
         "How many threads may run at a time?");
   }
-  for (peers::Wire& wire : wires) server.ends(wire, story);
+  server.ends(wires, "50 clients came at once, and got their echoes.");
   has_counted(server, "50 clients came at once, got their echoes, and went.",
               clients, "How many clients were there?");
 }
