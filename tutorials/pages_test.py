@@ -29,6 +29,7 @@ A line "..." in a block stands for any lines. Exit codes: 0 as it should be,
 1 a page is wrong, 77 skipped.
 """
 import difflib
+import glob
 import os
 import re
 import shutil
@@ -112,6 +113,7 @@ def plain(line):
     """A line without what differs from run to run."""
     line = re.sub(r'(127\.0\.0\.1|\[::1\]|localhost):(?!9988\b)[1-9]\d*',
                   r'\1:PORT', line)
+    line = re.sub(r'\b\d+( times\b| ms of CPU)', r'N\1', line)
     line = re.sub(r'(  waited|, after) \d+ ms(, in vain)?$', '', line)
     line = re.sub(r'^(\w+ +poll\(\d+, )\d+ ms', r'\1N ms', line)
     line = re.sub(r'\blisten\((\d+), \d+\)', r'listen(\1, N)', line)
@@ -576,7 +578,16 @@ TRACED = ('socket,bind,listen,accept,accept4,connect,shutdown,getsockname,'
 
 
 def from_strace(path):
-    """Calls on sockets, as (name, descriptor, result)."""
+    """The calls of each thread on sockets, as (name, descriptor, result)."""
+    files = sorted(glob.glob(path + '.*'),
+                   key=lambda name: int(name[len(path) + 1:]))
+    return [calls for calls in (in_thread(name, name != files[0])
+                                for name in files) if calls]
+
+
+def in_thread(path, knows_all):
+    """Which descriptors are sockets is what the first thread knows; the others
+    have no others."""
     calls, sockets = [], set()
     with open(path, encoding='utf-8', errors='replace') as file:
         for line in file:
@@ -589,7 +600,7 @@ def from_strace(path):
                 fd = result
             if name in ('socket', 'accept', 'accept4') and result != '-1':
                 sockets.add(result)
-            if fd in sockets:
+            if fd in sockets or knows_all:
                 calls.append((NAMES.get(name, name), fd, error or result))
             if name == 'close':
                 sockets.discard(fd)
@@ -611,7 +622,8 @@ def test_strace(step):
         command = [os.path.join(built, 'stage'), '--trace', folder + '/trace']
         for i, (program, *arguments) in enumerate(actors):
             path = os.path.normpath(os.path.join(step, program))
-            command += [f'actor{i}x', strace, '-qq', '-o', f'{folder}/{i}',
+            command += [f'actor{i}x', strace, '-qq', '-ff', '-o',
+                        f'{folder}/{i}',
                         '-e', 'trace=' + TRACED,
                         os.path.join(built, path.replace('/', '-')),
                         *arguments, '--']
@@ -628,15 +640,19 @@ def test_strace(step):
                     and cells[6] not in ('fcntl', 'kill', 'exit')]
             if any(cells[6] == 'getaddrinfo' for cells in mine):
                 continue  # the resolver has sockets of its own
-            told = [(cells[6], cells[5],
-                     cells[9] if cells[9] != '-' else cells[8])
-                    for cells in mine]
-            seen = from_strace(f'{folder}/{i}')
+            told = {}
+            for cells in mine:
+                told.setdefault(cells[4], []).append(
+                    (cells[6], cells[5],
+                     cells[9] if cells[9] != '-' else cells[8]))
+            told = sorted(told.values())
+            seen = sorted(from_strace(f'{folder}/{i}'))
             if told != seen or not told:
                 problem(f'{program}: the trace (-), and strace (+):\n' +
                         '\n'.join(difflib.unified_diff(
-                            [' '.join(call) for call in told],
-                            [' '.join(call) for call in seen], n=1)))
+                            [' '.join(call) for part in told for call in part],
+                            [' '.join(call) for part in seen for call in part],
+                            n=1)))
 
 
 # -- README.md ----------------------------------------------------------------
