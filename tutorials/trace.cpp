@@ -659,10 +659,54 @@ void tell_begin(const char* name, int fd, Words words) {
   tell(told);
 }
 
+// What fails again and again would fill the screen, or the disk: the first
+// failure is told, and later how many of the same followed.
+struct Failure {
+  const char* name;
+  int fd, error;
+  long more;
+  std::int64_t start, end;
+
+  bool is_about(const char* call, int its_fd) const {
+    return name && std::strcmp(name, call) == 0 && fd == its_fd;
+  }
+};
+thread_local Failure failing{};
+
+void tell_failures() {
+  if (!failing.more) return;
+  Told told{failing.name, failing.fd, failing.start, failing.end};
+  told.arguments << failing.fd << ", " << failing.more << " times more";
+  told.result << -1;
+  told.error << Named{errors, failing.error};
+  tell(told);
+  failing = {};
+}
+
+// Whether a call has failed like the one before it in this thread. (What has to
+// wait, EAGAIN, has not failed.)
+bool fails_again(const Told& told, int error) {
+  if (!failing.is_about(told.name, told.fd) || failing.error != error) {
+    tell_failures();
+    failing = {};
+    if (error && error != EAGAIN)
+      failing = {told.name, told.fd, error, 0, told.start, told.end};
+    return false;
+  }
+  if (failing.more++ == 0) failing.start = told.start;
+  failing.end = told.end;
+  return true;
+}
+
 // Makes a call and tells of it. `words` adds its arguments to a text. Where
 // there is no descriptor to name, the call's result is one.
 template <class Call, class Words>
 auto run(const char* name, int fd, Call call, Words words) {
+  if (failing.more && !failing.is_about(name, fd)) {
+    const Unnoticed before;
+    const Silence silence;
+    tell_failures();
+  }
   tell_begin(name, fd, words);
   const std::int64_t start = now();
   const auto result = call();
@@ -670,6 +714,7 @@ auto run(const char* name, int fd, Call call, Words words) {
   const Silence silence;
   Told told{name, fd, start, now()};
   if (fd < 0) told.fd = static_cast<int>(result);
+  if (fails_again(told, result < 0 && fd >= 0 ? after.error : 0)) return result;
   told.result << static_cast<long>(result);
   if (std::strstr(name, "info") && result != 0)
     told.error << Named{resolver_errors, static_cast<int>(result)};
