@@ -1,0 +1,35 @@
+// Your turn: eight at a time, and no more. Judged by: run 8 check
+#include "netlite.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+namespace net = netlite;
+
+// Sends back whatever comes, until the client goes.
+inline void serve_one(const net::Conn& conn) {
+  char buffer[1024];
+  for (;;) {
+    auto [n, read_err] = net::read(conn, buffer);
+    if (read_err) return;
+    auto [sent, write_err] = net::write(conn, {buffer, n});
+    if (write_err) return;
+  }
+}
+
+// Accepts `clients` clients, and serves each with `serve_one`, in a thread
+// of its own, eight at a time. When accept fails with an error that is
+// `temporary()`, it waits and tries again, and waits longer each time.
+// Returns 0 when all clients have gone, and 1 after any other error.
+inline int serve_all(const net::Listener& listener, int clients) {
+  // TODO: eight at a time; and what if there are no descriptors left?
+  net::Group group;
+  for (int i = 0; i < clients; ++i) {
+    auto [conn, accept_err] = net::accept(listener);
+    if (accept_err) return 1;
+    if (group.go(serve_one, conn)) return 1;
+  }
+  group.wait();
+  return 0;
+}
