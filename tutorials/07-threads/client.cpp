@@ -25,9 +25,7 @@ net::Error talk(const net::Conn& conn, const std::string& text) {
   return {};
 }
 
-void think() {
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));
-}
+void think() { std::this_thread::sleep_for(std::chrono::milliseconds(300)); }
 
 int main(int argc, char** argv) {
   const char* address = argc > 1 ? argv[1] : "127.0.0.1:9988";

@@ -4,6 +4,7 @@
 #include <iostream>
 #include <mutex>
 #include <string>
+#include <utility>
 
 namespace net = netlite;
 
@@ -48,7 +49,7 @@ int main(int argc, char** argv) {
   for (;;) {
     auto [conn, accept_err] = net::accept(listener);
     if (accept_err) return fail(accept_err);
-    net::Error err = group.go(process_client, conn);
+    net::Error err = group.go(process_client, std::move(conn));
     if (err) return fail(err);
   }
   // [loop]

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <ctime>
 #include <iostream>
+#include <utility>
 
 namespace net = netlite;
 
@@ -30,27 +31,29 @@ int main(int argc, char** argv) {
   if (listen_err) return fail(listen_err);
   std::cout << "Listening on " << net::addr(listener) << std::endl;
   rlimit few{7, 7};
-  if (setrlimit(RLIMIT_NOFILE, &few) < 0) return std::perror("limit"), 1;
-
+  if (setrlimit(RLIMIT_NOFILE, &few) < 0) {
+    std::perror("setrlimit");
+    return 1;
+  }
   // [mistake]
   int failures = 0;
-  std::clock_t before = 0;  // CPU time, and not what a clock shows
+  std::clock_t before = 0;
   net::Group group;
   for (;;) {
     auto [conn, accept_err] = net::accept(listener);
     if (accept_err) {
       if (failures++ == 0) before = std::clock();
-      // No longer than a second; this is only a tutorial.
+      // A second is enough to see it.
       if (std::clock() - before < CLOCKS_PER_SEC) continue;
       return fail(accept_err);
     }
     if (failures > 0) {
       auto used = 1000 * (std::clock() - before) / CLOCKS_PER_SEC;
-      std::cout << "accept failed " << failures << " times, and took " << used
+      std::cout << "accept failed " << failures << " times, in " << used
                 << " ms of CPU time." << std::endl;
       failures = 0;
     }
-    net::Error err = group.go(process_client, conn);
+    net::Error err = group.go(process_client, std::move(conn));
     if (err) return fail(err);
   }
   // [mistake]

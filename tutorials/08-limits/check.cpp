@@ -161,7 +161,10 @@ void eight_at_a_time() {
     if (crowd.inside.size() < next)
       crowd.learner.wrong(
           story + " Then " + judge::counted(std::size_t(left), "client") +
-              " left, one after the other. Nobody took the last one's place.",
+              " left" +
+              (left == 1 ? ". Nobody took its place."
+                         : ", one after the other. Nobody took the last one's "
+                           "place."),
           "Who may come in when one has left?");
   }
   const Ending ending =

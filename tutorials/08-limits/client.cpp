@@ -17,7 +17,8 @@ net::Error hear(const net::Conn& conn, std::chrono::milliseconds time) {
   net::set_read_deadline(conn, time);
   char buffer[1024];
   auto [n, err] = net::read(conn, buffer);
-  if (!err) std::cout << "Echo: " << std::string(buffer, n) << std::endl;
+  std::string echo(buffer, n);
+  if (!err) std::cout << "Echo: " << echo << std::endl;
   return err;
 }
 

@@ -33,7 +33,10 @@ int main(int argc, char** argv) {
   // [few]
   // From now on, there are the descriptors 0 to 6, and no more.
   rlimit few{7, 7};
-  if (setrlimit(RLIMIT_NOFILE, &few) < 0) return std::perror("limit"), 1;
+  if (setrlimit(RLIMIT_NOFILE, &few) < 0) {
+    std::perror("setrlimit");
+    return 1;
+  }
   // [few]
 
   // [serve]

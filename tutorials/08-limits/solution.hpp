@@ -2,6 +2,7 @@
 #include "netlite.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <thread>
 
@@ -18,9 +19,9 @@ inline void serve_one(const net::Conn& conn) {
   }
 }
 
-// Accepts `clients` clients, and serves each with `serve_one`, in a thread
+// Accepts `clients` clients, and serves each with `serve_one` in a thread
 // of its own, eight at a time. When accept fails with an error that is
-// `temporary()`, it waits and tries again, and waits longer each time.
+// `temporary()`, waits and tries again, and waits longer each time.
 // Returns 0 when all clients have gone, and 1 after any other error.
 inline int serve_all(const net::Listener& listener, int clients) {
   std::chrono::milliseconds shortest(5), longest(1000);
