@@ -113,7 +113,7 @@ def plain(line):
     """A line without what differs from run to run."""
     line = re.sub(r'(127\.0\.0\.1|\[::1\]|localhost):(?!9988\b)[1-9]\d*',
                   r'\1:PORT', line)
-    line = re.sub(r'\b\d+( times\b| ms of CPU)', r'N\1', line)
+    line = re.sub(r'\b\d+( time| ms of CPU)s?\b', r'N\1', line)
     line = re.sub(r'(  waited|, after) \d+ ms(, in vain)?$', '', line)
     line = re.sub(r'^(\w+ +poll\(\d+, )\d+ ms', r'\1N ms', line)
     line = re.sub(r'\blisten\((\d+), \d+\)', r'listen(\1, N)', line)

@@ -179,7 +179,8 @@ class Call {
   // What a learner would ask about it; it has waited since then.
   std::string note(Nanoseconds since) const {
     const std::string& words = fields_[7];
-    if (says(" times more")) return words.substr(words.rfind(", ") + 2);
+    if (says(" time more") || says(" times more"))
+      return words.substr(words.rfind(", ") + 2);
     const Nanoseconds waited = end() - since;
     const std::string ms = std::to_string(waited / millisecond) + " ms";
     const bool is_long = waited >= worth_telling;

@@ -676,7 +676,8 @@ thread_local Failure failing{};
 void tell_failures() {
   if (!failing.more) return;
   Told told{failing.name, failing.fd, failing.start, failing.end};
-  told.arguments << failing.fd << ", " << failing.more << " times more";
+  told.arguments << failing.fd << ", " << failing.more
+                 << (failing.more == 1 ? " time more" : " times more");
   told.result << -1;
   told.error << Named{errors, failing.error};
   tell(told);

@@ -19,9 +19,9 @@ inline void serve_one(const net::Conn& conn) {
   }
 }
 
-// Accepts `clients` clients, and serves each with `serve_one` in a thread
-// of its own, eight at a time. When accept fails with an error that is
-// `temporary()`, waits and tries again, and waits longer each time.
+// Accepts `clients` clients, and serves each with `serve_one`, in a
+// thread of its own, eight at a time. When accept fails with an error
+// that is `temporary()`, waits and tries again, longer each time.
 // Returns 0 when all clients have gone, and 1 after any other error.
 inline int serve_all(const net::Listener& listener, int clients) {
   // TODO: eight at a time; and what if there are no descriptors left?
