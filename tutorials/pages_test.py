@@ -431,9 +431,9 @@ def test_links(page):
 
 
 GO = '''package main
-import ("bufio"; "errors"; "fmt"; "io"; "net"; "os"; "syscall")
+import ("bufio"; "errors"; "fmt"; "io"; "net"; "os"; "syscall"; "time")
 var _ = []any{io.EOF, bufio.NewReader, errors.Is, fmt.Println, os.Exit,
-	syscall.ECONNRESET}
+	syscall.ECONNRESET, time.Now}
 func serve(net.Conn) {}
 func main() {}
 '''
