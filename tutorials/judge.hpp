@@ -550,6 +550,15 @@ class Learner {
   /// Readable, or hung up, when the learner's function is over.
   int over() const { return over_.from.get(); }
 
+  /// Sends it a signal.
+  void tell(int signal) { ::kill(pid_, signal); }
+  /// Whether that signal has ended it, when it is over.
+  bool ended_by(int signal) {
+    if (!peers::wait_for(over(), POLLIN, {}) || !ends_in_time()) return false;
+    end();
+    return WIFSIGNALED(status_) && WTERMSIG(status_) == signal;
+  }
+
   /// Waits until what it has printed is such; no longer than it can still
   /// print something.
   template <class Test>

@@ -431,9 +431,10 @@ def test_links(page):
 
 
 GO = '''package main
-import ("bufio"; "errors"; "fmt"; "io"; "net"; "os"; "syscall"; "time")
+import ("bufio"; "errors"; "fmt"; "io"; "net"; "os"; "os/signal";
+	"syscall"; "time")
 var _ = []any{io.EOF, bufio.NewReader, errors.Is, fmt.Println, os.Exit,
-	syscall.ECONNRESET, time.Now}
+	signal.Notify, syscall.ECONNRESET, time.Now}
 func serve(net.Conn) {}
 func main() {}
 '''

@@ -14,7 +14,8 @@
 // left, or everybody waits for somebody else, they are ended. --alone shows a
 // single program for as long as it runs; --step and --asked, the words after
 // tutorials/run, are for advice; --trace keeps the calls in a file, for
-// pictures. NETLITE_COLOUR=1 asks for colours.
+// pictures. NETLITE_COLOUR=1 asks for colours. The argument @server stands for
+// the number of the process that plays the server: for signals.
 //
 // Order. A call is traced when it has returned, so the lines of two programs
 // may arrive the wrong way round. They are held for a moment and sorted by
@@ -512,6 +513,8 @@ class Stage {
     int ends[2];
     if (::pipe(ends) != 0) fail("pipe");
     actor.last = heard_ = now();  // before anything that it does
+    for (char*& word : actor.command)
+      if (word && *word == '@') word = number_of(word);
     actor.pid = ::fork();
     if (actor.pid < 0) fail("fork");
     if (actor.pid == 0) become(actor, ends[1]);
@@ -520,6 +523,14 @@ class Stage {
     ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
     actor.from = ends[0];
     actor.where = Actor::on_stage;
+  }
+
+  // The process of another actor, who is on the stage.
+  char* number_of(char* word) {
+    for (const Actor& actor : actors)
+      if (actor.where == Actor::on_stage && actor.name == word + 1)
+        return numbers_.emplace_back(std::to_string(actor.pid)).data();
+    return word;
   }
 
   // In the child: all that it prints comes to us, the trace in between.
@@ -762,6 +773,7 @@ class Stage {
     }
   }
 
+  std::deque<std::string> numbers_{};
   std::deque<Line> held_{};
   Nanoseconds held_since_ = 0;
   Nanoseconds heard_ = 0;  // when somebody last said or did something

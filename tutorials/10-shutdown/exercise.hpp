@@ -1,0 +1,29 @@
+// Your turn: a server that can be told to stop. Judged by: run 10 check
+#include "netlite.hpp"
+
+#include <chrono>
+#include <csignal>
+#include <string>
+
+namespace net = netlite;
+
+// Greets a client, reads a line, and sends it back.
+inline net::Error talk(const net::Conn& conn) {
+  auto [greeted, greet_err] = net::write(conn, "Your line?\n");
+  if (greet_err) return greet_err;
+  net::Reader reader(conn);
+  auto [line, read_err] = reader.read_line(1000);
+  if (read_err) return read_err;
+  auto [sent, write_err] = net::write(conn, line + "\n");
+  return write_err;
+}
+
+// Serves every client with `talk`, several at a time, until the process
+// gets a SIGTERM. From then on nobody new gets in, and those who are in
+// have one second to finish. Then it returns 0. (1 if serving fails.) A
+// second SIGTERM changes nothing.
+inline int serve_until_told(const net::Listener& listener) {
+  // TODO: who waits for SIGTERM, and what happens then?
+  net::Error err = net::serve(listener, talk);
+  return err ? 1 : 0;
+}
