@@ -116,6 +116,7 @@ def plain(line):
     line = re.sub(r'\b\d+( time| ms of CPU)s?\b', r'N\1', line)
     line = re.sub(r'(  waited|, after) \d+ ms(, in vain)?$', '', line)
     line = re.sub(r'\b\d+ ms\b', 'N ms', line)
+    line = re.sub(r'\bkill \d+', 'kill N', line)
     line = re.sub(r'\blisten\((\d+), \d+\)', r'listen(\1, N)', line)
     return re.sub(r'\s+', ' ', line).strip()
 
