@@ -152,7 +152,9 @@ void closes(House& house, Clock::time_point told) {
     let_in = true;
     std::this_thread::sleep_for(milliseconds(10));
   }
-  house.has_returned(Clock::now() + milliseconds(100));
+  // Those who are in have news only if it is over.
+  if (house.is_ready(house.wires()[3], Clock::now() + milliseconds(50)))
+    house.has_returned(Clock::now() + grace);
   if (house.learner().ended_by(SIGTERM))
     judge::wrong(four +
                      "\nIt ended the whole process at once, as it does by "
@@ -192,10 +194,13 @@ void closes(House& house, Clock::time_point told) {
 // Three of those who are in finish their line.
 void are_answered(House& house, Clock::time_point told) {
   const std::string answer = "Half a line.\n";
+  const std::string question =
+      "Who was still being served, and how long may they go on?";
   for (std::size_t i = 0; i < 3; ++i) house.wires()[i].send("line.\n");
   for (std::size_t i = 0; i < 3; ++i) {
     peers::Wire& wire = house.wires()[i];
     if (house.reads(wire, answer)) continue;
+    const bool is_over = house.has_returned(Clock::now() + grace);
     if (house.learner().ended_by(SIGTERM))
       judge::wrong(four +
                        " And, when the door was closed, another one.\n"
@@ -209,11 +214,10 @@ void are_answered(House& house, Clock::time_point told) {
         (!house.is_ready(wire, {}) ? ", and waits for one."
          : wire.was_reset()        ? ": it was reset."
                                    : ", only the end.");
-    if (!house.has_returned(Clock::now() + grace))
-      house.learner().wrong(
-          story, "Who closed its connection, and how long may it go on?");
-    judge::wrong(story + " Your process was over." + house.learner().calls(),
-                 "Who was still being served when it ended?");
+    if (is_over)
+      judge::wrong(story + " Your process was over." + house.learner().calls(),
+                   question);
+    house.learner().wrong(story, question);
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
 #include <string>
 
@@ -24,11 +25,10 @@ net::Error talk(const net::Conn& conn) {
 }
 
 // [serve]
-// Serves until the listener is closed. If that fails, main shall know.
-net::Error serve_all(net::Listener listener) {
+// Serves until the listener is closed. If that fails, all is over.
+void serve_all(net::Listener listener) {
   net::Error err = net::serve(listener, talk);
-  kill(getpid(), SIGTERM);
-  return err;
+  if (err) std::_Exit(fail(err));
 }
 // [serve]
 
