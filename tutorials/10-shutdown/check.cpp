@@ -200,13 +200,14 @@ void are_answered(House& house, Clock::time_point told) {
   for (std::size_t i = 0; i < 3; ++i) {
     peers::Wire& wire = house.wires()[i];
     if (house.reads(wire, answer)) continue;
+    const bool is_late = since(told) >= grace;
     const bool is_over = house.has_returned(Clock::now() + grace);
     if (house.learner().ended_by(SIGTERM))
       judge::wrong(four +
                        " And, when the door was closed, another one.\n"
                        "That one ended the whole process.",
                    "What does your code make of a second SIGTERM?");
-    if (since(told) >= grace && tries < 3) throw Again();
+    if (is_late && tries < 3) throw Again();
     static const char* const words[] = {"first", "second", "third"};
     const std::string story =
         four + "\nThey finished it, but the " + words[i] +
