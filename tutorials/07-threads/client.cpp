@@ -25,7 +25,10 @@ net::Error talk(const net::Conn& conn, const std::string& text) {
   return {};
 }
 
-void think() { std::this_thread::sleep_for(std::chrono::milliseconds(300)); }
+void think() {
+  std::chrono::milliseconds moment(300);
+  std::this_thread::sleep_for(moment);
+}
 
 int main(int argc, char** argv) {
   const char* address = argc > 1 ? argv[1] : "127.0.0.1:9988";
