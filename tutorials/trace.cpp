@@ -708,7 +708,7 @@ auto run(const char* name, int fd, Call call, Words words) {
     const Silence silence;
     tell_failures();
   }
-  tell_begin(name, fd, words);
+  if (!failing.more) tell_begin(name, fd, words);
   const std::int64_t start = now();
   const auto result = call();
   const Unnoticed after;
