@@ -296,9 +296,9 @@ class Trace {
 // The learner's file, and the check that it is judged by, as the compiler knew
 // them.
 #ifdef EXERCISE
-inline std::string exercise_file = EXERCISE;
+inline const char* exercise_file = EXERCISE;
 #else
-inline std::string exercise_file;
+inline const char* exercise_file = "";
 #endif
 inline std::string check_file;
 
@@ -357,16 +357,15 @@ inline std::string place_in(const std::string& report) {
     at = report.find(race);
     why = "one of the two";
   }
-  const std::string name = exercise_file.substr(exercise_file.rfind('/') + 1);
+  const std::string path = exercise_file;
+  const std::string name = path.substr(path.rfind('/') + 1);
   if (at == std::string::npos || name.empty()) return {};
   at = report.find(name + ":", at);
   if (at == std::string::npos) return {};
   const int number = std::atoi(report.c_str() + at + name.size() + 1);
   return "\nThat was line " + std::to_string(number) + " of your " + name +
          ": " + without_end(why, '.') + ".\n    " +
-         line_of(exercise_file[0] == '/'
-                     ? exercise_file
-                     : folder_of(check_file) + "/" + exercise_file,
+         line_of(path[0] == '/' ? path : folder_of(check_file) + "/" + path,
                  number);
 }
 
@@ -400,8 +399,9 @@ inline std::string place_of_crash() {
       "ulimit -t 30\n"
       "${CXX:-c++} -std=c++17 -g -fsanitize=address,undefined "
       "-fno-sanitize-recover=undefined -D_GLIBCXX_ASSERTIONS -pthread -I" +
-      in_quotes(include) + " -DEXERCISE=" +
-      in_quotes("\"" + exercise_file + "\"") + " " + in_quotes(check_file) +
+      in_quotes(include) +
+      " -DEXERCISE=" + in_quotes(std::string("\"") + exercise_file + "\"") +
+      " " + in_quotes(check_file) +
       " -o \"$folder/check\" >/dev/null 2>&1 &&\n"
       "NETLITE_WHERE=1 UBSAN_OPTIONS=print_stacktrace=1 "
       "ASAN_OPTIONS=handle_abort=1:handle_sigill=1:detect_leaks=0 "

@@ -79,7 +79,7 @@ def sanitizer(step):
         name = re.search('^check (.*)$', read(step, 'sanitizers'), re.M).group(1)
     except FileNotFoundError:
         return []
-    options = ['-g', '-fsanitize=' + name]
+    options = ['-g', '-O1', '-fsanitize=' + name]
     with tempfile.TemporaryDirectory() as folder:
         source, program = folder + '/probe.cpp', folder + '/probe'
         write(source, 'int main() { int* p = new int; delete p; return *p; }')
