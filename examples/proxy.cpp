@@ -27,9 +27,13 @@ net::Error relay(net::Conn to, net::Conn from) {
     // that it had finished, so hand the reset on.
     net::set_linger(to, 0);
     net::close(to);
+  } else {
+    // `to` takes nothing more. The other direction hands on its last words and
+    // reads why it has gone - but `from` may hear them only once it has spoken.
+    net::set_deadline(from, 10s);
+    char ignored[4096];
+    while (!net::read(from, ignored).error) continue;
   }
-  // A failed write needs no more: the other direction hands on the last words
-  // of `to`, and reads why it has gone.
   return err == net::closed ? net::Error() : err;
 }
 

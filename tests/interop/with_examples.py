@@ -512,6 +512,26 @@ class Proxy(ExampleCase):
         self.wait_until(lambda: unread_by_peer(client) == 0)
         self.assertEqual(receive_all(client), data[:sent])
 
+    def test_proxy_lets_go_of_a_client_that_never_listened(self):
+        """The server does not listen either while it answers: without a client
+        nobody would ever hear the other."""
+
+        def echo(sock):
+            try:
+                while piece := sock.recv(65536):
+                    sock.sendall(piece)
+            except ConnectionError:
+                pass
+
+        for client, server in self.all_ends():
+            echoing = Background(echo, server)
+            client.settimeout(0.2)  # no room for more, as far as can be told
+            with self.assertRaises(socket.timeout):
+                while True:
+                    client.send(bytes(65536))
+            reset(client)
+            echoing.result()
+
     def test_proxy_serves_others_when_there_is_nobody_to_hand_on_to(self):
         port = self.refusing()
         server, where = self.serve("proxy", "tcp", "127.0.0.1:0", "tcp",
