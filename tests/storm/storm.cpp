@@ -33,12 +33,15 @@ const bool full = std::getenv("STORM") != nullptr;
 // bound for what hangs, and no promise to be fast.
 constexpr auto patience = 60s;
 
-// Waits for something that happens in another process or thread.
+// Waits for something that happens in another process or thread: did it?
 template <class Condition>
-void wait_until(Condition condition) {
+bool wait_until(Condition condition) {
   const support::Stopwatch watch;
-  while (!condition() && watch.elapsed() < patience)
+  while (!condition()) {
+    if (watch.elapsed() > patience) return false;
     std::this_thread::sleep_for(1ms);
+  }
+  return true;
 }
 
 // How many descriptors we may have, and our children: all that there are.
@@ -266,13 +269,15 @@ std::vector<Holdings> holdings_after_all(const Service& service) {
   const auto& servers = service.servers;
   // The last who went may still be in a server's queue, or in that of the next
   // one behind it. Whoever comes now is accepted after them.
-  for (std::size_t i = 0; i < servers.size(); ++i) {
-    REQUIRE(converse(service, 1) == "");
-    wait_until([&] {
-      return std::all_of(servers.begin(), servers.end(), [](const auto& each) {
-        return as_many(each->now(), each->fresh());
-      });
+  const auto all_calm = [&] {
+    return std::all_of(servers.begin(), servers.end(), [](const auto& each) {
+      return as_many(each->now(), each->fresh());
     });
+  };
+  bool calm = true;
+  for (std::size_t i = 0; calm && i < servers.size(); ++i) {
+    REQUIRE(converse(service, 1) == "");
+    calm = wait_until(all_calm);
   }
   std::vector<Holdings> all{holdings(::getpid())};
   for (const auto& server : servers) {
@@ -420,7 +425,7 @@ void trial(const Service& service, int turns, std::size_t places) {
   for (const auto& server : service.servers) server->end();
 }
 
-const double limit = full ? 3600 : 120;  // in seconds
+const double limit = full ? 3600 : 180;  // in seconds
 const std::string home = loopback(3, ::getpid()).string() + ":0";
 const std::string words = "Is anybody there?";
 
