@@ -140,9 +140,9 @@ class Child {
   net::Reader ends_{net::Conn()};
 };
 
-// The C library keeps memory for later, and Meson has it fill what it hands out.
-// Here it gives large pieces back, and leaves alone what nobody uses: else it
-// takes many storms to tell a leak from that.
+// The C library keeps memory for later, and Meson has it fill what it hands
+// out. Here it gives large pieces back and leaves alone what nobody uses, else
+// it would take many storms to tell a leak from that.
 const int plain_memory = ::setenv("MALLOC_MMAP_THRESHOLD_", "131072", 0) |
                          ::unsetenv("MALLOC_PERTURB_");
 
