@@ -411,7 +411,7 @@ WANTED = {
     'socket': 'step-01', 'EAGAIN': 'step-01', 'dial': 'step-01',
     'connection refused': 'step-01', 'end of stream': 'step-02',
     'listen': 'step-03', 'accept': 'step-03', 'address in use': 'step-03',
-    'Broken pipe': 'step-04', 'EPIPE': 'step-04', 'deadline': 'step-04',
+    'Broken pipe': 'step-04', 'EPIPE': 'step-04', 'deadline': 'step-09',
     'framing': 'step-05', 'IPv6': 'step-06', 'serve': 'how-do-i',
     'ctrl-c': 'how-do-i', 'listen_packet': 'group__', 'Poller': 'classnetlite',
 }
