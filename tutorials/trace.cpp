@@ -163,6 +163,14 @@ Text& operator<<(Text& text, Pieces pieces) {
                       std::min(pieces.size, static_cast<long>(first.iov_len))};
 }
 
+// How many there are, unless it is one.
+struct Count {
+  std::size_t pieces;
+};
+Text& operator<<(Text& text, Count count) {
+  return count.pieces == 1 ? text : text << ", " << count.pieces << " pieces";
+}
+
 struct Address {
   const void* bytes;
   std::size_t size;
@@ -949,7 +957,7 @@ TRACE(ssize_t, sendto, "sendto",
 TRACE(ssize_t, sendmsg, "sendmsg", (int fd, const msghdr* message, int flags),
       (fd, message, flags),
       Pieces{message->msg_iov, message->msg_iovlen, LONG_MAX}
-          << ", " << message->msg_iovlen << " pieces" << Chosen{flags}
+          << Count{message->msg_iovlen} << Chosen{flags}
           << Envelope{message, true})
 TRACE_FILE(ssize_t, write, "write",
            (int fd, const void* data, std::size_t size), (fd, data, size),

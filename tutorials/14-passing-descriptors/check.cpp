@@ -347,15 +347,18 @@ class Trial {
   }
 
   // A descriptor that has travelled is the same socket.
-  void same_socket(int i) {
+  bool is_new_socket() {
     const unsigned long now = socket_on(port_);
-    if (now == listener_ || now == 0 || listener_ == 0) return;
-    judge::wrong(capital(nth(i)) + " listens on the same port as " +
-                     nth(i - 1) +
-                     " did, but on another socket: it has opened the port "
-                     "anew." +
-                     its_calls(i),
-                 "Where did those go who dialled between the two?");
+    return now != listener_ && now != 0 && listener_ != 0;
+  }
+  void same_socket(int i) {
+    if (is_new_socket())
+      judge::wrong(capital(nth(i)) + " listens on the same port as " +
+                       nth(i - 1) +
+                       " did, but on another socket: it has opened the port "
+                       "anew." +
+                       its_calls(i),
+                   "For how long does nobody listen?");
   }
 
   // The old one is done, and has left nothing open.
@@ -395,6 +398,9 @@ class Trial {
         crowd_->has_failed() ? crowd_->failure() : std::strerror(ECONNREFUSED);
     judge::wrong("While " + nth(i) + " took over from " + nth(i - 1) +
                      ", a client dialled, and got: " + how + "." +
+                     (is_new_socket() ? "\nAs to " + nth(i) +
+                                            ", it has opened the port anew."
+                                      : "") +
                      its_calls(i - 1) + its_calls(i),
                  "For how long does nobody listen?");
   }
