@@ -259,7 +259,9 @@ class Trial {
     const Answer answer = ask(request);
     const std::string story = asked(request, answer);
     if (!answer.in_time)
-      judge::wrong(story, "Who closes the connection, and when?");
+      judge::wrong(story, answer.text.empty()
+                              ? "Where does a request end?"
+                              : "Who closes the connection, and when?");
     if (answer.has("refused"))
       judge::wrong(story,
                    "Which words does your runner know, and what does it "
@@ -279,15 +281,15 @@ class Trial {
     Client slow(path_);
     slow.send("run 5 ec");
     const Answer quick = ask("run 5 echo quick");
-    const Answer late = slow.send("ho whole\n").read();
-    if (!late.has("out whole\n"))
+    if (!quick.has("out quick\n") || peers::wait_for(slow.fd(), POLLIN, {}))
+      judge::wrong("While one client had written half a line, another one " +
+                       quick.story(),
+                   "Who serves the others, while a client thinks?");
+    const Answer whole = slow.send("ho whole\n").read();
+    if (!whole.has("out whole\n"))
       judge::wrong("A client wrote \"run 5 ec\", then \"ho whole\\n\", and " +
-                       late.story(),
+                       whole.story(),
                    "Where does a request end?");
-    if (!quick.has("out quick\n"))
-      judge::wrong(
-          "While one client had written half a line, another " + quick.story(),
-          "Who serves the others, while a client thinks?");
   }
 
   void refuses_nonsense() const {
@@ -374,8 +376,7 @@ class Trial {
            (n = ::read(answer.from.get(), buffer, sizeof buffer)) > 0;)
         got.text.append(buffer, static_cast<std::size_t>(n));
       ::waitpid(child, nullptr, 0);
-      if (got.has("started") || contains(got.text, std::string(1, '\0')) ||
-          !got.has("refused"))
+      if (got.has("started") || contains(got.text, std::string(1, '\0')))
         judge::wrong("Somebody else, user " + std::to_string(nobody) +
                          ", asked " + judge::quoted(request) + ", and " +
                          got.story(),
@@ -400,27 +401,33 @@ class Trial {
     old_one_leaves();
   }
 
+  static const char* question_about(const Answer& answer) {
+    if (answer.error) return "For how long does nobody listen?";
+    return answer.has("started") ? "Who waits for a job that has started?"
+                                 : "Who serves those who call in between?";
+  }
+
   // The new one has the path when it, or the old one, says so: nobody is
   // turned away meanwhile.
   void replaced(std::unique_ptr<Runner> next, const std::string& meanwhile) {
-    while (true) {
+    const auto until = peers::deadline();
+    for (;;) {
       const Answer answer = ask("run 5 echo $PPID");
       if (!answer.has("done 0\n"))
         judge::wrong("A second runner was started while " + meanwhile +
                          ". Then a client " + answer.story() +
                          "\nThe second one: " + next->story(),
-                     answer.error ? "For how long does nobody listen?"
-                                  : "Who serves those who call in between?");
+                     question_about(answer));
       if (next->has_ended())
         judge::wrong("A second runner was started. " + next->story(),
                      "Who has the listener, and how does it travel?");
       if (number_in(answer, "out") != runner_->pid()) break;
-      if (peers::Clock::now() > peers::the_end - 20s)
+      if (peers::Clock::now() > until)
         judge::wrong(
             "A second runner was started, but the first one goes on "
             "serving all. The second one: " +
                 next->story(),
-            "What does the first one do when it has been replaced?");
+            "What does a runner do when it has been replaced?");
     }
     old_.push_back(std::move(runner_));
     runner_ = std::move(next);
@@ -434,8 +441,7 @@ class Trial {
             "It was replaced, its jobs are done, and it is still "
             "there. " +
                 old->story(),
-            "What does a runner wait for that has no listener any "
-            "more?");
+            "What does a runner do when it has been replaced?");
       if (!old->ended_well())
         judge::wrong("It was replaced. " + old->story(),
                      "Did anything go wrong?");
@@ -451,6 +457,7 @@ class Trial {
     std::atomic<bool> is_over{false};
     std::mutex mutex;
     std::string first;  // what went wrong
+    std::string question;
     std::vector<char> acknowledged(jobs, 0);
     const auto work = [&] {
       for (int job; !is_over && (job = next++) < jobs; ++done) {
@@ -460,10 +467,11 @@ class Trial {
         acknowledged[std::size_t(job)] = answer.has("started");
         if (answer.has("started") && answer.has("done 0\n")) continue;
         const std::lock_guard<std::mutex> lock(mutex);
-        if (first.empty())
+        if (first.empty()) {
           first = "a client asked for job " + std::to_string(job) + ", and " +
                   answer.story();
-        was_turned_away_ = was_turned_away_ || !answer.has("started");
+          question = question_about(answer);
+        }
         is_over = true;
       }
     };
@@ -487,9 +495,7 @@ class Trial {
       comes_true([&] { return is_over || done >= jobs; }, peers::the_end - 5s);
     }
     if (!first.empty())
-      judge::wrong("During the restarts under load, " + first,
-                   was_turned_away_ ? "Who serves those who call in between?"
-                                    : "Who waits for a job that has started?");
+      judge::wrong("During the restarts under load, " + first, question);
     if (done < jobs)
       judge::wrong("Of 1,000 jobs, only " + std::to_string(done) +
                        " were done when the judge's time was up.",
@@ -521,7 +527,7 @@ class Trial {
                      "When may your runner say started?");
       judge::wrong("Job " + number + " was acknowledged once, and ran " +
                        std::to_string(times[job]) + " times.",
-                   "Who runs a job, when there are two runners for a moment?");
+                   "Who has started it the second time?");
     }
   }
 
@@ -556,7 +562,6 @@ class Trial {
   int runners_ = 0;
   std::unique_ptr<Runner> runner_{};
   std::vector<std::unique_ptr<Runner>> old_{};
-  bool was_turned_away_ = false;
 };
 
 }  // namespace

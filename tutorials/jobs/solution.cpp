@@ -146,14 +146,13 @@ net::Error hand_over(const net::Listener& listener, const net::Conn& next,
 // -- A conversation -----------------------------------------------------------
 
 net::Error handle(const net::Listener& listener, const net::Conn& conn) {
-  const auto [peer, peer_err] = net::peer_credentials(conn);
-  if (peer_err) return peer_err;
-  if (peer.uid != getuid()) return say(conn, "refused: you are somebody else");
-
   net::set_read_deadline(conn, Clock::now() + 5s);
   net::Reader reader(conn);
   const auto [line, err] = reader.read_line(longest_line);
   if (err) return say(conn, "refused: " + err.message());
+  const auto [peer, peer_err] = net::peer_credentials(conn);
+  if (peer_err) return peer_err;
+  if (peer.uid != getuid()) return say(conn, "refused: you are somebody else");
   if (line == "replace") return hand_over(listener, conn, reader);
 
   std::istringstream words(line);
