@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Judges wrong programs of a project, those that people write: each must get
-its own story, and its own question.
+"""Tests a project: its wrong programs, those that people write, and its page.
 
-    project_test.py PROJECT [WORD]    all of them, or those whose title has WORD
+    project_test.py wrong PROJECT [WORD]    all, or those whose title has WORD
+    project_test.py page jobs               what its page shows, with nc and socat
 
-They stand in the project's wrong.txt, each as a change of its solution:
+Each wrong program must get its own story, and its own question. They stand in
+the project's wrong.txt, each as a change of its solution:
 
     # A title.
     story: words that the judge must say; one or more of these lines
@@ -16,10 +17,11 @@ They stand in the project's wrong.txt, each as a change of its solution:
 
 Lines with - before them stand together in the solution, one block after the
 other; those with + stand there instead. CXX is the compiler. Exit codes: 0 all
-as they should be, 1 not so.
+as they should be, 1 not so, 77 skipped.
 """
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -86,8 +88,7 @@ def test(folder, number, title, lines, solution):
               f'{missing}, too wide: {wide}\n{done.stdout}', flush=True)
 
 
-def main():
-    project, word = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ''
+def test_wrong(project, word=''):
     solution = read(project, 'solution.cpp')
     table = [text.splitlines() for text in
              re.split('^# ', read(project, 'wrong.txt'), flags=re.M)[1:]]
@@ -99,6 +100,44 @@ def main():
                                         each[1][1:], solution),
                       enumerate(table)))
     print(f'{len(table)} wrong programs, {len(failed)} failed')
+
+
+def test_page(project):
+    """Its commands, against the solution. Process numbers differ."""
+    block = re.search(r'```console\n(.*?)```', read(project, 'README.md'), re.S)
+    commands = re.split(r'^\$ ', block.group(1), flags=re.M)[1:]
+    for tool in 'nc', 'socat':
+        if not shutil.which(tool):
+            print('skipped: there is no', tool)
+            sys.exit(77)
+    with tempfile.TemporaryDirectory() as folder:
+        compiled(f'{COURSE}/{project}/solution.cpp', '-o', folder + '/runner')
+        runner = subprocess.Popen([folder + '/runner', 'jobs.sock'], cwd=folder,
+                                  stdout=subprocess.PIPE, text=True)
+        try:
+            runner.stdout.readline()
+            for text in commands:
+                command, _, shown = text.partition('\n')
+                said = subprocess.run(
+                    command, shell=True, cwd=folder, timeout=LONG, text=True,
+                    stdout=subprocess.PIPE).stdout
+                if without_numbers(said) != without_numbers(shown):
+                    failed.append(command)
+                    print(f'FAILED: {command}\n{said}it should be\n{shown}')
+        finally:
+            runner.terminate()
+            runner.wait(LONG)
+        if os.path.exists(folder + '/jobs.sock'):
+            failed.append('the file is still there')
+            print('FAILED: it leaves its file behind')
+
+
+def without_numbers(text):
+    return re.sub(r'^started \d+', 'started N', text, flags=re.M)
+
+
+def main():
+    {'wrong': test_wrong, 'page': test_page}[sys.argv[1]](*sys.argv[2:])
     sys.exit(1 if failed else 0)
 
 

@@ -94,7 +94,7 @@ class Runner {
     ::dup2(out, 2);
     for (int fd = 3; fd < 256; ++fd) ::close(fd);
     ::unsetenv("NETLITE_TRACE");
-    ::execl(mine.c_str(), "runner", path.c_str(), nullptr);
+    ::execl(mine.c_str(), "jobs", path.c_str(), nullptr);
     ::_exit(127);
   }
   Runner(const Runner&) = delete;

@@ -1,4 +1,4 @@
-// runner PATH: runs the jobs that it is sent there, each with a deadline. A
+// jobs PATH: runs the jobs that it is sent there, each with a deadline. A
 // second one with the same path replaces it, while it works.
 #include "netlite.hpp"
 
@@ -180,7 +180,7 @@ void serve_all(const net::Listener& listener) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) return std::cerr << "usage: runner PATH\n", 2;
+  if (argc != 2) return std::cerr << "usage: jobs PATH\n", 2;
   sigset_t signals;
   sigemptyset(&signals);
   for (int each : {SIGINT, SIGTERM, served}) sigaddset(&signals, each);

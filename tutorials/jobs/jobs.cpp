@@ -1,4 +1,4 @@
-// runner PATH: runs the jobs that it is sent there, each with a deadline. A
+// jobs PATH: runs the jobs that it is sent there, each with a deadline. A
 // second one with the same path replaces it, while it works.
 #include "netlite.hpp"
 
@@ -13,7 +13,7 @@ int fail(const net::Error& err) {
 }
 
 int main(int argc, char** argv) {
-  if (argc != 2) return std::cerr << "usage: runner PATH\n", 2;
+  if (argc != 2) return std::cerr << "usage: jobs PATH\n", 2;
   net::ListenOptions options;
   options.mode = 0600;           // for this user only
   options.replace_stale = true;  // left by one that crashed
