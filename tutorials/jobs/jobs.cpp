@@ -13,13 +13,13 @@ int fail(const net::Error& err) {
 }
 
 int main(int argc, char** argv) {
-  if (argc != 2) return std::cerr << "usage: jobs PATH\n", 2;
+  const char* path = argc > 1 ? argv[1] : "jobs.sock";
   net::ListenOptions options;
   options.mode = 0600;           // for this user only
   options.replace_stale = true;  // left by one that crashed
-  auto [listener, listen_err] = net::listen("unix", argv[1], options);
+  auto [listener, listen_err] = net::listen("unix", path, options);
   if (listen_err) return fail(listen_err);
-  std::cout << "Serving at " << argv[1] << std::endl;
+  std::cout << "Serving at " << path << std::endl;
 
   for (;;) {
     auto [conn, err] = net::accept(listener);

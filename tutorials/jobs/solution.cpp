@@ -180,15 +180,15 @@ void serve_all(const net::Listener& listener) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) return std::cerr << "usage: jobs PATH\n", 2;
+  const char* path = argc > 1 ? argv[1] : "jobs.sock";
   sigset_t signals;
   sigemptyset(&signals);
   for (int each : {SIGINT, SIGTERM, served}) sigaddset(&signals, each);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  const auto [listener, err] = take_over(argv[1]);
+  const auto [listener, err] = take_over(path);
   if (err) return fail(err);
-  std::cout << "Serving at " << argv[1] << std::endl;
+  std::cout << "Serving at " << path << std::endl;
   net::Group group;
   if (net::Error failed = group.go(serve_all, listener)) return fail(failed);
   for (int signal = 0; signal != served;) {
