@@ -602,6 +602,10 @@ def in_thread(path, knows_all):
                 fd = result
             if name in ('socket', 'accept', 'accept4') and result != '-1':
                 sockets.add(result)
+            if name == 'recvmsg':  # those that travelled; here all are sockets
+                for passed in re.findall(r'SCM_RIGHTS, cmsg_data=\[(.*?)\]',
+                                         line):
+                    sockets.update(passed.split(', '))
             if fd in sockets or knows_all:
                 calls.append((NAMES.get(name, name), fd, error or result))
             if name == 'close':
