@@ -222,8 +222,8 @@ int number_in(const Answer& answer, const std::string& word) {
 class Trial {
  public:
   void judge() {
-    peers::patience = 10s;
-    peers::the_end = peers::Clock::now() + at_most;
+    peers::the_end = peers::Clock::now() +
+                     std::max<std::chrono::seconds>(at_most, peers::patience);
     runner_ = started();
     if (!comes_true([&] { return runner_->has_ended() || answers(); }))
       judge::wrong("Nobody answers at PATH. " + runner_->story(),
