@@ -354,6 +354,25 @@ def advice():
         server.communicate(timeout=LONG)
 
 
+def a_port_without_a_server():
+    """The page of step 14: whoever dials waits for a worker."""
+    if not shutil.which('nc'):
+        return
+    port = str(free_port())
+    supervisor = start('14', 'supervisor', PORT=port)
+    for line in supervisor.stdout:
+        if 'Opened' in line:
+            break
+    with subprocess.Popen(['sh', '-c', f'echo Hello | nc 127.0.0.1 {port}'],
+                          stdout=subprocess.PIPE, text=True) as client:
+        worker = run('14', 'worker', PORT=port)
+        said = client.communicate(timeout=LONG)[0]
+    expect('a client waits until there is a worker', worker.returncode == 0 and
+           said == 'Thanks! Got your message:Hello\n', worker.stdout, said)
+    os.killpg(supervisor.pid, signal.SIGTERM)
+    supervisor.communicate(timeout=LONG)
+
+
 def programs_of_others():
     if not sys.platform.startswith('linux'):
         return
@@ -538,6 +557,7 @@ def main():
         what_a_learner_may_do_to_the_file()
         before = files()
         two_terminals()
+        a_port_without_a_server()
         advice()
         programs_of_others()
         nothing_is_left_behind()

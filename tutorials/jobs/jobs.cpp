@@ -13,7 +13,7 @@ int fail(const net::Error& err) {
 }
 
 int main(int argc, char** argv) {
-  const char* path = argc > 1 ? argv[1] : "jobs.sock";
+  const char* path = argc > 1 ? argv[1] : "/tmp/jobs-9988";
   net::ListenOptions options;
   options.mode = 0600;           // for this user only
   options.replace_stale = true;  // left by one that crashed

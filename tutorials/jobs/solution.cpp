@@ -180,7 +180,7 @@ void serve_all(const net::Listener& listener) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const char* path = argc > 1 ? argv[1] : "jobs.sock";
+  const char* path = argc > 1 ? argv[1] : "/tmp/jobs-9988";
   sigset_t signals;
   sigemptyset(&signals);
   for (int each : {SIGINT, SIGTERM, served}) sigaddset(&signals, each);
