@@ -390,21 +390,20 @@ class Trial {
     Client slow(path_);
     slow.send("run 9 sleep 1; echo slept\n").read("started");
     auto next = started();
-    replaced(std::move(next), "a job runs");
+    replaced(std::move(next), "a job ran");
     const Answer answer = slow.read();
     if (!answer.has("out slept\n") || !answer.has("done 0\n"))
       judge::wrong(
           "A job of a second had begun when a second runner was "
           "started. Its client " +
               answer.story(),
-          "Who waits for a job that has started?");
+          "Who finishes a conversation that has begun?");
     old_one_leaves();
   }
 
   static const char* question_about(const Answer& answer) {
     if (answer.error) return "For how long does nobody listen?";
-    return answer.has("started") ? "Who waits for a job that has started?"
-                                 : "Who serves those who call in between?";
+    return "Who finishes a conversation that has begun?";
   }
 
   // The new one has the path when it, or the old one, says so: nobody is
