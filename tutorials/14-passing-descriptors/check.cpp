@@ -248,12 +248,24 @@ unsigned long socket_on(std::uint16_t port) {
   return 0;
 }
 
+// Gives a worker time to open its door, after it has begun to serve.
+void wait_for_door(const std::string& door) {
+  const auto until = peers::Clock::now() + 1s;
+  while (peers::Clock::now() < until) {
+    std::ifstream table("/proc/net/unix");
+    const std::string all{std::istreambuf_iterator<char>(table), {}};
+    if (all.empty() || contains(all, " " + door + "\n")) return;
+    std::this_thread::sleep_for(2ms);
+  }
+}
+
 // -- The judge --------------------------------------------------------------
 
 class Trial {
  public:
   Trial(const peers::Descriptor& keeps_port, const std::string& door)
       : port_(peers::port_of(keeps_port.get(), ::getsockname)),
+        door_(door),
         nursery_(peers::address_of(keeps_port), door) {}
 
   void judge() {
@@ -326,6 +338,7 @@ class Trial {
     // Somebody who is being served by the old one, slowly.
     Client slow = greeted(port_);
     if (slow.worker == 0) missed(i);
+    wait_for_door(door_);
     begin(i);
     same_socket(i);
     std::string got;
@@ -465,6 +478,7 @@ class Trial {
   }
 
   std::uint16_t port_;
+  std::string door_;
   std::optional<Crowd> crowd_{};  // goes after those whom it dials
   Nursery nursery_;
   std::vector<pid_t> workers_{};
