@@ -7,7 +7,7 @@
 //   auto [conn, err] = net::dial("tcp", "localhost:9988");
 //
 // is the same in Go and in C++. Free functions act on sockets, errors are
-// values that tell the whole story, and nothing throws unless you ask for it.
+// values that tell the whole story; only a lack of memory throws unasked.
 //
 // The surface, in the order of the sections below
 //
@@ -51,8 +51,8 @@
 //   1. A handle is shared. A socket counts the calls inside it, and close
 //      waits until they have left: so a descriptor's number can never become
 //      somebody else's under a call.
-//   2. Every call that may block looks first and then waits, in one single
-//      place: internal::attempt and internal::wait.
+//   2. A call on a socket that has to wait does so in one single place:
+//      internal::attempt, which tries, on top of internal::wait, which sleeps.
 //   3. A thread that waits can be woken, by close and by a deadline that
 //      somebody moved: it sleeps in poll(2) on its socket and on a bell.
 
@@ -87,6 +87,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -157,11 +158,12 @@ struct Value {
   }
 };
 
+// Equal values have equal hashes: see the end of this file.
 struct Hash {
   template <class T>
   size_t operator()(const T& value) const {
     using Key = std::decay_t<decltype(value.key())>;
-    if constexpr (std::is_pointer_v<Key>)
+    if constexpr (std::is_integral_v<Key>)
       return std::hash<Key>()(value.key());
     else
       return std::hash<std::string>()(value.string());
@@ -240,7 +242,7 @@ class IP : public internal::Value<IP> {
   bool is_interface_local_multicast() const {
     return is(16, "\xff", 8) && scope() == 1;
   }
-  /// Any other but 255.255.255.255? Private ones are global, too.
+  /// A global address? Private ones are, too; 255.255.255.255 is not.
   bool is_global_unicast() const {
     return *this && !is(4, "\xff\xff\xff\xff", 32) && !is_unspecified() &&
            !is_loopback() && !is_multicast() && !is_link_local_unicast();
@@ -383,15 +385,12 @@ std::string text_of(const std::error_code& code);
 
 class Category : public std::error_category {
   const char* name() const noexcept override { return "netlite"; }
-  std::string message(int code) const override {
-    return text_of({code, *this});
-  }
+  std::string message(int n) const override { return text_of({n, *this}); }
   // Our deadline is a kind of std::errc::timed_out; ETIMEDOUT is another.
-  std::error_condition default_error_condition(
-      int code) const noexcept override {
-    if (code == timed_out) return std::errc::timed_out;
-    if (code == would_block) return std::errc::operation_would_block;
-    return {code, *this};
+  std::error_condition default_error_condition(int n) const noexcept override {
+    if (n == timed_out) return std::errc::timed_out;
+    if (n == would_block) return std::errc::operation_would_block;
+    return {n, *this};
   }
 };
 
@@ -404,7 +403,7 @@ class ResolverCategory : public std::error_category {
   }
 };
 
-// One T for all. It needs no memory, so it can tell that there is none, and is
+// One T for all, in static memory - so it can report that memory ran out - and
 // never destroyed: threads may use it while the process exits.
 template <class T>
 const T& only() noexcept {
@@ -561,7 +560,7 @@ struct Failure : std::runtime_error {
 };
 
 namespace sys {
-// The end of must: an exception, or where there are none, of the program.
+// How must ends: with an exception or, where there are none, with abort(3).
 [[noreturn]] inline void fail(const Error& err) {
 #ifdef __cpp_exceptions
   throw Failure(err);
@@ -595,9 +594,9 @@ auto must(T result) -> decltype(must(result.error), T(std::move(result))) {
 // returns: -1 and errno for a failure. Nothing else touches the kernel.
 // Whatever differs between systems is decided here, and so are three policies:
 //   EINTR          a call that a signal interrupted is made again, except
-//                  connect, close and poll, for reasons that stand there.
-//   close-on-exec  and non-blocking, from birth where the system can: no child
-//                  that another thread forks in between can inherit them.
+//                  connect, close and poll, which say why below.
+//   close-on-exec  and non-blocking, from birth where the system can: another
+//                  thread that forks and executes meanwhile passes none on.
 //   SIGPIPE        never: MSG_NOSIGNAL, or SO_NOSIGPIPE where that is missing.
 
 namespace sys {
@@ -607,10 +606,10 @@ constexpr bool is_linux = true;
 constexpr bool is_linux = false;
 #endif
 #ifdef NETLITE_LINUX
-constexpr size_t bell_ends = 1;
+constexpr size_t bell_ends = 1;  // descriptors of a Bell, see below
 constexpr int birth_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
 constexpr int receive_flags = MSG_CMSG_CLOEXEC;
-constexpr bool accepted_inherits = true;  // TCP's options, of its listener
+constexpr bool accepted_inherits = true;  // a listener's TCP options
 #else
 constexpr size_t bell_ends = 2;
 constexpr int birth_flags = 0, receive_flags = 0;
@@ -641,8 +640,8 @@ struct Address {
   socklen_t size;
   Address() : storage(), size(sizeof(sockaddr_storage)) {}
   int family() const { return size < sizeof(sa_family_t) ? 0 : any.sa_family; }
-  // Where an address says itself how long it is, getnameinfo(3) and the
-  // multicast options insist on that (RFC 3493, 3.4).
+  // Where an address carries its own length, getnameinfo(3) and the multicast
+  // options check it (RFC 3493, 3.4).
   void set_size(size_t bytes) {
     size = static_cast<socklen_t>(bytes);
 #ifdef SIN6_LEN
@@ -660,7 +659,7 @@ inline bool would_block(int number) {
   return number == EAGAIN || (!is_linux && number == ENOBUFS);
 }
 // Calls f; returns what an exception said that f let out, or "". glibc ends a
-// thread (pthread_exit, pthread_cancel) by one that must not be kept.
+// thread (pthread_exit, pthread_cancel) by one that must not be swallowed.
 template <class F>
 __attribute__((no_sanitize("undefined"))) std::string guarded(F f) {
 #ifdef __cpp_exceptions
@@ -692,8 +691,8 @@ auto retry(Call call) {
   return result;
 }
 
-// While one lives, its thread is not cancelled, pthread_cancel(3): for calls
-// that destructors make, and for those that end what others wait for.
+// While one lives - a temporary: to the end of its line - its thread is not
+// cancelled, pthread_cancel(3): for destructors, and what others wait for.
 struct Uncancelled {
   Uncancelled() { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
   Uncancelled(Uncancelled&&) = delete;
@@ -718,7 +717,7 @@ inline int close(int fd) {
   return ::close(fd);
 }
 
-// fcntl(2): what a descriptor has that was not born with it.
+// fcntl(2): the flags that a descriptor was not born with.
 inline int close_on_exec(int fd) { return ::fcntl(fd, F_SETFD, FD_CLOEXEC); }
 inline int adopt(int fd) {
 #ifdef SO_NOSIGPIPE
@@ -804,7 +803,7 @@ inline int getsockopt(int fd, int name, int& value) {
 }
 
 // recv(2) and send(2); not all systems take more than INT_MAX at once.
-constexpr size_t most_at_once = 1 << 30;
+inline constexpr size_t most_at_once = 1 << 30;
 inline ssize_t recv(int fd, void* data, size_t size) {
   size = std::min(size, most_at_once);
   return retry([&] { return ::recv(fd, data, size, 0); });
@@ -850,14 +849,14 @@ inline ssize_t sendto(int fd, const void* data, size_t size, const Address& a) {
 inline int poll(pollfd* fds, size_t count, int milliseconds) {
   return ::poll(fds, static_cast<nfds_t>(count), milliseconds);
 }
-inline void pause(int milliseconds) { poll(nullptr, 0, milliseconds); }
+inline void sleep_ms(int milliseconds) { poll(nullptr, 0, milliseconds); }
 
 // A bell wakes a thread that sleeps in poll: ringing makes it readable, until
 // the ring is taken. eventfd(2) needs one descriptor for it, pipe(2) two.
 struct Bell {
-  int heard = -1;
-  int rung = -1;
-  explicit operator bool() const { return heard >= 0; }
+  int read = -1;
+  int write = -1;
+  explicit operator bool() const { return read >= 0; }
 };
 inline Bell make_bell() {
 #ifdef NETLITE_LINUX
@@ -871,16 +870,16 @@ inline Bell make_bell() {
 inline void ring(const Bell& bell) {
   const Uncancelled thread;
   const uint64_t one = 1;
-  retry([&] { return ::write(bell.rung, &one, sizeof one); });
+  retry([&] { return ::write(bell.write, &one, sizeof one); });
 }
 inline void take_ring(const Bell& bell) {
   const Uncancelled thread;
   uint64_t one;
-  retry([&] { return ::read(bell.heard, &one, sizeof one); });
+  retry([&] { return ::read(bell.read, &one, sizeof one); });
 }
 inline void discard(const Bell& bell) {
-  if (bell.rung != bell.heard) close(bell.rung);
-  if (bell) close(bell.heard);
+  if (bell.write != bell.read) close(bell.write);
+  if (bell) close(bell.read);
 }
 
 // How many descriptors the process may have, getrlimit(2).
@@ -918,7 +917,7 @@ std::chrono::nanoseconds saturated(std::chrono::duration<Rep, Period> d) {
   const std::chrono::duration<long double, std::nano> wide = d;
   if (wide >= forever) return forever;
   if (wide <= -forever) return -forever;
-  // Floats are too coarse to count in: the last ones would round up and over.
+  // A float goes by `wide`: its nearest value below `forever` still fits.
   if constexpr (std::is_floating_point_v<Rep>)
     return std::chrono::duration_cast<std::chrono::nanoseconds>(wide);
   else
@@ -939,7 +938,7 @@ inline int poll_time(Time when) {
   const Time now = Clock::now();
   if (when <= now) return 0;
   const auto ms = std::chrono::ceil<std::chrono::milliseconds>(when - now);
-  return static_cast<int>(std::min<std::int64_t>(ms.count(), INT_MAX));
+  return static_cast<int>(std::min<int64_t>(ms.count(), INT_MAX));
 }
 
 // Waits on a condition variable until `done`, or until then; is it done? An
@@ -977,7 +976,7 @@ class Deadline {
   constexpr Clock::time_point when() const { return when_; }  ///< The point.
   /// Is it no_deadline?
   constexpr bool never() const { return when_ == Clock::time_point::max(); }
-  bool passed() const { return !never() && Clock::now() >= when_; }  ///< Now?
+  bool passed() const { return !never() && Clock::now() >= when_; }  ///< Over?
  private:
   Clock::time_point when_;
 };
@@ -991,6 +990,19 @@ enum class Mode { wait, once };
 // --- Waiting ----------------------------------------------------------------
 // The machine under every call: what handles share, how a thread gets in and
 // out of it, and how it sleeps there. Nothing here is for you to call.
+//
+// How every call is built
+//
+//   const Use use(socket);           enter the socket, or it is closed
+//   const auto turn = take_turn(..)  one reader and one writer at a time
+//   attempt(...)                     until the kernel has an answer:
+//     closed? deadline passed?       checked in this order
+//     the BSD call                   it does not block
+//     wait                           for the socket, or for a ring
+//   return failure(...)              the whole story
+//   ~turn, ~use                      leave; close may be waiting for it
+//
+// That is `perform`; `control` is the same for what cannot block.
 
 namespace internal {
 // Does something at the end of a block, however that is left.
@@ -998,7 +1010,7 @@ template <class F>
 struct Finally {
   F run;
   explicit Finally(F f) : run(std::move(f)) {}
-  ~Finally() { run(); }
+  ~Finally() { sys::Uncancelled(), run(); }
 };
 
 // The one T of this process, never destroyed. A forked child begins with its
@@ -1019,11 +1031,11 @@ T& of_this_process() {
 }
 
 // The bells that sleepers poll beside their sockets, made when needed and kept.
-// One for each connection would halve the number of clients that fit; so they
-// take every twelfth descriptor, are chosen by the socket's number, and sockets
-// share them. (Measured: 0.92 of the clients that bare sockets can serve.)
+// One for each socket would halve the number of clients that fit; so there is
+// one for every twelve descriptors at most, and sockets share them, by number.
+// (Measured: 0.92 of the clients that bare sockets can serve.)
 struct Bells {
-  // Both ends of a bell in one number, all bits turned: 0 is none.
+  // Both ends of a bell in one number, each inverted, so that 0 means none.
   using Place = std::atomic<uint64_t>;
   static sys::Bell in(uint64_t ends) {
     return {~static_cast<int>(ends >> 32), ~static_cast<int>(ends)};
@@ -1048,8 +1060,8 @@ struct Bells {
   static void make(Place& place) {
     const sys::Bell made = sys::make_bell();
     uint64_t none = 0;
-    const auto heard = static_cast<uint32_t>(~made.heard);
-    const auto rung = static_cast<uint32_t>(~made.rung);
+    const auto heard = static_cast<uint32_t>(~made.read);
+    const auto rung = static_cast<uint32_t>(~made.write);
     if (!place.compare_exchange_strong(none, uint64_t{heard} << 32 | rung))
       sys::discard(made);  // another thread was faster
   }
@@ -1115,10 +1127,10 @@ struct SocketState {
   // Guards the sleepers, and what follows.
   std::mutex guard{};
   std::condition_variable changed{};  // somebody left, or there is news
-  std::atomic<unsigned> news{0};      // for servers that rest
+  std::atomic<unsigned> news{0};      // counts changes, for serve
   SocketFile file{};
   std::list<std::weak_ptr<PollerState>> pollers{};  // that watch it
-  // Which process counts, the calls inside, and whether it closes.
+  // High half: the process that counts; then the calls inside; bit 0: closing.
   std::atomic<uint64_t> calls{process()};
   static constexpr uint64_t closing = 1, inside = 2;
   static uint64_t process() { return uint64_t{sys::forks} << 32; }
@@ -1154,8 +1166,8 @@ struct SocketState {
     calls = process() | (calls & closing);
   }
 
-  // Counts a call out. Of a closed socket with the guard held, since the thread
-  // that waits for this one may free it all right afterwards.
+  // Counts a call out. Of a closed socket with the guard held: as soon as the
+  // count drops, the thread that waits in close may free it all.
   void leave() {
     uint64_t before = calls;
     while (!(before & closing))
@@ -1164,9 +1176,8 @@ struct SocketState {
     calls -= inside;
     changed.notify_all();
   }
-  // Tells a server that rests that something is new.
+  // Something new for serve, which rests on `changed`. The guard is held.
   void announce() {
-    const std::lock_guard lock(guard);
     ++news;
     changed.notify_all();
   }
@@ -1174,9 +1185,9 @@ struct SocketState {
   bool alone() const { return (calls & 0xffffffff) == inside + closing; }
 };
 
-// The one place where calls wait: until the socket is ready for `events`
+// The one place where calls sleep: until the socket is ready for `events`
 // (true), or a deadline or `till` has come, or a ring. It may return for no
-// reason: the caller looks again. Who waits for either sleeps in both beds.
+// reason: the caller looks again. `beds`: the directions that can wake it.
 inline Result<bool> wait(SocketState& s, std::initializer_list<Direction*> beds,
                          short events, Time till = Time::max()) {
   Sleeper me{Bells::get(s.fd, (*beds.begin())->events), till};
@@ -1192,7 +1203,7 @@ inline Result<bool> wait(SocketState& s, std::initializer_list<Direction*> beds,
   }
   // Without events it is a pause: poll passes over a negative descriptor, and
   // what it would tell unasked - POLLERR, POLLHUP - cannot end the pause.
-  pollfd fds[] = {{events ? s.fd : -1, events, 0}, {me.bell.heard, POLLIN, 0}};
+  pollfd fds[] = {{events ? s.fd : -1, events, 0}, {me.bell.read, POLLIN, 0}};
   {
     const Finally awake([&] {  // also when the thread is cancelled
       const std::lock_guard lock(s.guard);
@@ -1204,8 +1215,8 @@ inline Result<bool> wait(SocketState& s, std::initializer_list<Direction*> beds,
     if (!me.bell && (time < 0 || time > 10)) time = 10;
     if (sys::poll(fds, 2, time) < 0 && errno != EINTR) return sys::last_error();
   }
-  // The ring was meant for another thread that shares the bell, and is on its
-  // way to take it. Look elsewhere for a moment instead of spinning.
+  // The ring is for another thread that shares the bell and is about to take
+  // it. Look elsewhere for a moment instead of spinning.
   if (!me.rung && fds[1].revents && !fds[0].revents) sys::poll(fds, 1, 1);
   return fds[0].revents != 0;
 }
@@ -1290,7 +1301,7 @@ class Socket : public internal::Value<Socket> {
   /// True when it refers to a socket, be it open or closed.
   explicit operator bool() const noexcept { return bool(state_); }
   /// By what handles are compared: equal ones refer to the same socket.
-  const void* key() const { return state_.get(); }
+  auto key() const { return reinterpret_cast<uintptr_t>(state_.get()); }
 
   /// What all handles of the socket share; for netlite's own calls.
   friend const auto& state_of(const Socket& socket) { return socket.state_; }
@@ -1300,9 +1311,9 @@ class Socket : public internal::Value<Socket> {
 };
 
 namespace internal {
-// A handle of one kind of socket. Of an Event's socket it makes that one if it
-// is of this kind, else nothing. A Listener does not become a Conn by accident:
-// what is more than a Socket does not convert.
+// A handle of one kind of socket. It can be made of a plain Socket, such as a
+// Poller returns, and refers to nothing if that is of another kind. But only of
+// a plain one: a Listener does not become a Conn by accident.
 template <Kind of>
 struct Handle : Socket {
   static constexpr Kind kind = of;
@@ -1405,19 +1416,6 @@ class Buffer {
   void* data_;
   size_t size_;
 };
-
-// How every call is built
-//
-//   const Use use(socket);           enter the socket, or it is closed
-//   const auto turn = take_turn(..)  one reader and one writer at a time
-//   attempt(...)                     until the kernel has an answer:
-//     closed? deadline passed?       look, in this order
-//     the BSD call                   it does not block
-//     wait                           for the socket, or for a ring
-//   return failure(...)              the whole story
-//   ~turn, ~use                      leave; close may be waiting for it
-//
-// That is `perform`; `control` is the same for what cannot block.
 
 namespace internal {
 // A call inside a socket. While one lives, the descriptor stays ours.
@@ -1561,8 +1559,8 @@ inline bool start_close(const Socket& socket) {
   std::unique_lock<std::mutex> lock(s->guard);
   s->reading.ring();
   s->writing.ring();
-  lock.unlock();
   s->announce();
+  lock.unlock();
   tell_pollers(*s);
   return true;
 }
@@ -1580,14 +1578,13 @@ inline Error finish_close(const Socket& socket) {
   return failure("close", socket, why, "close");
 }
 
-// As in Go, errors of deadlines and buffers tell of this end only.
+// As in Go, an error of "set" names this end only.
 inline Error move_deadlines(const Socket& socket, Deadline deadline,
                             bool reading, bool writing) {
   const auto move = [&](SocketState& s) {
-    std::unique_lock<std::mutex> lock(s.guard);
+    const std::lock_guard lock(s.guard);
     if (reading) s.reading.move(deadline);
     if (writing) s.writing.move(deadline);
-    lock.unlock();
     s.announce();
     return 0;
   };
@@ -1642,10 +1639,13 @@ inline Error close(const Socket& socket) {
   return finish_close(socket);
 }
 
-/// Ends what we read: a blocked read returns `eof`. shutdown(2). Errors:
-/// `closed`, ENOTCONN when the connection is over. Go: `TCPConn.CloseRead`.
+/// Ends what we read: a blocked read returns `eof`. shutdown(2). Error: closed,
+/// ENOTCONN (over), EOPNOTSUPP (datagrams). Go: `TCPConn.CloseRead`.
 inline Error close_read(const Conn& conn) {
-  const auto end = [](auto& s) { return sys::shutdown(s.fd, SHUT_RD); };
+  const auto end = [](auto& s) {
+    if (s.network.type == SOCK_DGRAM) return sys::refuse(EOPNOTSUPP);
+    return sys::shutdown(s.fd, SHUT_RD);
+  };
   return control(conn, "close", "shutdown", end);
 }
 
@@ -1697,7 +1697,7 @@ inline Error set_write_deadline(const Socket& socket, Deadline deadline) {
 // From a name to its addresses, and from those to a connection.
 
 /// A Callback is a function of yours that netlite keeps, or none: a
-/// std::function that says in words what does not fit.
+/// std::function whose compiler error says what is wrong.
 template <class R, class A>
 class Callback : public std::function<R(A)> {
  public:
@@ -1706,7 +1706,7 @@ class Callback : public std::function<R(A)> {
   template <class F, std::enable_if_t<!std::is_same_v<F, Callback>, int> = 0>
   Callback(F f) {
     constexpr bool fits = std::is_invocable_r_v<R, F&, A>;
-    static_assert(fits, "A hook must take and return what its type says.");
+    static_assert(fits, "A callback must take and return what its type says.");
     if constexpr (fits) std::function<R(A)>::operator=(std::move(f));
   }
 };
@@ -1721,8 +1721,8 @@ struct DialOptions {
   /// For the whole dial, look-up included. `forever`: no limit.
   std::chrono::nanoseconds timeout = forever;
   Deadline deadline = no_deadline;  ///< The earlier of the two counts.
-  /// The address of this end; none: the system chooses. For a unix one with an
-  /// empty path Linux makes up an abstract name (Go: none), to be answered at.
+  /// The address of this end; none: the system chooses. A unix one with an
+  /// empty path: Linux makes up an abstract name to be answered at (Go: none).
   Addr local{};
   /// How long a name's second address family waits for the first (RFC 8305). 0
   /// or less: not at all; `forever`: until the first has failed.
@@ -1756,11 +1756,11 @@ inline Error address_error(std::error_code code, std::string_view address) {
   if (address.empty()) return code;
   return {code, {"", "", "address " + std::string(address)}};
 }
-// What was wrong with a call, before anybody has told what it was made for.
+// The failure of one BSD call; `retell` adds the story around it.
 inline Error failed(const char* call, std::error_code why = sys::last_error()) {
   return {why, {"", "", call}};
 }
-// The same failure, told of the whole call.
+// The same failure with the story of the whole call.
 inline Error retell(const Error& why, const char* op, std::string_view network,
                     const Addr& local = {}) {
   const std::string name(network);
@@ -1776,7 +1776,7 @@ inline int set_keep_alive(int fd, std::chrono::nanoseconds idle,
                   std::max(idle, interval) != forever;
   const auto seconds = [](std::chrono::nanoseconds d) {
     const auto up = (d.count() - 1) / std::nano::den + 1;
-    return static_cast<int>(std::min<std::int64_t>(up, 32767));
+    return static_cast<int>(std::min<int64_t>(up, 32767));
   };
   const auto set = [&](int level, int name, int value) {
     return sys::setsockopt(fd, level, name, value) == 0;
@@ -1871,7 +1871,7 @@ struct ListenOptions {
   bool reuse_port = false;  ///< Lets others share the port (SO_REUSEPORT).
   /// As in DialOptions, for the connections that are accepted.
   std::chrono::nanoseconds keep_alive = std::chrono::seconds(15);
-  int mode = -1;  ///< Of a unix socket's file: 0600; negative: see umask(2).
+  int mode = -1;  ///< Of a unix file, such as 0600; negative: as umask(2) says.
   /// Replaces a unix socket's file that nobody listens on any more. Never
   /// removes anything but a socket, nor one that answers.
   bool replace_stale = false;
@@ -1886,8 +1886,8 @@ inline bool is_any(const Addr& addr) {
 
 inline bool is6(const Addr& addr) { return addr.ip().unmap().is6(); }
 
-// bind(2), a unix socket's with the file mode and over the dead socket's file
-// that were asked for; and which file that made. See "Unix extras".
+// bind(2). A unix socket's file gets the mode asked for, and replaces a dead
+// one's if that was asked for. made_file: which file that is. "Unix extras".
 int bind(int fd, const sys::Address& address, const std::string& path, int type,
          const ListenOptions& options);
 SocketFile made_file(const std::string& path);
@@ -2051,7 +2051,7 @@ template <class T>
 inline constexpr bool
     has_error<T, std::void_t<decltype(Error(std::declval<T>().error))>> = true;
 
-// Calls f. Its error, returned alone or in a Result, or an exception as one.
+// Calls f; its error, alone or in a Result, or task_failed for an exception.
 template <class F>
 Error run(F& f) {
   Error err;
@@ -2069,9 +2069,9 @@ Error run(F& f) {
   return err;
 }
 
-// Runs f in a thread of its own, and then `end` hears how it went; with an
-// error, whose story is the caller's to tell, neither is called. By then f is
-// gone with all it owned. A task that ends its own thread, pthread_exit(3),
+// Runs f in a thread of its own, destroys it, and then calls `end` with how it
+// went. An Error returned from here means that neither was called; its story
+// is the caller's to tell. A task that ends its own thread, pthread_exit(3),
 // failed. (new and delete by hand: unique_ptr costs each 20 ms to compile.)
 template <class F, class End>
 Error start(F f, End end) {
@@ -2132,6 +2132,7 @@ struct Serving {
     --running;
     changed.notify_all();
     // The accept loop may be waiting for room, or for a descriptor.
+    const std::lock_guard guard(state_of(listener)->guard);
     state_of(listener)->announce();
   }
 
@@ -2168,54 +2169,54 @@ struct Serving {
       for (Served& each : served) each.closing = start_close(each.conn);
     changed.wait(lock, idle);
   }
-};
-
-inline Error accept_all(Serving& serving) {
-  constexpr std::chrono::milliseconds shortest(5), longest(1000);
-  auto pause = shortest;
-  for (;;) {
-    unsigned seen = 0;
-    const auto [conn, err] = serving.next(seen);
-    if (err == closed) return {};
-    // What can never heal.
-    if (err == timed_out || is_errno(err.code(), {EBADF, EINVAL, ENOTSOCK}))
-      return err;
-    if (err) {
-      // Out of descriptors or memory: the client stays queued. Trying again at
-      // once would keep a core busy until somebody frees some.
-      serving.report(err);
-      serving.rest(seen, time_after(pause));
-      pause = std::min(pause * 2, longest);
-      continue;
-    }
-    pause = shortest;
-    const Serving::Place place = serving.begin(conn);
-    const auto begin = [&, c = conn] {  // may throw: there may be no memory
-      return start(
-          [&serving, c] { return serving.handler(c); },
-          [&serving, place](const Error& why) { serving.end(place, why); });
-    };
-    if (Error failed = run(begin)) {
-      const Finally ended([&] { serving.end(place, failed); });
-      if (failed != task_failed)
-        failed = failure("serve", conn, failed.code(), "pthread_create");
+  Error accept_all() {
+    constexpr std::chrono::milliseconds shortest(5), longest(1000);
+    auto pause = shortest;
+    for (;;) {
+      unsigned seen = 0;
+      const auto [conn, err] = next(seen);
+      if (err == closed) return {};
+      // What can never heal.
+      if (err == timed_out || is_errno(err.code(), {EBADF, EINVAL, ENOTSOCK}))
+        return err;
+      if (err) {
+        // Short of descriptors, mostly: the client stays queued. Trying again
+        // at once would keep a core busy until somebody frees some.
+        report(err);
+        rest(seen, time_after(pause));
+        pause = std::min(pause * 2, longest);
+        continue;
+      }
+      pause = shortest;
+      const Place place = begin(conn);
+      const auto launch = [&, c = conn] {  // may throw: there may be no memory
+        return start([this, c] { return handler(c); },
+                     [this, place](const Error& why) { end(place, why); });
+      };
+      if (Error failed = run(launch)) {
+        const Finally ended([&] { end(place, failed); });
+        if (failed != task_failed)
+          failed = failure("serve", conn, failed.code(), "pthread_create");
+      }
     }
   }
-}
+};
+
 }  // namespace internal
 
 /// A Group counts tasks that run in threads of their own. Its destructor waits
-/// for them, so declare it after everything that they refer to: what was
-/// declared last goes first. Go: `sync.WaitGroup`, `errgroup.Group`.
+/// for them (not for their thread_local objects), so declare it after
+/// everything that they refer to: what was declared last goes first. Go:
+/// `sync.WaitGroup`, `errgroup.Group`.
 class Group {
  public:
   /// `limit` is how many tasks may run at a time; 0: any number.
   explicit Group(size_t limit = 0) : limit_(limit) {}
   Group(Group&&) = delete;
-  ~Group() { wait(); }  ///< Waits, but only `wait` tells how tasks ended.
+  ~Group() { sys::Uncancelled(), wait(); }  ///< Waits, and tells no errors.
   /// Runs `f(args...)` in a thread of its own; copies the arguments: pass a
   /// std::ref for what the task shall share. Blocks while the group is at its
-  /// limit - for ever, if one of its tasks calls. An exception or
+  /// limit - for ever, if all that run call. An exception or
   /// pthread_exit(3) ends only that task: task_failed. Errors, after which the
   /// task does not run: what pthread_create(3) reports, ENOMEM, task_failed
   /// when an exception ended its move to the thread. Go: `go f()`.
@@ -2225,13 +2226,13 @@ class Group {
                   "Group::go: the function does not take these arguments. "
                   "They are copied: for a reference, pass std::ref(x).");
     if constexpr (std::is_invocable_v<F&, Args&&...>) {
-      auto all = std::make_tuple(std::move(args)...);
+      std::tuple<Args...> all(std::move(args)...);
       return begin(
           [f = std::move(f), all = std::move(all)]() mutable -> decltype(auto) {
             return std::apply(f, std::move(all));
           });
     }
-    return {};  // lest g++ speaks of more than the above
+    return {};  // so that g++ reports the assertion only
   }
   /// Waits until all tasks of the group have ended. Returns the first failure
   /// since the last wait: an Error that a task returned, alone or in a Result,
@@ -2258,7 +2259,7 @@ class Group {
     if (!err || err == task_failed) return err;
     return internal::failure("go", Socket(), err.code(), "pthread_create");
   }
-  // Who waits may free it all once the mutex is free, so nothing comes after.
+  // A waiter may destroy the Group once the mutex is free: this comes last.
   void end(const Error& err) {
     const std::lock_guard lock(mutex_);
     if (err && !first_) first_ = err;
@@ -2302,7 +2303,7 @@ template <class Handler>
     internal::Serving serving{listener, options, handle};
     // However this ends - accept may find no memory - handlers end before it.
     const internal::Finally end([&] { serving.finish(); });
-    return internal::accept_all(serving);
+    return serving.accept_all();
   }
   return {};  // as in Group::go
 }
@@ -3208,7 +3209,7 @@ struct Dialer {
       if (network.family != AF_UNIX || !sys::would_block(errno))
         return sys::last_error();
       if (deadline.passed()) return timed_out;
-      sys::pause(pause);
+      sys::sleep_ms(pause);
     }
   }
   // A connect has ended, well or badly; true when it is connected.
@@ -3605,7 +3606,7 @@ inline bool is_stale(const std::string& path, const sys::Address& address,
   sys::File file;
   if (sys::lstat(path, file) != 0 || !file.is_socket) return false;
   for (int tries = 0; tries < 3; ++tries) {
-    if (tries > 0) sys::pause(10);
+    if (tries > 0) sys::sleep_ms(10);
     const Descriptor probe(sys::socket(AF_UNIX, type));
     const bool answers = !probe || sys::connect(probe.get(), address) == 0;
     if (answers || errno != ECONNREFUSED) return false;
@@ -3971,7 +3972,7 @@ struct PollerState {
     bell = sys::make_bell();
     if (bell) epoll = Descriptor(sys::epoll_create());
     if (!bell || (sys::has_epoll && !epoll) ||
-        sys::epoll_ctl(epoll.get(), bell.heard, POLLIN, UINT64_MAX, false) < 0)
+        sys::epoll_ctl(epoll.get(), bell.read, POLLIN, UINT64_MAX, false) < 0)
       return -1;
     open = true;
     return 0;
@@ -4038,7 +4039,7 @@ inline std::error_code look(PollerState& state, int time,
   std::list<Use> inside;
   std::vector<pollfd> fds;
   if (!sys::has_epoll) watched = state.watched;
-  if (!sys::has_epoll) fds.push_back({state.bell.heard, POLLIN, 0});
+  if (!sys::has_epoll) fds.push_back({state.bell.read, POLLIN, 0});
   for (const Watched& each : watched) {
     const Use& use = inside.emplace_back(each.socket);
     fds.push_back({use ? use->fd : -1, static_cast<short>(each.interest), 0});
@@ -4056,7 +4057,7 @@ inline std::error_code look(PollerState& state, int time,
 // forgotten before the descriptor goes: a duplicate would keep epoll telling.
 inline void tell_pollers(SocketState& s) {
   std::unique_lock<std::mutex> lock(s.guard);
-  const auto pollers = s.pollers;
+  const auto pollers = s.is_closed() ? std::move(s.pollers) : s.pollers;
   lock.unlock();
   for (const auto& each : pollers)
     if (const auto poller = each.lock()) {

@@ -1101,6 +1101,7 @@ void cancel_in(std::function<void()> call) {
     auto& self = *static_cast<Victim*>(argument);
     self.tid = ::gettid();
     self.call();
+    ::pthread_testcancel();
     return nullptr;
   };
   REQUIRE(::pthread_create(&id, nullptr, run, &victim) == 0);
@@ -1154,6 +1155,26 @@ TEST_CASE_FIXTURE(TimeLimit, "a thread that is cancelled leaves what it used" *
   ::pthread_cancel(id);
   CHECK(group.wait() == net::task_failed);
   CHECK_FALSE(net::close(pipe.first));
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a thread is not cancelled while it waits for its tasks" *
+                      doctest::skip(blind)) {
+  // A cancellation that came out of a destructor would end the program.
+  const auto lasts = [] { std::this_thread::sleep_for(300ms); };
+  cancel_in([&] {
+    net::Group group;
+    net::must(group.go(lasts));
+  });
+  const net::Listener listener = net::must(net::listen("tcp", "127.0.0.1:0"));
+  const net::Conn client =
+      net::must(net::dial("tcp", net::addr(listener).string()));
+  cancel_in([&] {
+    (void)net::serve(listener, [&](const net::Conn&) {
+      net::close(listener);
+      lasts();
+    });
+  });
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "a close that lingers holds up no other client") {

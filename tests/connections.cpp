@@ -435,6 +435,19 @@ TEST_CASE("close_read wakes a blocked read with eof" *
   }
 }
 
+TEST_CASE("close_read of datagrams is refused: no read would see an end") {
+  for (const char* network : {"udp", "unixgram"}) {
+    INFO(network);
+    const support::Directory directory;
+    const std::string address =
+        network == std::string("udp") ? "127.0.0.1:0" : directory.path + "/s";
+    const auto packets = net::must(net::listen_packet(network, address));
+    const net::Conn conn =
+        net::must(net::dial(network, net::local_addr(packets).string()));
+    CHECK(net::close_read(conn) == std::errc::operation_not_supported);
+  }
+}
+
 TEST_CASE("after close_read a TCP peer may write, and we may read it" *
           doctest::description("behaviour 16")) {
   Connected c;

@@ -90,6 +90,17 @@ TEST_CASE_FIXTURE(TimeLimit, "a socket that finds no memory is closed, once") {
         }) > 1);
 }
 
+TEST_CASE_FIXTURE(TimeLimit, "closing what is watched needs no memory") {
+  net::Poller poller;
+  const net::Pipe ends = net::pipe();
+  net::must(poller.watch(ends.first, net::readable));
+  allocations_left = 0;
+  const net::Error err = net::close(ends.first);
+  allocations_left = -1;
+  CHECK_FALSE(err);
+  CHECK_FALSE(failed);
+}
+
 TEST_CASE_FIXTURE(TimeLimit, "a Group does not wait for what never began") {
   net::Group group;
   std::atomic<int> ran{0};

@@ -38,7 +38,7 @@ told() {
 compile -std=c++17 "$refused/right.cpp" || fail "what is right"
 
 ! compile -std=c++17 "$refused/mistakes.cpp" || fail "the mistakes compile"
-told 8 'A hook must take and return what its type says'
+told 8 'A callback must take and return what its type says'
 told 4 'serve: the handler must be a function that can be copied and takes a'
 told 3 'Group::go: the function does not take these arguments'
 told 1 'How much of this array? Say write(conn, {buffer, n})'
