@@ -420,7 +420,7 @@ void storm(const Service& service, std::size_t rascals, std::size_t at_a_time) {
 }
 
 void trial(const Service& service, int turns, std::size_t places) {
-  in_turn(service, full ? turns : turns / 100);
+  in_turn(service, full ? turns : turns / 100 / support::slowness);
   const std::size_t crowd = full ? 5000 : 200;
   // A proxy needs two descriptors for each.
   storm(service, 6 * crowd, std::min({crowd, places, descriptor_limit / 3}));
