@@ -7,6 +7,7 @@
 #include <sys/un.h>
 
 #include <atomic>
+#include <filesystem>
 #include <map>
 #include <memory>
 
@@ -39,15 +40,15 @@ bool comes_true(Test test, peers::Clock::time_point until = peers::deadline()) {
 }
 
 // A folder that is gone at the end, also when the judge is killed: a process
-// that nobody interrupts waits for that.
+// that nobody interrupts waits for that. It ends the jobs that are left, too:
+// each runner has a session of its own, which its jobs belong to.
 class Folder {
  public:
   Folder() {
     const char* temporary = std::getenv("TMPDIR");
     path_ = std::string(temporary ? temporary : "/tmp") + "/jobs-XXXXXX";
     if (!::mkdtemp(path_.data())) peers::fail("mkdtemp");
-    ::chmod(path_.c_str(),
-            0755);  // another user shall get as far as the socket
+    ::chmod(path_.c_str(), 0755);  // another user shall find the socket
     janitor_ = ::fork();
     if (janitor_ < 0) peers::fail("fork");
     if (janitor_ == 0) wait_and_clean();
@@ -58,14 +59,28 @@ class Folder {
     ::waitpid(janitor_, nullptr, 0);
   }
   std::string file(const std::string& name) const { return path_ + "/" + name; }
+  void remember(pid_t session) const {
+    if (::write(alive_.to.get(), &session, sizeof session) < 0)
+      peers::fail("write");
+  }
 
  private:
   [[noreturn]] void wait_and_clean() {
     ::setsid();
     alive_.to.reset();
     for (int fd = 0; fd < 3; ++fd) ::close(fd);
-    char byte;
-    while (::read(alive_.from.get(), &byte, 1) < 0 && errno == EINTR) continue;
+    std::vector<pid_t> sessions;
+    pid_t session = 0;
+    while (::read(alive_.from.get(), &session, sizeof session) > 0)
+      sessions.push_back(session);
+    std::error_code none;
+    for (const auto& entry :
+         std::filesystem::directory_iterator("/proc", none)) {
+      const int process = std::atoi(entry.path().filename().c_str());
+      const pid_t its = process > 1 ? ::getsid(process) : 0;
+      if (its > 1 && std::count(sessions.begin(), sessions.end(), its) > 0)
+        ::kill(process, SIGKILL);
+    }
     ::execlp("rm", "rm", "-rf", path_.c_str(), nullptr);
     ::_exit(1);
   }
@@ -85,6 +100,7 @@ class Runner {
     pid_ = ::fork();
     if (pid_ < 0) peers::fail("fork");
     if (pid_ > 0) return;
+    ::setsid();
 #ifdef __linux__
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
 #endif
@@ -243,8 +259,10 @@ class Trial {
 
  private:
   std::unique_ptr<Runner> started() {
-    return std::make_unique<Runner>(
+    auto runner = std::make_unique<Runner>(
         path_, folder_.file("words-" + std::to_string(++runners_)));
+    folder_.remember(runner->pid());
+    return runner;
   }
   bool answers() const { return Client(path_).error() == 0; }
   Answer ask(const std::string& request) const { return ::ask(path_, request); }
