@@ -209,7 +209,7 @@ TEST_CASE("a call returns -1 and errno when it fails") {
 TEST_CASE("each ring of a bell wakes once, whoever rings it") {
   const net::sys::Bell bell = net::sys::make_bell();
   REQUIRE(bell);
-  pollfd ear{bell.heard, POLLIN, 0};
+  pollfd ear{bell.read, POLLIN, 0};
   const auto rings = [&] { return net::sys::poll(&ear, 1, 0) == 1; };
   for (int i = 0; i < 3; ++i) net::sys::ring(bell);
   for (int i = 0; i < 3; ++i) {
