@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -130,13 +131,40 @@ def head(program, folder):
     expect('an address that is none', code == 1 and err, text, err)
 
 
+def counting(program, _):
+    server = subprocess.Popen([program, '127.0.0.1:0'], text=True,
+                              stdout=subprocess.PIPE)
+    try:
+        port = re.search(r'Listening on .*:(\d+)',
+                         server.stdout.readline()).group(1)
+        url = f'http://127.0.0.1:{port}/'
+        with subprocess.Popen(['curl', '-sN', url], text=True,
+                              stdout=subprocess.PIPE) as curl:
+            first = curl.stdout.readline()
+            server.send_signal(signal.SIGINT)
+            for _ in range(LONG * 10):  # until the door is closed
+                late = output('curl', '-s', url)[0]
+                if late == 7:
+                    break
+            rest = curl.communicate(timeout=LONG)[0]
+        expect('whoever comes after the signal is refused', late == 7, late)
+        expect('whoever was in gets all lines', first + rest ==
+               ''.join(f'{i}\n' for i in range(1, 6)), first, rest)
+        told = server.communicate(timeout=LONG)[0]
+        expect('then it says goodbye, and ends with 0', told == 'Goodbye.\n'
+               and server.returncode == 0, told, server.returncode)
+    finally:
+        server.kill()
+
+
 def main():
     need('curl')
     step = sys.argv[1]
     with tempfile.TemporaryDirectory() as folder:
         os.mkdir(folder + '/files')
         built(step, folder + '/program')
-        {'02-client': fetch, '04-errors': web, '06-names': head}[step](
+        {'02-client': fetch, '04-errors': web, '06-names': head,
+         '10-shutdown': counting}[step](
             folder + '/program', folder + '/files')
     sys.exit(1 if failed else 0)
 
