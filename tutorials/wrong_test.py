@@ -76,10 +76,10 @@ def sanitizer(step):
     """The options that a step's check is built with, as tutorials/run does:
     where the compiler has that sanitizer, and it works."""
     try:
-        name = re.search('^check (.*)$', read(step, 'sanitizers'), re.M).group(1)
+        name = re.search('^check (.*)$', read(step, 'sanitizers'), re.M)[1]
     except FileNotFoundError:
         return []
-    options = ['-g', '-O1', '-fsanitize=' + name]
+    options = ['-g', '-O1', '-fno-omit-frame-pointer', '-fsanitize=' + name]
     with tempfile.TemporaryDirectory() as folder:
         source, program = folder + '/probe.cpp', folder + '/probe'
         write(source, 'int main() { int* p = new int; delete p; return *p; }')
@@ -110,7 +110,8 @@ def judged(step, text, prepared):
 #include "{COURSE}/{step}/check.cpp"
 const bool is_told = (judge::exercise_file = EXERCISE, true);
 ''')
-        done = compiled(*sanitizer(step), '-include', prepared + '/common.hpp', program + '.cpp',
+        done = compiled(*sanitizer(step), '-include',
+                        prepared + '/common.hpp', program + '.cpp',
                         prepared + '/trace.o', '-ldl', '-o', program)
         if done.returncode != 0:
             return done.stderr, done.returncode
