@@ -4,6 +4,7 @@
 #include <chrono>
 #include <iostream>
 #include <string>
+#include <thread>
 
 namespace net = netlite;
 
@@ -29,6 +30,7 @@ int main(int argc, char** argv) {
     auto [conn, err] = net::dial("tcp", address);
     if (err) return fail(err);
     client = conn;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
 
   // [three]
