@@ -329,6 +329,8 @@ class Wire {
 
   /// Whether it waited until it was over, or in vain: it does not close then.
   bool stays() const { return stays_; }
+  /// Whether it has read to the end, or to a reset.
+  bool has_ended() const { return ended_; }
   bool was_reset() const { return was_reset_; }
   const std::string& got() const { return got_; }
 
