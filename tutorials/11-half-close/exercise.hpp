@@ -1,6 +1,8 @@
 // Your turn: stand between two connections. Judged by: run 11 check
 #include "netlite.hpp"
 
+#include <thread>
+
 namespace net = netlite;
 
 // Resets both connections. Whoever talks there learns that something
@@ -12,10 +14,10 @@ inline void abandon(const net::Conn& a, const net::Conn& b) {
   }
 }
 
-// Passes on all that `a` sends to `b`, and all that `b` sends to `a`, as
-// it comes. When one of them ends its half, the other reads that end,
-// and may go on sending. Returns when both have ended. When a read or a
-// write fails, abandons both, and returns an error.
+// Passes on what `a` sends to `b`, and what `b` sends to `a`, as it
+// comes. When one of them ends its half, the other one reads that end,
+// and may go on sending. Returns when both have ended. When a read or
+// a write fails, abandons both, and returns an error.
 inline net::Error relay(const net::Conn& a, const net::Conn& b) {
   // TODO: this is one of two directions, and it ends without a word.
   auto [n, err] = net::copy(b, a);
