@@ -27,6 +27,7 @@
 #include <sys/prctl.h>
 #endif
 
+#include <cctype>
 #include <condition_variable>
 #include <csignal>
 #include <cstdio>
@@ -921,7 +922,11 @@ inline int tell(const std::string& step, const Verdict& verdict) {
     std::cout << "\nHint " << level << ". "
               << hint(folder_of(check_file), level) << '\n';
   else
-    std::cout << "\n(For a hint: sh tutorials/run " << std::atoi(step.c_str())
+    // A project is called by its name.
+    std::cout << "\n(For a hint: sh tutorials/run "
+              << (std::isdigit(static_cast<unsigned char>(step[0]))
+                      ? std::to_string(std::atoi(step.c_str()))
+                      : step)
               << " hint)\n";
   return verdict.code;
 }
