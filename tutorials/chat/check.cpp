@@ -260,13 +260,16 @@ class Play {
     wrong(other.empty() ? question : other);
   }
 
-  void reads_end(Member& who, const std::string& question) {
+  void reads_end(Member& who, const std::string& question,
+                 const std::string& if_reset = {}) {
     const std::optional<std::string> got = next(who);
     if (!got && who.has_ended && !who.was_reset) {
       tell(who.name + " read the end of the stream.");
       return;
     }
-    if (!got) misses(who, "the end of the stream", question);
+    if (!got)
+      misses(who, "the end of the stream",
+             who.was_reset && !if_reset.empty() ? if_reset : question);
     tell(who.name + " should have read the end of the stream, but read " +
          judge::quoted(*got) + ".");
     wrong(question);
@@ -404,10 +407,13 @@ void two_talk(Play& play) {
              "it, after his end?");
   play.reads(*ann, left("bob"), "Who tells the others that bob has left?");
   play.reads_end(*bob,
-                 "bob has said everything. What does his connection "
-                 "wait for?");
+                 "bob has said everything. Who still keeps a handle of his "
+                 "connection?");
   play.forgets(bob);
-  Someone again = enters(play, "bob", "Who talks to bob, while ann is here?");
+  Someone again = play.dials("bob");
+  play.reads(*again, asks_name, "Who talks to bob, while ann is here?");
+  play.says(*again, "bob\n");
+  play.reads(*again, joined("bob"), "bob had left. Who still keeps his name?");
   play.reads(*ann, joined("bob"), "Who tells the others that bob is back?");
   play.leaves(again, "reset");
   play.reads(*ann, left("bob"),
@@ -437,10 +443,9 @@ void refuses(Play& play, Someone& ann, const std::string& name,
     play.wrong(question);
   }
   play.tell("somebody read " + judge::quoted(*line) + ".");
-  play.reads_end(*other, other->was_reset
-                             ? "What had your server not read when it closed?"
-                             : "Who ends the connection of somebody who may "
-                               "not come in?");
+  play.reads_end(*other,
+                 "Who ends the connection of somebody who may not come in?",
+                 "What had your server not read when it closed?");
   play.forgets(other);
   Someone bob = enters(play, "bob", "Who talks to bob, while ann is here?");
   play.reads(*ann, joined("bob"), question, question);
