@@ -895,8 +895,9 @@ inline std::string hint(const std::string& folder, const std::string& number) {
   while (std::getline(page, line)) {
     if (line.find("</details>") != std::string::npos) inside = false;
     if (inside && !(line.empty() && hint.empty())) hint += line + "\n";
-    if (line.find("<summary>Hint " + number + "<") != std::string::npos)
-      inside = true;
+    for (const char* end : {"<", ":"})
+      if (line.find("<summary>Hint " + number + end) != std::string::npos)
+        inside = true;
   }
   return hint.empty() ? "There is no hint " + number + "." : without_end(hint);
 }
