@@ -91,13 +91,15 @@ class Terminal:
 
     def types(self):
         """Whatever comes before the next line of the chat."""
-        while self.next() is not None and not self.is_of_chat(self.next()):
-            if self.next() == '^C':
-                self.process.terminate()
-            else:
-                self.process.stdin.write(self.next().encode() + b'\n')
-                self.process.stdin.flush()
+        while self.next() not in (None, '^C') and \
+                not self.is_of_chat(self.next()):
+            self.process.stdin.write(self.next().encode() + b'\n')
+            self.process.stdin.flush()
             self.at += 1
+
+    def leaves(self):
+        self.process.terminate()
+        self.at += 1
 
     def reads(self):
         data = os.read(self.process.stdout.fileno(), 4096)
@@ -128,6 +130,12 @@ def test_terminals():
                 later[0].start(chat.port)
                 selector.register(later[0].process.stdout,
                                   selectors.EVENT_READ, later[0])
+            # And one leaves when the others have read all that it wrote.
+            for each in terminals:
+                if each.next() == '^C' and all(
+                        other.next() in (None, '^C', f'* {each.name} has left')
+                        for other in terminals if other is not each):
+                    each.leaves()
             for key, _ in selector.select(1):
                 if not key.data.reads():
                     selector.unregister(key.fileobj)

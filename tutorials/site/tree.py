@@ -37,6 +37,8 @@ def label(path):
         return name[:-3].lower()
     if re.search(r'/\d\d-', folder):
         return 'step-' + os.path.basename(folder)
+    if re.fullmatch(r'tutorials/\w+', folder):
+        return 'project-' + os.path.basename(folder)
     return NAMES.get(folder, folder)
 
 
@@ -73,6 +75,15 @@ def steps():
         title = read(path).partition('\n')[0].lstrip('# ').partition(':')[0]
         number = int(re.search(r'/(\d\d)-', path).group(1))
         yield page(path, f'{number}. {title}')
+        yield from projects_after(os.path.basename(os.path.dirname(path)))
+
+
+def projects_after(step):
+    """Those whose pages need this step, and none that comes later."""
+    for path in sorted(glob.glob('tutorials/[a-z]*/README.md')):
+        text = read(path)
+        if re.search(rf'^\*Needs: \[step \d+\]\(\.\./{step}/', text, re.M):
+            yield page(path, text.partition('\n')[0].lstrip('# '))
 
 
 def section_pages():
