@@ -22,7 +22,10 @@ GREETING = 'Thanks! Got your message:Hello Server! Greetings.'
 LONG = 240  # seconds; nothing here takes as long, on the slowest machine
 STEPS = sorted(step for step in os.listdir(os.path.join(TOP, 'tutorials'))
                if re.match(r'\d\d-', step))
-ALL = len(STEPS)
+PROJECTS = sorted(name for name in os.listdir(os.path.join(TOP, 'tutorials'))
+                  if os.path.exists(
+                      os.path.join(TOP, 'tutorials', name, name + '.start')))
+ALL = len(STEPS) + len(PROJECTS)
 
 home = tempfile.mkdtemp(prefix='netlite run ')  # a space, as on many machines
 project = os.path.join(home, 'a project')
@@ -78,11 +81,13 @@ def expect_line(what, done, pattern, lines=1):
 
 
 def exercise(step):
-    return os.path.join(project, 'tutorials', step, 'exercise.hpp')
+    name = step + '.cpp' if step in PROJECTS else 'exercise.hpp'
+    return os.path.join(project, 'tutorials', step, name)
 
 
 def solve(step):
-    shutil.copy(exercise(step).replace('exercise', 'solution'), exercise(step))
+    folder, name = os.path.split(exercise(step))
+    shutil.copy(os.path.join(folder, 'solution' + name[-4:]), exercise(step))
 
 
 def port_of(process):
@@ -209,14 +214,14 @@ def the_newcomers_path():
 
 def judged_right(step):
     solve(step)
-    done = run(str(int(step[:2])), 'check')
+    done = run(step if step in PROJECTS else str(int(step[:2])), 'check')
     expect(f'the solution of {step} passes', done.returncode == 0 and
            f'{step}: solved.' in done.stdout, done.stdout, done.stderr)
     return done.stdout
 
 
 def all_solved():
-    for step in STEPS[2:]:
+    for step in STEPS[2:] + PROJECTS:
         text = judged_right(step)
     expect('at the end there is praise, and what to do next',
            f'{ALL} of {ALL} solved' in text and
@@ -225,6 +230,34 @@ def all_solved():
         done = run(command)
         expect(f'{command} knows it', done.returncode == 0 and
                'examples/README.md' in done.stdout, done.stdout)
+
+
+def a_project():
+    name = exercise('chat')
+    with open(name.replace('.cpp', '.start'), encoding='utf-8') as file:
+        begun = file.read()
+    server = start('chat', 'run', '127.0.0.1:0')
+    expect('run chat runs the program', port_of(server) != '0')
+    os.killpg(server.pid, signal.SIGTERM)
+    server.communicate(timeout=LONG)
+    done = run('chat', 'reset')
+    with open(name, encoding='utf-8') as file:
+        expect('reset brings a project back', file.read() == begun)
+    kept = re.search(r'Your answer is kept in (.*)\n', done.stdout)
+    expect('and keeps what was there', kept and os.path.exists(kept.group(1)))
+    done = run('chat', 'hint')
+    expect('a project has hints', 'Room' in done.stdout and
+           'run chat hint 2' in done.stdout, done.stdout)
+    done = run('chat', 'check')
+    expect('a project is judged', done.returncode == 1 and
+           'chat: not yet.' in done.stdout and
+           'sh tutorials/run chat hint' in done.stdout, done.stdout)
+    done = run('list')
+    order = re.findall(r'^(11|chat)', done.stdout, re.M)
+    expect('a project stands behind the step that it needs',
+           order == ['11', 'chat'], done.stdout)
+    expect_line('it has no picture', run('chat', 'picture'),
+                'project chat has no')
 
 
 def the_way_back():
@@ -553,6 +586,7 @@ def main():
         predictions()
         the_newcomers_path()
         all_solved()
+        a_project()
         the_way_back()
         what_a_learner_may_do_to_the_file()
         before = files()
