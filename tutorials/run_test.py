@@ -232,6 +232,27 @@ def all_solved():
                'examples/README.md' in done.stdout, done.stdout)
 
 
+def ends_of_others():
+    """The page of step 11: nc -N and socat end their half."""
+    for tool, *words in ('nc', '-N', '127.0.0.1', 'PORT'), (
+            'socat', '-', 'TCP:127.0.0.1:PORT'):
+        if not shutil.which(tool) or tool == 'nc' and '-N' not in \
+                subprocess.run(['nc', '-h'], stdout=subprocess.PIPE, text=True,
+                               stderr=subprocess.STDOUT).stdout:
+            print('left out:', tool)
+            continue
+        server = start('11', 'server', '127.0.0.1:0')
+        port = port_of(server)
+        done = subprocess.run(
+            [tool, *(word.replace('PORT', port) for word in words)],
+            input='pear\nfig\n', stdout=subprocess.PIPE, text=True,
+            timeout=LONG)
+        expect(f'{tool} hears the answer after its end',
+               done.stdout == 'fig\npear\n', done.stdout)
+        os.killpg(server.pid, signal.SIGTERM)
+        server.communicate(timeout=LONG)
+
+
 def a_project():
     name = exercise('chat')
     with open(name.replace('.cpp', '.start'), encoding='utf-8') as file:
@@ -586,6 +607,7 @@ def main():
         predictions()
         the_newcomers_path()
         all_solved()
+        ends_of_others()
         a_project()
         the_way_back()
         what_a_learner_may_do_to_the_file()
