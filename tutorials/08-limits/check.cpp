@@ -182,11 +182,12 @@ void full_table() {
   constexpr int clients = 7;
   constexpr std::size_t descriptors = 9;
   Crowd crowd(clients, descriptors);
-  crowd.wait_for(clients);
+  crowd.wait_for(clients, 3);
+  std::this_thread::sleep_for(milliseconds(500));  // it stays full for a while
+  crowd.let_in();
   const std::size_t first = crowd.inside.size();
   std::string story = "7 clients came, but only " + std::to_string(first) +
                       " descriptors were left for them.";
-  std::this_thread::sleep_for(milliseconds(500));  // it stays full for a while
   crowd.inside.clear();
   crowd.wait_for(clients - first);
   const std::size_t second = crowd.inside.size();
