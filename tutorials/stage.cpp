@@ -457,6 +457,8 @@ class Stage {
       }
     }
     show();
+    show_count();
+    std::fflush(stdout);
     advise();
     if (taken_) return port_is_taken;
     int code = stuck_ ? 1 : 0;
@@ -696,9 +698,43 @@ class Stage {
     std::stable_sort(
         held_.begin(), held_.end(),
         [](const Line& a, const Line& b) { return a.time < b.time; });
-    for (const Line& line : held_) show(line);
+    for (const Line& line : held_) show_or_count(line);
     held_.clear();
     std::fflush(stdout);
+  }
+
+  // What a program does over and over is shown once, and counted.
+  void show_or_count(const Line& line) {
+    // (A busy machine may make it wait in a call that does not wait.)
+    const bool is_plain = line.note.empty() || line.what.acts();
+    const bool is_again =
+        line.kind == Line::call && is_plain && line.actor == last_.actor &&
+        line.what.thread() == last_.what.thread() && words_of(line) == words_;
+    if (is_again) {
+      ++again_;
+      return;
+    }
+    show_count();
+    last_ = line;
+    words_ = line.kind == Line::call ? words_of(line) : "";
+    show(line);
+  }
+
+  void show_count() {
+    const int times = std::exchange(again_, 0);
+    if (times < 3) {
+      for (int i = 0; i < times; ++i) show(last_);
+      return;
+    }
+    Line count = last_;
+    count.text = "... " + std::to_string(times) + " times more";
+    count.note.clear();
+    count.is_quiet = true;
+    show(count);
+  }
+
+  static std::string words_of(const Line& line) {
+    return line.text.empty() ? line.what.text(columns) : line.text;
   }
 
   void show(const Line& line) {
@@ -776,6 +812,9 @@ class Stage {
   std::deque<std::string> numbers_{};
   std::deque<Line> held_{};
   Nanoseconds held_since_ = 0;
+  Line last_{};            // that was shown,
+  std::string words_{};    // its call,
+  int again_ = 0;          // and how often that came once more
   Nanoseconds heard_ = 0;  // when somebody last said or did something
   bool stuck_ = false;
   bool taken_ = false;
