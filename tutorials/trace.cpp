@@ -263,6 +263,14 @@ Text& operator<<(Text& text, Envelope envelope) {
   return text;
 }
 
+// A datagram that was longer than the room for it.
+struct Cut {
+  bool is_cut;
+};
+Text& operator<<(Text& text, Cut cut) {
+  return cut.is_cut ? text << ", MSG_TRUNC" : text;
+}
+
 // -- Numbers that have names --------------------------------------------------
 
 struct Name {
@@ -937,7 +945,8 @@ TRACE_NAME(ssize_t, recvfrom, "recvfrom",
 TRACE(ssize_t, recvmsg, "recvmsg", (int fd, msghdr* message, int flags),
       (fd, message, flags),
       Pieces{message->msg_iov, message->msg_iovlen, result}
-          << Chosen{flags} << Envelope{message, result >= 0})
+          << Chosen{flags} << Envelope{message, result >= 0}
+          << Cut{result >= 0 && (message->msg_flags & MSG_TRUNC)})
 TRACE_FILE(ssize_t, read, "read", (int fd, void* data, std::size_t size),
            (fd, data, size), Buffer{data, size, result})
 TRACE_FILE(ssize_t, readv, "readv", (int fd, const iovec* pieces, int count),

@@ -138,6 +138,7 @@ void messages() {
   MUST(::getsockname(receiver, reinterpret_cast<sockaddr*>(&address), &size) ==
        0);
   MUST(::sendto(sender, "hi", 2, 0, any(address), size) == 2);
+  MUST(::sendto(sender, "hi", 2, 0, any(address), size) == 2);
   iovec piece{buffer, sizeof buffer};
   msghdr message{};
   message.msg_iov = &piece;
@@ -145,6 +146,8 @@ void messages() {
   message.msg_name = &address;
   message.msg_namelen = size;
   MUST(::recvmsg(receiver, &message, 0) == 2);
+  piece.iov_len = 1;
+  MUST(::recvmsg(receiver, &message, 0) == 1);
 
   int pair[2];
   MUST(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);

@@ -85,7 +85,9 @@ socket(AF_INET, SOCK_DGRAM) = 4
 bind(3, 127.0.0.1:0) = 0
 getsockname(3, 127.0.0.1:PORT) = 0
 sendto(4, "hi", 2, 127.0.0.1:PORT) = 2
+sendto(4, "hi", 2, 127.0.0.1:PORT) = 2
 recvmsg(3, "hi", 127.0.0.1:PORT) = 2
+recvmsg(3, "h", 127.0.0.1:PORT, MSG_TRUNC) = 1
 socketpair(AF_UNIX, SOCK_STREAM, {5, 6}) = 0
 sendmsg(5, "!", {SCM_RIGHTS 4 3}) = 1
 recvmsg(6, "!", {SCM_RIGHTS 7 8}) = 1
@@ -122,6 +124,8 @@ send(3)
 sendto(3)
 connect(3)
 sendto(4)
+sendto(4)
+recvmsg(3)
 recvmsg(3)
 sendmsg(5)
 recvmsg(6)
