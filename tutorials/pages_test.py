@@ -118,6 +118,10 @@ def plain(line):
     line = re.sub(r'\b\d+ ms\b', 'N ms', line)
     line = re.sub(r'\bkill \d+', 'kill N', line)
     line = re.sub(r'\blisten\((\d+), \d+\)', r'listen(\1, N)', line)
+    # How much fits a line depends on how long the port behind it is.
+    line = re.sub(r'("[^"]{,8})[^"]*"\.\.\.(.*\b127\.0\.0\.1:)', r'\1"...\2',
+                  line)
+    line = re.sub(r'(> Received )\d+( of 1000\b)', r'\1N\2', line)
     return re.sub(r'\s+', ' ', line).strip()
 
 
@@ -479,8 +483,10 @@ def drawn(step):
 
 
 def events(svg):
+    """Each program's in their order, then the arrows in any."""
     match = re.search(r'<desc>(.*?)</desc>', svg, re.S)
-    return match.group(1).splitlines() if match else []
+    return sorted(match.group(1).splitlines() if match else [],
+                  key=lambda line: line if ' -&gt; ' in line else '')
 
 
 def test_pictures(step):
@@ -652,7 +658,7 @@ def test_strace(step):
             told = {}
             for cells in mine:
                 told.setdefault(cells[4], []).append(
-                    (cells[6], cells[5],
+                    (NAMES.get(cells[6], cells[6]), cells[5],
                      cells[9] if cells[9] != '-' else cells[8]))
             told = sorted(told.values())
             seen = sorted(from_strace(f'{folder}/{i}'))
