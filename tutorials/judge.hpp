@@ -122,7 +122,7 @@ inline std::string printed(const std::string& text) {
   std::vector<std::string> lines;
   for (std::size_t at = 0, end = 0; at < text.size(); at = end + 1) {
     end = std::min(text.find('\n', at), text.size());
-    lines.push_back(quoted(text.substr(at, end - at), width));
+    lines.push_back(judge::quoted(text.substr(at, end - at), width));
   }
   if (lines.empty()) return " nothing.";
   if (lines.size() == 1) return " " + lines[0] + ".";
@@ -456,7 +456,7 @@ inline std::string exception() {
   try {
     throw;
   } catch (const std::exception& failure) {
-    return text + ", " + quoted(failure.what(), 200);
+    return text + ", " + judge::quoted(failure.what(), 200);
   } catch (...) {
     return text;
   }

@@ -340,7 +340,7 @@ class Wire {
     std::vector<std::string> parts;
     if (!got_.empty())
       parts.push_back("read " + counted(got_.size(), "byte") + ", " +
-                      quoted(got_));
+                      peers::quoted(got_));
     if (!sent_.empty()) parts.push_back("wrote " + pieces());
     if (!ending_.empty()) parts.push_back(ending_);
     if (parts.empty()) return me + " did nothing.";
@@ -357,7 +357,7 @@ class Wire {
     std::string text;
     for (std::size_t i = 0; i < sent_.size(); ++i) {
       size += sent_[i].size();
-      if (i < shown) text += " " + quoted(sent_[i], 32);
+      if (i < shown) text += " " + peers::quoted(sent_[i], 32);
     }
     if (sent_.size() > shown) text += " ...";
     return counted(size, "byte") +
