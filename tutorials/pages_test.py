@@ -119,8 +119,8 @@ def plain(line):
     line = re.sub(r'\bkill \d+', 'kill N', line)
     line = re.sub(r'\blisten\((\d+), \d+\)', r'listen(\1, N)', line)
     # How much fits a line depends on how long the port behind it is.
-    line = re.sub(r'("[^"]{,8})[^"]*"\.\.\.(.*\b127\.0\.0\.1:)', r'\1"...\2',
-                  line)
+    line = re.sub(r'("[^"]{,8})[^"]*"\.\.\.(.*(\b127\.0\.0\.1:|/tmp/))',
+                  r'\1"...\2', line)
     line = re.sub(r'(> Received )\d+( of 1000\b)', r'\1N\2', line)
     return re.sub(r'\s+', ' ', line).strip()
 

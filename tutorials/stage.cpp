@@ -24,6 +24,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -136,6 +137,11 @@ class Call {
            says("SO_ERROR, ECONNREFUSED");
   }
 
+  // The address of a unix socket that nobody has made.
+  bool found_no_file() const {
+    return is({"connect"}) && failed_with("ENOENT");
+  }
+
   bool is(std::initializer_list<const char*> prefixes) const {
     return std::any_of(prefixes.begin(), prefixes.end(), [&](const char* p) {
       return fields_[6].compare(0, std::strlen(p), p) == 0;
@@ -146,6 +152,12 @@ class Call {
   }
   bool is_about(const Call& other) const {
     return thread() == other.thread() && descriptor() == other.descriptor();
+  }
+  // The file that it made, the address of a unix socket; empty if none.
+  std::string file() const {
+    const std::size_t path = fields_[7].find(", /");
+    const bool has_made = is({"bind"}) && !failed() && path != npos;
+    return has_made ? fields_[7].substr(path + 2) : "";
   }
   // The outcome of a connect that did not wait.
   bool is_outcome() const {
@@ -437,6 +449,14 @@ class Stage {
   std::string asked = "N";
   std::FILE* trace = nullptr;
 
+  // Whoever is ended leaves the files of its unix sockets behind.
+  ~Stage() {
+    struct stat status {};
+    for (const std::string& file : files_)
+      if (::lstat(file.c_str(), &status) == 0 && S_ISSOCK(status.st_mode))
+        ::unlink(file.c_str());
+  }
+
   // Returns an exit code: that of the program that failed, if any.
   int play() {
     for (const Actor& actor : actors)
@@ -600,6 +620,7 @@ class Stage {
     if (!is_call) return;
     actor.name_of(call.thread());
     if (trace) std::fputs(call.line(actor.name).c_str(), trace);
+    if (!call.file().empty()) files_.insert(call.file());
     actor.last = call.time();
     std::vector<Line> story = actor.stories[call.thread()].add(call);
     if (call.has_begun()) return;
@@ -610,8 +631,11 @@ class Stage {
             call.is_housekeeping()});
     }
 
-    if (i == 0 && call.failed_with("EADDRINUSE")) taken_ = true;
-    if (call.is_refused()) refused_ = true;
+    if (i == 0 && call.failed_with("EADDRINUSE")) {
+      taken_ = true;
+      is_file_ = call.text(columns).find(", /") != std::string::npos;
+    }
+    if (call.is_refused() || call.found_no_file()) refused_ = true;
   }
 
   void reap(std::size_t i) {
@@ -795,12 +819,13 @@ class Stage {
 
   void advise() const {
     if (taken_) {
+      const char* other = is_file_ ? "/tmp/hello-9989" : "127.0.0.1:9989";
+      const std::string again = alone ? "sh tutorials/run " + step + " " +
+                                            actors[0].name + " " + other
+                                      : "PORT=9989 sh tutorials/run " + asked;
       std::fprintf(stderr,
-                   "run: that port is taken; end what listens there, or: %s\n",
-                   alone ? ("sh tutorials/run " + step + " " + actors[0].name +
-                            " 127.0.0.1:9989")
-                               .c_str()
-                         : ("PORT=9989 sh tutorials/run " + asked).c_str());
+                   "run: that %s is taken; end what listens there, or: %s\n",
+                   is_file_ ? "file" : "port", again.c_str());
     } else if (alone && refused_ && actors[0].code != 0) {
       std::fprintf(stderr,
                    "run: nobody listens there; first start, in another "
@@ -810,6 +835,7 @@ class Stage {
   }
 
   std::deque<std::string> numbers_{};
+  std::set<std::string> files_{};
   std::deque<Line> held_{};
   Nanoseconds held_since_ = 0;
   Line last_{};            // that was shown,
@@ -818,6 +844,7 @@ class Stage {
   Nanoseconds heard_ = 0;  // when somebody last said or did something
   bool stuck_ = false;
   bool taken_ = false;
+  bool is_file_ = false;  // what is taken, and no port
   bool refused_ = false;
   bool colour_ = std::getenv("NETLITE_COLOUR") != nullptr;
   int width_ = 0;

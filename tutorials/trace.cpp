@@ -246,7 +246,8 @@ struct Envelope {
 Text& operator<<(Text& text, Envelope envelope) {
   if (!envelope.is_filled) return text;
   auto* message = const_cast<msghdr*>(envelope.message);
-  text << To{{message->msg_name, message->msg_namelen}};
+  if (message->msg_namelen > 0)
+    text << To{{message->msg_name, message->msg_namelen}};
   for (cmsghdr* each = CMSG_FIRSTHDR(message); each;
        each = CMSG_NXTHDR(message, each)) {
     if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS)
