@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -445,6 +446,100 @@ def programs_of_others():
                 "there is no program 'no-such-program'")
 
 
+def answers_of(*commands, **others):
+    """What programs that know nothing of netlite read from a server."""
+    for command in commands:
+        if not shutil.which(command[0]):
+            print('left out, because it is not here:', command[0])
+            continue
+        done = subprocess.run(command, input='Hello!', stdout=subprocess.PIPE,
+                              text=True, timeout=LONG, **others)
+        expect(f'{command[0]} talks to the server',
+               done.stdout.strip() == 'Thanks! Got your message:Hello!',
+               command, done.stdout)
+
+
+ASK = '''from socket import *; import sys
+s = socket(%s); s.connect(%r); s.send(b"Hello!"); print(s.recv(99).decode())
+'''
+
+
+def datagrams_to_and_from_others():
+    server = start('12', 'server', '127.0.0.1:0')
+    port = int(port_of(server))
+    answers_of(['nc', '-u', '-w1', '127.0.0.1', str(port)],
+               ['python3', '-c',
+                ASK % ('AF_INET, SOCK_DGRAM', ('127.0.0.1', port))])
+    server.send_signal(signal.SIGTERM)
+    server.communicate(timeout=LONG)
+    done = run('12', 'check', SEED='8')
+    expect('the solution gets through another plan', done.returncode == 0,
+           done.stdout)
+
+
+def start_at(path):
+    server = start('13', 'server', path)
+    for line in server.stdout:
+        if 'Listening on' in line:
+            break
+    return server
+
+
+def files_as_addresses():
+    path = os.path.join(home, 'hello')
+    for how in (signal.SIGTERM, signal.SIGINT):
+        server = start_at(path)
+        expect('the file is for its user only',
+               stat.filemode(os.lstat(path).st_mode) == 'srw-------')
+        answers_of(['nc', '-U', '-w1', path],
+                   ['socat', '-t9', '-', 'UNIX:hello'],
+                   ['python3', '-c', ASK % ('AF_UNIX', path)], cwd=home)
+        expect('so does our client', GREETING in run('13', 'client', path).stdout)
+        expect('another user may not call', not may_another_user_call(path))
+        expect_line('two at one file', run('13', 'server', path),
+                    'file is taken.*run 13 server /tmp/hello-9989')
+        os.killpg(server.pid, how)
+        rest = server.communicate(timeout=LONG)[0]
+        expect('the server knows who calls, and its file goes with it',
+               'My own user is calling' in rest and not os.path.exists(path),
+               rest)
+    expect_line('nobody at a file', run('13', 'client', path),
+                'nobody listens there; first start')
+
+    port = str(free_port())
+    for word, text in (('letter', 'letter  > Received: Thanks! Got your'),
+                       ('long', 'invalid argument'),
+                       ('abstract', 'server > Listening on @hello-' + port),
+                       ('packet', 'server > Received: Greetings.')):
+        done = run('13', word, PORT=port)
+        known = text in done.stdout or 'this needs' in done.stderr
+        expect(f'run 13 {word} says: {text}', known, done.stdout, done.stderr)
+    expect('no file is left', not [name for name in os.listdir('/tmp')
+                                   if name.startswith('hello-' + port)])
+    if sys.platform.startswith('linux'):
+        for size, error in (107, 'no such file'), (108, 'invalid argument'):
+            name = '/tmp/no-such-file-'.ljust(size, 'x')
+            expect(f'a path of {size} letters: {error}',
+                   error in re.sub('\nclient > ', ' ',
+                                   run('13', 'client', name).stdout))
+
+
+def may_another_user_call(path):
+    """Only root can ask that."""
+    if os.geteuid() != 0:
+        return False
+    os.chmod(home, 0o711)
+    os.seteuid(65534)
+    try:
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.connect(path)
+        return True
+    except PermissionError:
+        return False
+    finally:
+        os.seteuid(0)
+
+
 def the_checkout_is_as_it_was(before):
     expect('run writes nothing into the checkout', files() == before,
            set(files().items()) ^ set(before.items()))
@@ -616,6 +711,8 @@ def main():
         a_port_without_a_server()
         advice()
         programs_of_others()
+        datagrams_to_and_from_others()
+        files_as_addresses()
         nothing_is_left_behind()
         what_cannot_be_shown_is_told()
         a_play_that_hangs_comes_to_an_end()
