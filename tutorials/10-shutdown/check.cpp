@@ -106,12 +106,10 @@ class House {
   judge::Learner learner_;
 };
 
-[[noreturn]] void returned_early(House& house, const std::string& story) {
-  const std::string early = story + " No signal had been sent yet.";
-  const auto outcome = house.learner().wait(early);
-  judge::wrong(early + "\nYour serve_until_told returned " +
-                   std::to_string(outcome.code) + "." + house.learner().calls(),
-               "Until when shall your server serve?");
+// It has closed the door by itself.
+[[noreturn]] void closes_early(House& house, const std::string& story) {
+  house.learner().wrong(story + " No signal had been sent yet.",
+                        "Until when shall your server serve?");
 }
 
 // Four clients come; each is greeted while the others are in.
@@ -119,11 +117,11 @@ void let_in(House& house) {
   for (int client = 0; client < 4; ++client) {
     const std::string who = house.who();
     peers::Wire& wire = house.enter();
-    if (!house.is_let_in()) returned_early(house, who + " was not let in.");
+    if (!house.is_let_in()) closes_early(house, who + " was not let in.");
     if (house.reads(wire, greeting)) continue;
     const std::string story = who + " got in, and sent half a line. It read " +
                               judge::quoted(wire.got()) + ".";
-    if (house.has_returned()) returned_early(house, story);
+    if (house.has_returned() || house.has_acted()) closes_early(house, story);
     house.learner().wrong(
         story, client > 0 ? "How many clients can your server talk to at once?"
                           : "Who talks to that client?");
