@@ -131,11 +131,15 @@ void let_in(House& house) {
 const std::string four =
     "Four clients had each sent half of their line. Then came a SIGTERM.";
 
-// Gives it time to wait for a fifth one: the signal shall find it there.
+// Gives it time to wait for a fifth one: the signal shall find it there. Or
+// time to close the door by itself.
 void settle(House& house) {
   const auto began = Clock::now();
-  while (!house.waits_again() && since(began) < grace / 4)
+  const auto moment = grace / 20;
+  while (since(began) < moment ||
+         (!house.waits_again() && since(began) < 5 * moment))
     std::this_thread::sleep_for(milliseconds(5));
+  if (house.has_acted()) closes_early(house, "Four clients got in.");
 }
 
 // The signal has come. When is the door closed? Nobody dials before something
