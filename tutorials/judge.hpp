@@ -252,13 +252,19 @@ class Trace {
   static constexpr int high = 100;           // see peers::out_of_the_way
 
   // What a process has called, but for what the judge did in it: the judge's
-  // descriptors have high numbers.
+  // descriptors have high numbers. The last lines will do, however much a loop
+  // has written; but the judge, who waits for many clients, writes more.
   std::vector<Line> lines_of(pid_t pid) const {
-    // The last lines will do, however much a loop has written.
-    constexpr off_t enough = 1 << 16;
-    std::string all(enough, '\0');
+    for (off_t enough = 1 << 16;; enough *= 4) {
+      std::vector<Line> lines = last_lines_of(pid, enough);
+      if (lines.size() > 200 || enough >= std::min<off_t>(size(), 1 << 22))
+        return lines;
+    }
+  }
+  std::vector<Line> last_lines_of(pid_t pid, off_t bytes) const {
+    std::string all(static_cast<std::size_t>(bytes), '\0');
     const ssize_t n = ::pread(fd_, all.data(), all.size(),
-                              std::max<off_t>(0, size() - enough));
+                              std::max<off_t>(0, size() - bytes));
     all.resize(static_cast<std::size_t>(std::max<ssize_t>(0, n)));
 
     std::vector<Line> lines;
