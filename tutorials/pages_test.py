@@ -628,12 +628,14 @@ def test_strace(step):
 
     line = re.search(r'^run: (.*)$', read(step, 'cast'), re.M).group(1)
     port = free_port()
-    # A process that gets a signal must be the program, and not its strace: -D.
     names = re.findall(r'(?:^|, )(?:\S*/)?(\w+)', line)
-    line = re.sub(r'@(\w+)', lambda at: f'@actor{names.index(at[1])}x', line)
-    options = ['-qq', '-ff', *(['-D'] if '@' in line else [])]
+    by_number, signals = re.subn(
+        fr'@({"|".join(names)})\b',
+        lambda at: f'@actor{names.index(at[1])}x', line)
+    # A process that gets a signal must be the program, and not its strace: -D.
+    options = ['-qq', '-ff', *(['-D'] if signals else [])]
     actors = [actor.split() for actor in
-              line.replace('PORT', port).split(', ')]
+              by_number.replace('PORT', port).split(', ')]
     with tempfile.TemporaryDirectory() as folder:
         command = [os.path.join(built, 'stage'), '--trace', folder + '/trace']
         for i, (program, *arguments) in enumerate(actors):
@@ -662,7 +664,7 @@ def test_strace(step):
                      cells[9] if cells[9] != '-' else cells[8]))
             told = sorted(told.values())
             seen = sorted(from_strace(f'{folder}/{i}'))
-            only_signals = any(word[0] == '@' for word in actors[i])
+            only_signals = any('@actor' in word for word in actors[i])
             if told != seen or not (told or only_signals):
                 problem(f'{program}: the trace (-), and strace (+):\n' +
                         '\n'.join(difflib.unified_diff(
