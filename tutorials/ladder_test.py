@@ -62,13 +62,13 @@ expect('a stream', '''
 2 5 server 8 8 3 accept 3, 127.0.0.1:4000 5 -
 10 11 client 7 7 3 send 3, "abc", 3 3 -
 12 13 client 7 7 3 send 3, "defg", 4 4 -
-14 50000014 server 8 8 5 poll {5 POLLIN}, for ever 1 -
+14 50000014 server 8 8 5 poll {5 POLLIN}, forever 1 -
 9 50000020 server 8 8 5 recv 5, "abcde", 5 5 -
 50000021 50000022 server 8 8 5 recv 5, "fg", 5 2 -
 50000023 50000024 client 7 7 3 close 3 0 -
 50000025 50000026 server 8 8 5 recv 5, ..., 5 -1 ECONNRESET
 50000027 50000028 server 8 8 5 close 5 0 -
-50000029 50000029 server 8 8 3 poll {3 POLLIN}, for ever ? -
+50000029 50000029 server 8 8 3 poll {3 POLLIN}, forever ? -
 ''', '''client: connect 3 127.0.0.1:80
 client: send 3 "abc"
 client: send 3 "defg"
@@ -83,14 +83,14 @@ client: send 3 "abc" -> server: recv 5 "abcde" (3 bytes)
 client: send 3 "defg" -> server: recv 5 "abcde" (2 bytes)
 client: send 3 "defg" -> server: recv 5 "fg" (2 bytes)
 client: close 3 -> server: recv 5: ECONNRESET (reset)
-''', ['waits 50 ms', '3 + 2 bytes -->', 'reset -->', 'waits for ever',
+''', ['waits 50 ms', '3 + 2 bytes -->', 'reset -->', 'waits forever',
       '":" means that a program waits'])
 
 
 # -- Threads ------------------------------------------------------------------
 
 # Thread 2 only looks after things. Thread 3 serves the first client, and has
-# ended when thread 4 begins; so they share a lane. Thread 5 waits for ever.
+# ended when thread 4 begins; so they share a lane. Thread 5 waits forever.
 text = expect('threads', '''
 1 2 server 8 1 3 socket AF_INET, SOCK_STREAM 3 -
 3 4 server 8 1 3 bind 3, 127.0.0.1:80 0 -
@@ -136,7 +136,7 @@ two: connect 3 127.0.0.1:80 -> server: accept 3 = 5
 two: recv 3 "ghi"
 two: send 3 "def"
 two: send 3 "def" -> server/4: recv 5 "def" (3 bytes)
-''', ['waits for ever', '-->  server/3'], ['class="thread"'])
+''', ['waits forever', '-->  server/3'], ['class="thread"'])
 at = {line.find(name) for line in text.splitlines()
       for name in ('server/3', 'server/4') if name in line}
 if len(at) != 1:

@@ -633,7 +633,7 @@ def a_play_that_hangs_comes_to_an_end():
     began = time.monotonic()
     done = run('3', 'silent')
     expect('everybody waits, and run says so', done.returncode == 1 and
-           done.stdout.count('waits for ever in recv(') == 3, done.stdout)
+           done.stdout.count('waits forever in recv(') == 3, done.stdout)
     expect('and does not wait long', time.monotonic() - began < LONG / 2)
 
 

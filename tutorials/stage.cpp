@@ -115,7 +115,7 @@ class Call {
   // And will return, whatever happens.
   bool has_limit() const {
     return has_begun() && is({"poll", "ppoll", "select", "pselect", "epoll"}) &&
-           !says("for ever");
+           !says("forever");
   }
   // It did not wait, and has to be made again, or its outcome asked for.
   bool must_wait() const {
@@ -472,7 +472,7 @@ class Stage {
       if (could_not_start()) break;
       if (everybody_waits(quiet_for)) go_on();
       if (now() - began > at_most) {
-        std::fprintf(stderr, "run: this takes too long; run ends it\n");
+        std::fprintf(stderr, "run: this takes too long; stopped here\n");
         return send_off(), show(), 1;
       }
     }
@@ -517,15 +517,15 @@ class Stage {
     if (actors[0].where == Actor::on_stage && actors.size() > 1 &&
         count(Actor::on_stage) == 1) {
       remark(0, true,
-             "would wait for ever in " + actors[0].waiting()->where() +
-                 "; run ends it");
+             "would wait forever in " + actors[0].waiting()->where() +
+                 "; stopped here");
       send_off();
     } else if (everybody_waits(stuck_for)) {
       for (std::size_t i = 0; i < actors.size(); ++i)
         if (actors[i].where == Actor::on_stage)
           remark(i, false,
-                 "waits for ever in " + actors[i].waiting()->where() +
-                     "; run ends it");
+                 "waits forever in " + actors[i].waiting()->where() +
+                     "; stopped here");
       stuck_ = true;
       send_off();
     }

@@ -502,7 +502,7 @@ struct Limit {
       : milliseconds(t ? t->tv_sec * 1000 + t->tv_usec / 1000 : -1) {}
 };
 Text& operator<<(Text& text, Limit limit) {
-  if (limit.milliseconds < 0) return text << "for ever";
+  if (limit.milliseconds < 0) return text << "forever";
   return text << limit.milliseconds << " ms";
 }
 
@@ -660,7 +660,7 @@ bool may_wait(const char* name, int fd) {
          (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0;
 }
 
-// What waits shall not look as if it did nothing; or as if it did so for ever.
+// What waits shall not look as if it did nothing; or as if it did so forever.
 template <class Words>
 void tell_begin(const char* name, int fd, Words words) {
   const Unnoticed before;

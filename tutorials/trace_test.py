@@ -40,7 +40,7 @@ fcntl(4, F_GETFL) = 2
 fcntl(4, F_SETFL, O_NONBLOCK) = 0
 recv(4, ..., 1) = -1 EAGAIN
 send(4, "a\x09b\n\"c\\\x01", 8) = 8
-poll({5 POLLIN}, for ever) = 1
+poll({5 POLLIN}, forever) = 1
 recv(5, "a\x09b\n\"c\\\x01", 64, MSG_PEEK) = 8
 recv(5, "a\x09b\n\"c\\\x01", 64) = 8
 sendmsg(4, "head", 2 pieces) = 8
@@ -53,7 +53,7 @@ poll({4 POLLIN POLLOUT, 6 POLLIN}, 20 ms) = 2
 select({5}, {5}, 1500 ms) = 1
 epoll_create() = 7
 epoll_ctl(7, ADD, {4 POLLOUT}) = 0
-epoll_wait(7, {4 POLLOUT}, for ever) = 1
+epoll_wait(7, {4 POLLOUT}, forever) = 1
 epoll_ctl(7, DEL, {4}) = 0
 close(7) = 0
 poll({4 POLLIN}, 30 ms) = 0
@@ -107,7 +107,7 @@ getaddrinfo(127.0.0.1, no such) = -8 EAI_SERVICE
 BEGUN = '''
 connect(4)
 accept(3)
-poll({5 POLLIN}, for ever)
+poll({5 POLLIN}, forever)
 recv(5)
 recv(5)
 recvfrom(5)
@@ -115,7 +115,7 @@ writev(5)
 write(5)
 poll({4 POLLIN POLLOUT, 6 POLLIN}, 20 ms)
 select({5}, {5}, 1500 ms)
-epoll_wait(7, {}, for ever)
+epoll_wait(7, {}, forever)
 poll({4 POLLIN}, 30 ms)
 recv(5)
 send(0)
@@ -335,7 +335,7 @@ server accept(3) = 4
 server recv(4, "Hello", 64) = 5
 server write(4, "Thanks!", 7) = 7
 server close(4) = 0
-server * would wait for ever in accept(3); run ends it
+server * would wait forever in accept(3); stopped here
 '''.lstrip()
 
 
@@ -418,7 +418,7 @@ def test_story():
     expect_story('a bare server and its client have a story', STORY,
                  'server trace_test server PORT'
                  ' -- client trace_test client PORT')
-    expect_story('who has a time limit does not wait for ever', PATIENT,
+    expect_story('who has a time limit does not wait forever', PATIENT,
                  'server trace_test patient PORT'
                  ' -- client trace_test client PORT')
     expect_story('each thread of a server has its part', CREW,

@@ -1,4 +1,4 @@
-// A server that goes on: one client after the other, for ever.
+// A server that goes on: one client after the other, forever.
 #include "netlite.hpp"
 
 #include <iostream>
