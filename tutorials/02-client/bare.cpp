@@ -16,7 +16,7 @@ int fail(const char* call) {
 
 int main(int argc, char** argv) {
   std::string address = argc > 1 ? argv[1] : "127.0.0.1:9988";
-  std::signal(SIGPIPE, SIG_IGN);  // step 4 tells why
+  std::signal(SIGPIPE, SIG_IGN);  // step 4 says why
 
   std::size_t colon = address.rfind(':');
   sockaddr_in server{};

@@ -30,7 +30,7 @@ void serve(int fd) {
 
 int main(int argc, char** argv) {
   std::cout << "The server is running." << std::endl;
-  std::signal(SIGPIPE, SIG_IGN);  // step 4 tells why
+  std::signal(SIGPIPE, SIG_IGN);  // step 4 says why
   sockaddr_in here{};
   here.sin_family = AF_INET;
   here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

@@ -37,7 +37,7 @@ const char* talk(int fd) {
 }
 
 int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);  // step 4 tells why
+  std::signal(SIGPIPE, SIG_IGN);  // step 4 says why
   sockaddr_in here{};
   here.sin_family = AF_INET;
   here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
