@@ -7,7 +7,7 @@
 namespace net = netlite;
 
 // Reads one message: lines, and an empty line that ends it. Returns the
-// lines, each with a '\n' behind it, without the empty one. Returns the
+// lines, each with a '\n' after it, without the empty one. Returns the
 // error `eof` when the stream ends before a message, `unexpected_eof`
 // when it ends inside one, and `limit_exceeded` when the message has
 // more than `limit` bytes.
