@@ -7,7 +7,7 @@
 namespace net = netlite;
 
 // Sends "ID QUESTION" over `conn`, a UDP socket, and returns what is
-// behind the id in its answer, "ID ANSWER". Any other datagram belongs
+// after the id in its answer, "ID ANSWER". Any other datagram belongs
 // to an older question, or to nobody: it changes nothing. When the
 // answer has not come `wait` after a question was sent, sends the same
 // again, five times in all. After the last wait it returns `timed_out`,
