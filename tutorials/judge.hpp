@@ -926,7 +926,7 @@ inline int tell(const std::string& step, const Verdict& verdict) {
   if (verdict.code != is_wrong) return verdict.code;
   const char* level = std::getenv("HINT");
   if (level && *level)
-    std::cout << "\nHint " << level << ". "
+    std::cout << "\nHint " << level << ":\n"
               << hint(folder_of(check_file), level) << '\n';
   else
     // A project is called by its name.

@@ -173,7 +173,7 @@ def the_newcomers_path():
            done.returncode == 1 and '"hel" "lo, " "world"' in done.stdout and
            'What does `read` return' in done.stdout, done.stdout, done.stderr)
     done = run('2', 'check', HINT='2')
-    expect('HINT=2 adds the second hint', 'Hint 2. `while' in done.stdout,
+    expect('HINT=2 adds the second hint', 'Hint 2:\n`while' in done.stdout,
            done.stdout)
     done = run('2', 'hint')
     expect('run 2 hint gives the first, and says how to get more',
