@@ -35,7 +35,7 @@ void must_be_told(const std::string& story, const judge::Outcome& outcome,
     judge::wrong(saw + "\nA program that returns 0 says: all went well.",
                  is_told ? "Who will look at what it printed?" : question);
   if (outcome.printed.empty())
-    judge::wrong(saw, "Whoever sits before it: how shall they know why?");
+    judge::wrong(saw, "Whoever runs it: how should they know why?");
   if (!is_told)
     judge::wrong(saw + "\nThat does not tell why it went wrong.",
                  "Which words does the error itself have for it?");
@@ -87,7 +87,7 @@ void is_greeted_by_all(judge::Learner& learner, peers::Wire& wire,
       learner.wrong(wire.story() + "\nThe judge expected " +
                         judge::quoted(hello(name)) + ", and got " +
                         judge::quoted(got) + ".",
-                    "What shall greet say, and for whom?");
+                    "What should greet say, and for whom?");
     const std::string story = wire.story() + "\nIt waited for " + names[name] +
                               ", but the connection ended.";
     judge::wrong(story + seen(learner.wait(story)),

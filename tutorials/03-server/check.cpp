@@ -93,7 +93,7 @@ std::uint16_t port_of(judge::Learner& learner) {
     judge::wrong(saw + learner.calls(),
                  "Which of the two sockets did it close?");
   judge::wrong(saw + learner.calls(),
-               "How many clients has it served, and how many shall it serve?");
+               "How many clients has it served, and how many should it serve?");
 }
 
 // What one client read, to the end of the stream.
@@ -128,7 +128,7 @@ void serves(judge::Learner& learner, std::uint16_t port, int client) {
                             (wire.was_reset() ? "was reset." : "ended.");
   if (client > 0 && got.empty()) refused(learner, client, ECONNRESET);
   learner.wrong(story, got.empty() ? "Who talks to that client?"
-                                   : "What shall that client be told?");
+                                   : "What should that client be told?");
 }
 
 // Whether another one, after the three, is served; he may get into the queue.

@@ -83,9 +83,9 @@ std::string question_about(const std::string& got, const std::string& right,
                            const std::string& otherwise) {
   if (got == right + "\n") return "Is the empty line part of the message?";
   if (got != right && without(got, '\n') == without(right, '\n'))
-    return "What stands behind each line of a message?";
+    return "What comes after each line of a message?";
   if (got.size() < right.size() && right.compare(0, got.size(), got) == 0)
-    return "Where does a message end: behind a line, or behind an empty one?";
+    return "Where does a message end: after a line, or after an empty one?";
   return otherwise;
 }
 

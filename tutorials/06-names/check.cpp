@@ -90,7 +90,7 @@ std::string question_about(const Addresses& list,
     if (dialled[i]) return "Was there a reason to go on after the first?";
   if (has_good && !dialled[good])
     return good == 1 ? "Who tries the second address?"
-                     : "Who tries the addresses behind that one?";
+                     : "Who tries the addresses after that one?";
   if (has_good && (!told.error.empty() || told.connected.empty()))
     return "One of them answered. What does the caller want to have, then?";
   if (!has_good && told.error.empty())
@@ -101,7 +101,7 @@ std::string question_about(const Addresses& list,
     return "Which failures did you not tell?";
   if (told.failures != right.failures)
     return "What does the error itself say of each failure?";
-  return "Which of the errors shall the caller see, when all have failed?";
+  return "Which of the errors should the caller see, when all have failed?";
 }
 
 void tries(const Addresses& list) {

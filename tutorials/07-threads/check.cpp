@@ -41,7 +41,7 @@ class Server {
     if (error != 0)
       learner.wrong(story + " The next one was turned away: " +
                         std::strerror(error) + ".",
-                    "How many clients shall be accepted?");
+                    "How many clients should be accepted?");
     wire.set_over(learner.over());
     return std::move(wire);
   }

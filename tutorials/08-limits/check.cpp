@@ -235,7 +235,7 @@ void closed_listener() {
   const auto outcome = learner.wait(story, "Will that error ever go away?");
   if (outcome.code != 1)
     judge::wrong(story + "\nIt returned " + std::to_string(outcome.code) + ".",
-                 "What shall it return after such an error?");
+                 "What should it return after such an error?");
 }
 
 }  // namespace

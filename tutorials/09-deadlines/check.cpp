@@ -198,7 +198,7 @@ void is_dropped(Door& door, const std::string& story, const Visit& visit) {
   if (drops.compare(0, visit.got.size() - 1, visit.got, 0,
                     visit.got.size() - 1) == 0)
     door.wrong(story + got, "Was that a whole line?");
-  door.wrong(story + got, "What shall it be told?");
+  door.wrong(story + got, "What should it be told?");
 }
 
 // Whoever is quick is served.
@@ -224,7 +224,7 @@ void is_served(Door& door, const Visit& visit) {
                question);
   door.wrong(
       story + "\nIt read " + judge::quoted(visit.got) + ", then the end.",
-      "What shall a client be sent that was quick?");
+      "What should a quick client be sent?");
 }
 
 void judge_serve() {

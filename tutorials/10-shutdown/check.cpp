@@ -109,7 +109,7 @@ class House {
 // It has closed the door by itself.
 [[noreturn]] void closes_early(House& house, const std::string& story) {
   house.learner().wrong(story + " No signal had been sent yet.",
-                        "Until when shall your server serve?");
+                        "Until when should your server serve?");
 }
 
 // Four clients come; each is greeted while the others are in.

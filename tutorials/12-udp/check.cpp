@@ -189,13 +189,13 @@ class Relay {
                        "number will it have?"
                      : "Which number did your caller want to have there?";
     }
-    if (fault_.empty()) fault_ = "What shall a question look like?";
+    if (fault_.empty()) fault_ = "What should a question look like?";
   }
 
   void too_often() {
     fault_ = Clock::now() - began_ < 2 * wait
-                 ? "How long shall it wait before it asks again?"
-                 : "How often shall it ask, when nobody ever answers?";
+                 ? "How long should it wait before it asks again?"
+                 : "How often should it ask, when nobody ever answers?";
   }
 
   void send(const std::string& text) {
@@ -291,7 +291,7 @@ std::string question_about(const Questions& questions, std::size_t i,
   if (told.error == "timed_out" && tries == 1)
     return "Datagrams get lost. Who asks again?";
   if (told.error == "timed_out" && tries < most_tries)
-    return "How often shall it ask?";
+    return "How often should it ask?";
   if (!told.error.empty())
     return "Its answer was there. Which of the tries does it belong to, and "
            "does that matter?";
@@ -301,7 +301,7 @@ std::string question_about(const Questions& questions, std::size_t i,
     if (other.id != question.id &&
         told.answer.find(other.answer) != std::string::npos)
       return "Which question is that the answer to?";
-  return "What stands in its answer, behind the id?";
+  return "What comes after the id in its answer?";
 }
 
 std::string called(const Question& question) {
@@ -349,7 +349,7 @@ void is_answered(const Questions& questions, const std::string& plan = {}) {
                        " ms. It should have waited 200 ms after each try.",
                    relay.has_confused()
                        ? "What came was not its answer. Was the wait over?"
-                       : "How long shall it wait before it asks again?");
+                       : "How long should it wait before it asks again?");
     }
     judge::wrong(story + "\nYour ask returned " + told.words() + of +
                      ". It should have returned " + quoted(question.answer) +
@@ -385,7 +385,7 @@ void gives_up() {
   if (told.error.empty())
     judge::wrong(end, "Nobody has answered. How is your caller to know?");
   if (tries != most_tries)
-    judge::wrong(end, "How often shall it ask, when nobody ever answers?");
+    judge::wrong(end, "How often should it ask, when nobody ever answers?");
   if (told.error != "timed_out")
     judge::wrong(end, "Which error tells your caller that nobody answers?");
   judge::wrong(end, "It asked five times. How long may the last answer take?");

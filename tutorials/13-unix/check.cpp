@@ -276,7 +276,7 @@ void does_not_wait_for_a_busy_one() {
   while (queue.size() < 8 && connects(queue.back(), paths[0]));
   leaves_alone("A server was listening there, too busy to accept anybody.",
                "It did not open within your time. Is whoever is busy dead?",
-               "Somebody lives there, but does not open. How long shall your "
+               "Somebody lives there, but does not open. How long should your "
                "code knock?");
   clear();
 #endif

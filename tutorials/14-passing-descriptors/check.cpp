@@ -429,7 +429,8 @@ class Trial {
                                      : "The judge started worker 1. ") +
                               ended(i, end) + printed();
     if (i == 0)
-      judge::wrong(story + its_calls(i), "Who shall listen, if not the first?");
+      judge::wrong(story + its_calls(i),
+                   "Who should listen, if not the first?");
     const std::string mine = calls(i);
     const std::string theirs = calls(i - 1);
     if (contains(mine, "recv(3, \"\\x00\""))
