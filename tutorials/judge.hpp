@@ -34,6 +34,7 @@
 #include <cstdlib>
 #include <exception>
 #include <fstream>
+#include <initializer_list>
 #include <iostream>
 #include <map>
 #include <mutex>
@@ -174,7 +175,8 @@ class Trace {
     return trace;
   }
 
-  // The last calls of a process, one a line.
+  // The last calls of a process, one a line; behind a line of dots when there
+  // were more.
   std::string calls_of(pid_t pid) const {
     constexpr std::size_t shown = 12;
     std::vector<std::string> calls;
@@ -183,7 +185,7 @@ class Trace {
       if (!text.empty()) calls.push_back(text);
     }
     const std::size_t first = calls.size() > shown ? calls.size() - shown : 0;
-    std::string text;
+    std::string text = first > 0 ? "\n  ..." : "";
     for (std::size_t i = first; i < calls.size(); ++i)
       text += "\n  " + calls[i];
     return text;
@@ -201,27 +203,39 @@ class Trace {
     return static_cast<std::size_t>(end - threads.begin());
   }
 
-  // The call that a process sits in, such as `recv(3)`: when it polls for one
-  // that it has tried, that one. Of its threads, the first that sits in one.
-  // Empty when none does.
+  // The call that a process sits in, such as `recv(3)`: when it polls, the one
+  // that it last made there in that direction. Of its threads, the first that
+  // sits in one. Empty when none does.
   std::string waiting(pid_t pid) const {
     struct Thread {
-      Line tried{}, last{};
+      std::map<std::string, Line> in{}, out{};  // by descriptor
+      Line last{};
     };
     std::map<int, Thread> threads;
     for (const Line& line : lines_of(pid)) {
       Thread& thread = threads[std::atoi(line[its_thread].c_str())];
-      if (line[error] == "EAGAIN" || line[error] == "EINPROGRESS")
-        thread.tried = line;
+      if (is_any(line, {"accept", "recv", "read"}))
+        thread.in[line[descriptor]] = line;
+      if (is_any(line, {"connect", "send", "write"}))
+        thread.out[line[descriptor]] = line;
+      if (is_any(line, {"close"})) {
+        thread.in.erase(line[descriptor]);
+        thread.out.erase(line[descriptor]);
+      }
       thread.last = line;
     }
     for (const auto& [number, thread] : threads) {
-      const auto& [tried, last] = thread;
-      if (last[result] != begun) continue;
-      const bool is_poll = last[call].find("poll") != std::string::npos;
-      const bool is_known =
-          is_poll && !tried.empty() && tried[descriptor] == last[descriptor];
-      return (is_known ? tried : last)[call] + "(" + last[descriptor] + ")";
+      Line call_now = thread.last;
+      if (call_now[result] != begun) continue;
+      if (is_any(call_now, {"poll", "ppoll"})) {
+        const std::string& of = call_now[arguments];
+        const std::string first = of.substr(0, of.find_first_of(",}"));
+        const bool is_out = first.find("POLLOUT") != std::string::npos;
+        const auto& made = is_out ? thread.out : thread.in;
+        const auto found = made.find(call_now[descriptor]);
+        if (found != made.end()) call_now = found->second;
+      }
+      return call_now[call] + "(" + call_now[descriptor] + ")";
     }
     return {};
   }
@@ -250,6 +264,13 @@ class Trace {
   };
   static constexpr const char* begun = "?";  // the result of what may wait
   static constexpr int high = 100;           // see peers::out_of_the_way
+
+  static bool is_any(const Line& line,
+                     std::initializer_list<const char*> prefixes) {
+    return std::any_of(prefixes.begin(), prefixes.end(), [&](const char* p) {
+      return line[call].compare(0, std::strlen(p), p) == 0;
+    });
+  }
 
   // What a process has called, but for what the judge did in it: the judge's
   // descriptors have high numbers. The last lines will do, however much a loop

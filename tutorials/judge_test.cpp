@@ -234,6 +234,35 @@ void what_it_prints_meanwhile() {
   }
 }
 
+// Its calls, and the one that it sits in.
+void what_it_calls() {
+  const auto usual = peers::patience;
+  peers::patience = std::chrono::seconds(1);
+  const auto listener = peers::socket_on_free_port(peers::Doing::listening);
+  const std::uint16_t port = peers::port_of(listener.get(), ::getsockname);
+  // It has connected, without waiting; has sent; and asks before it tries.
+  const auto text = verdict_on([&]() -> int {
+    const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+    const sockaddr_in address = peers::loopback(port);
+    ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    for (int i = 0; i < 12; ++i) ::send(fd, "x", 1, 0);
+    char byte;
+    ::recv(fd, &byte, 1, MSG_DONTWAIT);
+    ::send(fd, "y", 1, 0);
+    pollfd fds{fd, POLLIN, 0};
+    ::poll(&fds, 1, -1);
+    return 0;
+  });
+  const auto tells = [&](const std::string& what, const std::string& words) {
+    expect(what, text.find(words) != std::string::npos, text);
+  };
+  tells("the call that it sits in", "It sat in recv(");
+  tells("the first calls are left out, and that is told",
+        "The calls that your code made:\n  ...\n  send(");
+  tells("the last ones are there", "\"y\", 1) = 1\n");
+  peers::patience = usual;
+}
+
 }  // namespace
 
 int main() {
@@ -247,5 +276,6 @@ int main() {
   much_of_anything_costs_no_waiting();
   what_it_must_not_touch();
   what_it_prints_meanwhile();
+  what_it_calls();
   return failed == 0 ? 0 : 1;
 }
