@@ -587,6 +587,29 @@ class Learner {
     return WIFSIGNALED(status_) && WTERMSIG(status_) == signal;
   }
 
+  /// Stops it, wherever it is, until it shall go on: what is done meanwhile has
+  /// been done before its next step.
+  void hold() {
+    siginfo_t info{};
+    tell(SIGSTOP);
+    while (::waitid(P_PID, static_cast<id_t>(pid_), &info,
+                    WSTOPPED | WEXITED | WNOWAIT) != 0 &&
+           errno == EINTR)
+      continue;
+  }
+  void go_on() { tell(SIGCONT); }
+
+  /// Waits until it waits: sits in a call, has ended, or there is something to
+  /// read from it. Should nothing tell of its calls, a moment.
+  void wait_until_it_waits(int fd) const {
+    const auto until = peers::Clock::now() + std::chrono::seconds(3);
+    const auto look = std::chrono::milliseconds(20);
+    while (peers::Clock::now() < std::min(until, peers::the_end) &&
+           !peers::wait_for(fd, POLLIN, peers::Clock::now() + look, over()) &&
+           waiting_call().empty())
+      continue;
+  }
+
   /// Waits until what it has printed is such; no longer than it can still
   /// print something.
   template <class Test>

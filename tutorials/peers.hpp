@@ -230,14 +230,14 @@ class Wire {
       } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
         if (is_over()) break;
         if (!wait_for(fd_.get(), POLLOUT, until, over_)) {
-          if (at > 0) sent_.emplace_back(text.substr(0, at));
+          remember(What::sent, text.substr(0, at));
           throw Waited("Then it had more to write, but you did not read on.");
         }
       } else if (errno != EINTR) {
         break;  // the other side has gone: EPIPE, ECONNRESET
       }
     }
-    if (at > 0) sent_.emplace_back(text.substr(0, at));
+    remember(What::sent, text.substr(0, at));
   }
 
   /// Reads so many bytes; fewer when the stream ends before.
@@ -258,14 +258,14 @@ class Wire {
       } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
         if (is_last) break;
         if (!wait_for(fd_.get(), POLLIN, until, over_)) {
-          got_ += text;
+          remember(What::got, text);
           throw Waited("Then it waited for more from you, but nothing came.");
         }
       } else if (errno != EINTR) {
         fail("recv");
       }
     }
-    got_ += text;
+    remember(What::got, text);
     return text;
   }
 
@@ -277,12 +277,13 @@ class Wire {
   /// Ends what we write, and goes on reading.
   void half_close() {
     ::shutdown(fd_.get(), SHUT_WR);
-    ending_ = "ended its half";
+    deeds_.push_back({What::half_closed, {}});
+    has_ended_its_half_ = true;
   }
   void close() {
     if (fd_.get() < 0) return;
     fd_.reset();
-    if (ending_.empty()) ending_ = "closed";
+    if (ending_.empty() && !has_ended_its_half_) ending_ = "closed";
   }
   /// Throws the connection away: the other side sees "connection reset".
   void reset() {
@@ -314,6 +315,17 @@ class Wire {
     }
   }
 
+  /// Waits until the other side's system has all that we wrote.
+  void wait_until_sent() const {
+#ifdef TIOCOUTQ
+    const auto until = deadline();
+    int on_the_way = 0;
+    while (::ioctl(fd_.get(), TIOCOUTQ, &on_the_way) == 0 && on_the_way > 0 &&
+           Clock::now() < until)
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+#endif
+  }
+
   /// `over` becomes readable, or is hung up, when the other side's part is
   /// over: nobody will read any more.
   void set_over(int over) { over_ = over; }
@@ -322,9 +334,8 @@ class Wire {
   void wait_until_over() {
     if (over_ >= 0) wait_for(over_, POLLIN, deadline());
     stays_ = true;
-    ending_ = sent_.empty() && got_.empty()
-                  ? "kept the connection open and said nothing"
-                  : "kept the connection open";
+    ending_ = deeds_.empty() ? "kept the connection open and said nothing"
+                             : "kept the connection open";
   }
 
   /// Whether it waited until it was over, or in vain: it does not close then.
@@ -334,14 +345,15 @@ class Wire {
   bool was_reset() const { return was_reset_; }
   const std::string& got() const { return got_; }
 
-  /// What happened, as a sentence: `The peer wrote 12 bytes in three pieces,
-  /// "hel" "lo, " "world", then closed.`
+  /// What happened, in that order, as a sentence: `The peer wrote 12 bytes in
+  /// three pieces, "hel" "lo, " "world", then closed.`
   std::string story() const {
     std::vector<std::string> parts;
-    if (!got_.empty())
-      parts.push_back("read " + counted(got_.size(), "byte") + ", " +
-                      peers::quoted(got_));
-    if (!sent_.empty()) parts.push_back("wrote " + pieces());
+    constexpr std::size_t shown = 8;
+    const std::size_t first = deeds_.size() - std::min(deeds_.size(), shown);
+    if (first > 0) parts.push_back("did much else");
+    for (std::size_t i = first; i < deeds_.size(); ++i)
+      parts.push_back(words(deeds_[i]));
     if (!ending_.empty()) parts.push_back(ending_);
     if (parts.empty()) return me + " did nothing.";
     std::string story = me + " " + parts[0];
@@ -351,20 +363,41 @@ class Wire {
   }
 
  private:
-  std::string pieces() const {
+  enum class What { sent, got, half_closed };
+  struct Deed {
+    What what;
+    std::vector<std::string> pieces;
+  };
+
+  // What was sent in pieces is one deed, and so is what was read in some.
+  void remember(What what, std::string_view text) {
+    if (text.empty()) return;
+    if (deeds_.empty() || deeds_.back().what != what)
+      deeds_.push_back({what, {}});
+    std::vector<std::string>& pieces = deeds_.back().pieces;
+    if (what == What::sent || pieces.empty())
+      pieces.emplace_back(text);
+    else
+      pieces.back() += text;
+    if (what == What::got) got_ += text;
+  }
+
+  static std::string words(const Deed& deed) {
     constexpr std::size_t shown = 4;
+    if (deed.what == What::half_closed) return "ended its half";
+    if (deed.what == What::got)
+      return "read " + counted(deed.pieces[0].size(), "byte") + ", " +
+             peers::quoted(deed.pieces[0]);
+    const std::size_t count = deed.pieces.size();
     std::size_t size = 0;
     std::string text;
-    for (std::size_t i = 0; i < sent_.size(); ++i) {
-      size += sent_[i].size();
-      if (i < shown) text += " " + peers::quoted(sent_[i], 32);
+    for (std::size_t i = 0; i < count; ++i) {
+      size += deed.pieces[i].size();
+      if (i < shown) text += " " + peers::quoted(deed.pieces[i], 32);
     }
-    if (sent_.size() > shown) text += " ...";
-    return counted(size, "byte") +
-           (sent_.size() == 1
-                ? ","
-                : " in " + in_words(sent_.size(), "piece") + ",") +
-           text;
+    if (count > shown) text += " ...";
+    return "wrote " + counted(size, "byte") +
+           (count == 1 ? "," : " in " + in_words(count, "piece") + ",") + text;
   }
 
   // A copy of the other end, if this process has it.
@@ -385,7 +418,8 @@ class Wire {
   bool ended_ = false;
   bool was_reset_ = false;
   bool stays_ = false;
-  std::vector<std::string> sent_{};
+  bool has_ended_its_half_ = false;
+  std::vector<Deed> deeds_{};
   std::string got_{};
   std::string ending_{};
 };

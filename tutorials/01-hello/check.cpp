@@ -1,6 +1,6 @@
 // Judges the exercise: greet() where nobody listens, where a peer answers, and
-// where one resets the connection or hangs up in the middle. The page does not
-// know the word "peer" yet; there, it is the judge.
+// where one resets the connection or hangs up, between two greetings or after.
+// The page does not know the word "peer" yet; there, it is the judge.
 #include EXERCISE
 
 #include "../judge.hpp"
@@ -43,6 +43,21 @@ void must_be_told(const std::string& story, const judge::Outcome& outcome,
     judge::wrong(saw, "Which exit code did the task ask for?");
 }
 
+// The error of this call was printed. Nothing may follow it.
+void must_be_last(const std::string& saw, const std::string& printed,
+                  const std::string& words, const std::string& call) {
+  const std::size_t end = printed.find('\n', printed.find(words));
+  const std::string rest = printed.substr(std::min(end, printed.size()));
+  if (rest.find_first_not_of(" \r\n") == std::string::npos) return;
+  for (const char* error : {"network connection", "EOF", "refused", "tcp"})
+    if (contains(rest, error))
+      judge::wrong(saw, "You printed the error of `" + call +
+                            "`, and then a second one. What did greet do "
+                            "between the two?");
+  judge::wrong(saw, "What else did greet have to do, after the error of `" +
+                        call + "`?");
+}
+
 void nobody_listens() {
   const auto nobody = peers::socket_on_free_port(peers::Doing::nothing);
   const std::string address = peers::address_of(nobody);
@@ -55,6 +70,8 @@ void nobody_listens() {
   if (contains(outcome.printed, "Received"))
     judge::wrong(story + seen(outcome) + "\nBut nothing was received.",
                  "What should greet not do any more, once it has failed?");
+  must_be_last(story + seen(outcome), outcome.printed, "connection refused",
+               "dial");
 }
 
 // Hears a greeting. Whoever dials again says nothing more here.
@@ -67,11 +84,24 @@ bool hears(peers::Wire& wire, const peers::Descriptor& listener,
   return wire.got().substr(before) == hello(name);
 }
 
+// The next greeting may not come before this one has been answered. Who waits
+// for the answer sends nothing meanwhile.
+void waits_for_its_answer(judge::Learner& learner, const peers::Wire& wire) {
+  learner.wait_until_it_waits(wire.fd());
+  char byte;
+  if (::recv(wire.fd(), &byte, 1, MSG_PEEK) > 0)
+    learner.wrong(wire.story() +
+                      "\nBob's greeting came before the judge had answered "
+                      "Annabel's.",
+                  "When does greet print the first answer?");
+}
+
 void is_greeted_by_all(judge::Learner& learner, peers::Wire& wire,
                        const peers::Descriptor& listener) {
   for (std::size_t name = 0; name < names.size(); ++name) {
     const std::size_t before = wire.got().size();
     if (hears(wire, listener, name)) {
+      if (name == 0) waits_for_its_answer(learner, wire);
       wire.send(thanks(name));
       continue;
     }
@@ -125,6 +155,36 @@ void somebody_answers() {
   if (outcome.code != 0) judge::wrong(saw, "Did anything go wrong?");
 }
 
+// The peer answers the first greeting, and is gone before greet can go on: what
+// it does next, it does in vain.
+void somebody_leaves_early() {
+  const auto listener = peers::socket_on_free_port(peers::Doing::listening);
+  const std::string address = peers::address_of(listener);
+
+  judge::Learner learner([&] { return greet(address, names); });
+  peers::Wire wire = judge::caller(learner, listener);
+  const std::string story = judge::played(wire, [&](peers::Wire&) {
+    wire.receive(hello(0).size());
+    learner.hold();
+    wire.send(thanks(0));
+    wire.wait_until_sent();
+    wire.reset();
+    learner.go_on();
+  });
+  const auto outcome = learner.wait(story);
+  // Some systems throw away what had arrived before the reset.
+  if (!contains(outcome.printed, thanks(0))) return;
+  const std::string words = "write tcp";
+  const std::string saw =
+      story + "\nThat was before Bob's greeting was sent." + seen(outcome);
+  if (!contains(outcome.printed, words))
+    judge::wrong(saw,
+                 "Which call was the first to fail, and who looks at its "
+                 "error?");
+  must_be_told(story, outcome, words, "How can greet know that it did not?");
+  must_be_last(saw, outcome.printed, words, "write");
+}
+
 // The peer answers the first greeting, and then vanishes in its own way.
 void somebody_leaves(const peers::Script& leave, const std::string& words,
                      const std::string& question) {
@@ -153,6 +213,7 @@ int main() {
   return judge::run(__FILE__, [] {
     nobody_listens();
     somebody_answers();
+    somebody_leaves_early();
     somebody_leaves([](peers::Wire& wire) { wire.reset(); }, "connection reset",
                     "Which call found out that the judge was gone?");
     somebody_leaves([](peers::Wire& wire) { wire.close(); }, "EOF",
