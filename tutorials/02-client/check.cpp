@@ -12,6 +12,7 @@ const std::string text = "hello, world";
 struct Answer {
   std::string given{};
   std::string error{};
+  std::size_t left = 0;  // what it has not read
   std::string story{};
   std::string calls{};
 
@@ -22,19 +23,39 @@ struct Answer {
   }
 };
 
+// How many bytes are left in a connection, up to its end. Those of its calls
+// that stand under a high number are not the learner's.
+std::size_t left_in(const peers::Descriptor& fd) {
+  std::size_t left = 0;
+  char buffer[16384];
+  const auto until = peers::deadline();
+  while (peers::wait_for(fd.get(), POLLIN, until)) {
+    const ssize_t n = ::recv(fd.get(), buffer, sizeof buffer, MSG_DONTWAIT);
+    if (n > 0)
+      left += static_cast<std::size_t>(n);
+    else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+      break;
+  }
+  return left;
+}
+
 Answer read_all_from(const peers::Script& peer, std::size_t limit,
                      const std::string& question_when_it_hangs = {}) {
   const auto [outcome, story, calls] = judge::talk(
       peer,
       [limit](int descriptor) {
+        const peers::Descriptor same(::fcntl(descriptor, F_DUPFD, 100));
         auto conn = net::must(net::conn_from(descriptor));
         auto [given, err] = ::read_all(conn, limit);
-        return err.message() + '\n' + given;
+        return std::to_string(left_in(same)) + '\n' + err.message() + '\n' +
+               given;
       },
       question_when_it_hangs);
-  const std::size_t end = outcome.value.find('\n');
-  return {outcome.value.substr(end + 1), outcome.value.substr(0, end), story,
-          calls};
+  const std::string& value = outcome.value;
+  const std::size_t left = value.find('\n') + 1;
+  const std::size_t end = value.find('\n', left);
+  return {value.substr(end + 1), value.substr(left, end - left),
+          std::stoul(value), story, calls};
 }
 
 // Whoever takes a short read for the end reads on after a long one.
@@ -85,6 +106,10 @@ void more_than(std::size_t limit) {
   if (size < limit)
     judge::wrong(story + "." + answer.calls,
                  "There was more. Why did it stop?");
+  if (const std::size_t read = long_text.size() - answer.left; read > limit)
+    judge::wrong(story + ". But it had read " + judge::counted(read, "byte") +
+                     "." + answer.calls,
+                 "What happened to the bytes after the limit?");
   if (!answer.error.empty())
     judge::wrong(
         story + ", and also an error: " + answer.error + "." + answer.calls,
