@@ -96,6 +96,29 @@ std::uint16_t port_of(judge::Learner& learner) {
                "How many clients has it served, and how many should it serve?");
 }
 
+// How many clients it has accepted, of those that it tells.
+int accepted(const std::string& calls) {
+  int count = 0;
+  for (std::size_t at = 0; (at = calls.find("accept(", at)) < calls.size();
+       at = calls.find('\n', at))
+    count +=
+        contains(calls.substr(at, calls.find('\n', at) - at), "EAGAIN") ? 0 : 1;
+  return count;
+}
+
+// Why a client waits in vain, as a question.
+std::string question_about(judge::Learner& learner, const peers::Wire& wire,
+                           const std::string& call, int client) {
+  if (wire.got().empty())
+    return contains(call, "accept")
+               ? "Whom does it wait for, while a client waits for it?"
+               : "What does your server do, while a client waits?";
+  if (client == 0 && contains(call, "recv") && accepted(learner.calls()) == 1)
+    return "Your code asks the first client again. Which call brings the "
+           "second?";
+  return "Who closes a connection?";
+}
+
 // What one client read, to the end of the stream.
 std::string told(judge::Learner& learner, peers::Wire& wire, int client) {
   wire.set_over(learner.over());
@@ -110,10 +133,7 @@ std::string told(judge::Learner& learner, peers::Wire& wire, int client) {
             judge::quoted(wire.got()) +
             ". Then it waited for the end of the stream, in vain." +
             (call.empty() ? "" : "\nYour server sits in " + call + "."),
-        !wire.got().empty() ? "Who closes a connection?"
-        : contains(call, "accept")
-            ? "Whom does it wait for, while a client waits for it?"
-            : "What does your server do, while a client waits?");
+        question_about(learner, wire, call, client));
   }
 }
 

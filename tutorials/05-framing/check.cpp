@@ -125,7 +125,9 @@ void never_ends(const std::string& text, const std::string& question) {
   judge::wrong(answer.story +
                    "\nThe limit was 1000 bytes. Your read_message "
                    "returned " +
-                   got + "." + answer.calls,
+                   got +
+                   ".\nIt should have returned the error limit_exceeded." +
+                   answer.calls,
                question);
 }
 
@@ -157,7 +159,10 @@ int main() {
     never_ends(repeated("ha\n", 100000),
                "Every line is short. How much memory does your code take, and "
                "who decides that?");
-    has("Bye.\n\n", {}, {"Bye.\n"}, "eof", "Is the limit still allowed?", 5);
+    has("Bye.\n\n", {}, {"Bye.\n"}, "eof",
+        "A message of exactly `limit` bytes is allowed. Which of your lines "
+        "refuses it, or leaves no room for the empty line behind it?",
+        5);
     has("Bye.\n\n", {}, {}, "limit_exceeded", "Is that more than the limit?",
         4);
     has("By\ne\n\n", {}, {}, "limit_exceeded", "Is that more than the limit?",
