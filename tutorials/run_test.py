@@ -46,9 +46,9 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def run(*arguments, before=(), input='', **changes):
+def run(*arguments, before=(), input='', cwd=None, **changes):
     return subprocess.run(
-        [*before, 'sh', run_file, *arguments], input=input,
+        [*before, 'sh', run_file, *arguments], input=input, cwd=cwd,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         timeout=LONG, env=environment(**changes))
 
@@ -302,10 +302,21 @@ def the_way_back():
     expect('and stays solved, as it once was', f'{ALL} of {ALL}' in
            run('list').stdout)
     expect('so that next goes on', 'examples/README.md' in run('next').stdout)
-    with open(name, 'a', encoding='utf-8') as file:
-        file.write('// Once more.\n')
-    expect('until it is written anew', f'{ALL - 1} of {ALL}' in
-           run('list').stdout)
+    for garbage in 'garbage\n', 'more garbage\n', 'garbage\n':
+        with open(name, 'w', encoding='utf-8') as file:
+            file.write(garbage)
+        done = run('3', 'check')
+        expect('even when something else is tried', done.returncode == 1 and
+               f'{ALL} of {ALL}' in run('list').stdout, done.stdout)
+        done = run('3', 'reset')
+        with open(done.stdout.splitlines()[0][len('Your answer is kept in '):],
+                  encoding='utf-8') as file:
+            expect('what was tried is kept, too', file.read() == garbage)
+    with open(kept.group(1), encoding='utf-8') as file:
+        expect('but not in the place of an answer', file.read() == mine)
+    expect('the same is not kept twice',
+           sum(each.startswith('03-server-exercise')
+               for each in os.listdir(os.path.dirname(kept.group(1)))) == 3)
     run('6', 'reset')
 
 
@@ -319,10 +330,13 @@ def what_a_learner_may_do_to_the_file():
             out.write(text)
         return run('2', 'check')
 
-    done = judged(good.replace('while', 'wile'))
+    done = judged(good.replace('while', 'int unused; wile')
+                  .replace('return', 'retrun'))
     expect('a file that does not compile is told so', done.returncode == 1 and
            'does not compile' in done.stdout and 'wile' in done.stdout,
            done.stdout)
+    expect('with its first error, and no more', 'unused' not in done.stdout and
+           len(re.findall('error: ', done.stdout)) == 1, done.stdout)
     done = judged(good.replace('while (text.size() < limit) {',
                                'text.data()[1 << 30] = 1; for (;;) {'))
     expect('a crash is told', done.returncode == 1 and
@@ -330,6 +344,8 @@ def what_a_learner_may_do_to_the_file():
     done = judged(good.replace('while', 'int unused; while'))
     expect('a warning is shown, each time', 'unused' in done.stdout and
            'The compiler warns' in run('2', 'check').stdout, done.stdout)
+    expect('behind the verdict', re.search(
+        '02-client: .*The compiler warns', done.stdout, re.S), done.stdout)
     os.remove(name)
     expect_line('a deleted exercise', run('2', 'check'),
                 r'exercise\.hpp is gone.*run 2 reset')
@@ -441,6 +457,17 @@ def programs_of_others():
                'send(3, "x", 1) = 1' in done.stderr, done.stderr)
     expect('and ends as it does',
            run('trace', 'sh', '-c', 'exit 7').returncode == 7)
+    folder = os.path.join(home, 'my tools')
+    os.mkdir(folder)
+    with open(folder + '/fetch', 'w', encoding='utf-8') as file:
+        file.write('#!/bin/sh\nexit 8\n')
+    os.chmod(folder + '/fetch', 0o755)
+    for cwd, name in (folder, './fetch'), (home, 'my tools/fetch'):
+        done = run('trace', name, cwd=cwd)
+        expect(f'{name} is looked for where the learner is',
+               done.returncode == 8, done.stderr)
+    expect_line('only there', run('trace', './run', cwd=home),
+                "there is no program './run'")
     expect_line('trace without a program', run('trace'), 'trace what')
     expect_line('a program that there is not', run('trace', 'no-such-program'),
                 "there is no program 'no-such-program'")
