@@ -307,7 +307,7 @@ class Story {
     Call call;
     Nanoseconds since;
     Nanoseconds until;
-    bool is_ready;
+    Call poll{};  // the last one, if any
   };
 
   std::vector<Wait>::iterator find(const Call& call) {
@@ -324,9 +324,9 @@ class Story {
   void note_poll(const Call& poll) {
     auto wait = find(poll);
     if (wait == waits_.end())
-      wait = waits_.insert(wait, {poll, poll.start(), 0, false});
+      wait = waits_.insert(wait, {poll, poll.start(), 0, {}});
     wait->until = poll.end();
-    wait->is_ready = poll.result() != "0";
+    wait->poll = poll;
   }
 
   void end_waiting(const Call& call, std::vector<Line>& lines) {
@@ -345,7 +345,7 @@ class Story {
       }
     }
     if (call.must_wait())
-      waits_.push_back({call, since, call.end(), false});
+      waits_.push_back({call, since, call.end(), {}});
     else
       lines.push_back(told(call, call.time(), call.note(since)));
   }
@@ -357,9 +357,12 @@ class Story {
     return told(call, wait.since, call.note(wait.since));
   }
 
+  // When its time was up, the poll says so.
   static Line in_vain(const Wait& wait) {
     const Nanoseconds waited = wait.until - wait.since;
-    Line line = told(wait.call, wait.until, wait.call.note(wait.call.start()));
+    const bool has_expired = wait.poll.result() == "0";
+    const Call& call = has_expired ? wait.poll : wait.call;
+    Line line = told(call, wait.until, call.note(call.start()));
     line.is_quiet = true;
     if (waited >= worth_telling)
       line.note =
