@@ -330,7 +330,7 @@ def what_a_learner_may_do_to_the_file():
             out.write(text)
         return run('2', 'check')
 
-    done = judged(good.replace('while', 'int unused; wile')
+    done = judged(good.replace('while', 'int unused;\n  wile')
                   .replace('return', 'retrun'))
     expect('a file that does not compile is told so', done.returncode == 1 and
            'does not compile' in done.stdout and 'wile' in done.stdout,
