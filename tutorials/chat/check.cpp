@@ -538,7 +538,7 @@ void one_sleeps(Play& play) {
   const std::string line(900, '.');
   const std::string asks =
       "One member does not read. Who waits for that one, and who for whom?";
-  const std::size_t before = play.program().memory();
+  [[maybe_unused]] const std::size_t before = play.program().memory();
   bool has_left = false;
   const auto is_news = [&](const std::optional<std::string>& got) {
     const bool is_left = got == left(sleeper->name);

@@ -412,8 +412,8 @@ WANTED = {
     'connection refused': 'step-01', 'end of stream': 'step-02',
     'listen': 'step-03', 'accept': 'step-03', 'address in use': 'step-03',
     'Broken pipe': 'step-04', 'EPIPE': 'step-04', 'deadline': 'step-09',
-    'framing': 'step-05', 'IPv6': 'step-06', 'serve': 'how-do-i',
-    'ctrl-c': 'how-do-i', 'listen_packet': 'group__', 'Poller': 'classnetlite',
+    'framing': 'step-05', 'IPv6': 'step-06', 'serve': 'step-07',
+    'ctrl-c': 'how-do-i', 'listen_packet': 'step-12', 'Poller': 'classnetlite',
 }
 FIRST = '''[...document.querySelectorAll('#results li')].filter(
     item => item.getClientRects().length && item.querySelector('mark'))
