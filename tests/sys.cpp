@@ -280,6 +280,21 @@ std::vector<std::string> lines_outside_sys() {
 
 }  // namespace
 
+TEST_CASE("the header is not longer than somebody reads") {
+  std::ifstream header(TEST_DATA "/../../include/netlite.hpp");
+  int lines = 0, code = 0, core = 0;
+  for (std::string line; std::getline(header, line); ++lines) {
+    const std::size_t first = line.find_first_not_of(' ');
+    if (line == "// You may stop here") core = lines;
+    code += first != line.npos && line.compare(first, 2, "//") != 0;
+  }
+  CHECK(lines > 1000);
+  CHECK(lines <= 4200);
+  CHECK(code <= 3100);
+  CHECK(core > 1000);
+  CHECK(core <= 2500);
+}
+
 TEST_CASE("only netlite::sys touches the kernel, and only it has #if") {
   const std::vector<std::string> lines = lines_outside_sys();
   CHECK(lines.size() > 3000);
