@@ -70,6 +70,7 @@ def web_server(folder):
         yield re.search(r'port (\d+)', server.stdout.readline()).group(1)
     finally:
         server.kill()
+        server.wait()
 
 
 # -- The programs -------------------------------------------------------------
@@ -113,6 +114,7 @@ def web(program, _):
                'has its page' in told[4], *told)
     finally:
         server.kill()
+        server.wait()
 
 
 def head(program, folder):
@@ -155,6 +157,7 @@ def counting(program, _):
                and server.returncode == 0, told, server.returncode)
     finally:
         server.kill()
+        server.wait()
 
 
 def main():
