@@ -75,7 +75,7 @@ def test(folder, number, title, lines, solution):
     source, program = f'{folder}/{number}.cpp', f'{folder}/{number}'
     with open(source, 'w', encoding='utf-8') as file:
         file.write(changed(solution, lines[len(heads):]))
-    compiled(source, '-o', program)
+    compiled('-include', folder + '/common.hpp', source, '-o', program)
     done = subprocess.run([folder + '/check', program], text=True, timeout=LONG,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     plain = '\n'.join(map(in_one_line, done.stdout.split('\n\n'))) + '\n'
@@ -96,6 +96,11 @@ def test_wrong(project, word=''):
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
         compiled(f'{COURSE}/{project}/check.cpp', COURSE + '/trace.cpp', '-ldl',
                  '-o', folder + '/check')
+        # What all have in common, compiled once.
+        common = folder + '/common.hpp'
+        with open(common, 'w', encoding='utf-8') as file:
+            file.write('#include "netlite.hpp"\n')
+        compiled('-x', 'c++-header', common, '-o', common + '.gch')
         list(pool.map(lambda each: test(folder, each[0], each[1][0],
                                         each[1][1:], solution),
                       enumerate(table)))
