@@ -156,7 +156,7 @@ void eight_at_a_time() {
   story += " " + served(room);
   for (int left = 1; left <= clients; ++left) {
     crowd.inside.pop_front();
-    const std::size_t next = std::min(room, clients - left);
+    const auto next = static_cast<std::size_t>(std::min(room, clients - left));
     crowd.wait_for(next);
     if (crowd.inside.size() > room)
       crowd.learner.wrong(

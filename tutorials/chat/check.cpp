@@ -119,7 +119,7 @@ class Program {
 
 // -- The members ------------------------------------------------------------
 
-// What comes by chance: each line has a number.
+// What comes at random: each line has a number.
 struct Count {
   std::size_t said = 0;
   bool has_ended = false;  // after its last line, and as one should
@@ -136,7 +136,7 @@ struct Member {
   bool has_ended = false;
   std::string ahead{};
   std::deque<std::string> lines{};
-  std::map<std::string, std::size_t> next{};  // numbers, by chance
+  std::map<std::string, std::size_t> next{};  // numbers, at random
 
   // Takes what has come; never waits.
   void take() {
@@ -630,7 +630,7 @@ class Chance {
  private:
   void tell() {
     play_.forget();
-    play_.tell("Members came and went by chance, with seed " +
+    play_.tell("Members came and went at random, with seed " +
                std::to_string(seed_) + ".");
   }
 
@@ -824,6 +824,6 @@ int main(int argc, char** argv) {
     Chance chance(play, seed, time);
     chance.play();
     enters(play, "zoe", "Who talks to newcomers, when all others have left?");
-    if (argc > 3) std::cout << chance.lines() << " lines by chance\n";
+    if (argc > 3) std::cout << chance.lines() << " lines at random\n";
   });
 }
