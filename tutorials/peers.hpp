@@ -25,6 +25,7 @@
 #include <chrono>
 #include <cstring>
 #include <functional>
+#include <mutex>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -371,6 +372,9 @@ class Wire {
 
   // What was sent in pieces is one deed, and so is what was read in some.
   void remember(What what, std::string_view text) {
+    // Two threads may use one wire, each its own direction.
+    static std::mutex mutex;
+    const std::lock_guard<std::mutex> lock(mutex);
     if (text.empty()) return;
     if (deeds_.empty() || deeds_.back().what != what)
       deeds_.push_back({what, {}});
