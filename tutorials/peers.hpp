@@ -278,6 +278,7 @@ class Wire {
   /// Ends what we write, and goes on reading.
   void half_close() {
     ::shutdown(fd_.get(), SHUT_WR);
+    const std::lock_guard<std::mutex> lock(remembering());
     deeds_.push_back({What::half_closed, {}});
     has_ended_its_half_ = true;
   }
@@ -370,11 +371,15 @@ class Wire {
     std::vector<std::string> pieces;
   };
 
+  // Two threads may use one wire, each its own direction.
+  static std::mutex& remembering() {
+    static std::mutex mutex;
+    return mutex;
+  }
+
   // What was sent in pieces is one deed, and so is what was read in some.
   void remember(What what, std::string_view text) {
-    // Two threads may use one wire, each its own direction.
-    static std::mutex mutex;
-    const std::lock_guard<std::mutex> lock(mutex);
+    const std::lock_guard<std::mutex> lock(remembering());
     if (text.empty()) return;
     if (deeds_.empty() || deeds_.back().what != what)
       deeds_.push_back({what, {}});
