@@ -27,22 +27,11 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
-COURSE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True
+from wrong_test import (  # noqa: E402
+    COURSE, compiled, expect, failed, read, write)
+
 LONG = 240  # seconds; nothing here takes as long, on the slowest machine
-
-failed = []
-
-
-def read(*path):
-    with open(os.path.join(COURSE, *path), encoding='utf-8') as file:
-        return file.read()
-
-
-def compiled(*arguments):
-    subprocess.run(
-        [*os.environ.get('CXX', 'c++').split(), '-std=c++17', '-pthread',
-         *os.environ.get('NETLITE_FLAGS', '').split(),
-         '-I', COURSE + '/../include', *arguments], check=True)
 
 
 def changed(solution, lines):
@@ -63,29 +52,20 @@ def changed(solution, lines):
     return solution
 
 
-def in_one_line(paragraph):
-    return ' '.join(paragraph.split())
-
-
 def test(folder, number, title, lines, solution):
     heads = [line for line in lines if re.match('story: |asks: |root$', line)]
     if 'root' in heads and os.geteuid() != 0:
         print('skipped:', title)
         return
-    source, program = f'{folder}/{number}.cpp', f'{folder}/{number}'
-    with open(source, 'w', encoding='utf-8') as file:
-        file.write(changed(solution, lines[len(heads):]))
-    compiled('-include', folder + '/common.hpp', source, '-o', program)
+    program = f'{folder}/{number}'
+    write(program + '.cpp', changed(solution, lines[len(heads):]))
+    compiled('-include', folder + '/common.hpp', program + '.cpp', '-o',
+             program).check_returncode()
     done = subprocess.run([folder + '/check', program], text=True, timeout=LONG,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    plain = '\n'.join(map(in_one_line, done.stdout.split('\n\n'))) + '\n'
-    missing = [head for head in heads if head != 'root' and in_one_line(
-        head.split(': ', 1)[1]) + ('\n' if head[0] == 'a' else '') not in plain]
-    wide = [line for line in done.stdout.splitlines() if len(line) > 79]
-    if done.returncode != 1 or missing or wide:
-        failed.append(title)
-        print(f'FAILED: {title}\nexit code {done.returncode}, missing: '
-              f'{missing}, too wide: {wide}\n{done.stdout}', flush=True)
+    stories = [head[7:] for head in heads if head.startswith('story: ')]
+    question, = [head[6:] for head in heads if head.startswith('asks: ')]
+    expect(title, stories, question, done.stdout, done.returncode)
 
 
 def test_wrong(project, word=''):
@@ -95,12 +75,12 @@ def test_wrong(project, word=''):
     table = [lines for lines in table if word in lines[0]]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
         compiled(f'{COURSE}/{project}/check.cpp', COURSE + '/trace.cpp', '-ldl',
-                 '-o', folder + '/check')
+                 '-o', folder + '/check').check_returncode()
         # What all have in common, compiled once.
         common = folder + '/common.hpp'
-        with open(common, 'w', encoding='utf-8') as file:
-            file.write('#include "netlite.hpp"\n')
-        compiled('-x', 'c++-header', common, '-o', common + '.gch')
+        write(common, '#include "netlite.hpp"\n')
+        compiled('-x', 'c++-header', common, '-o',
+                 common + '.gch').check_returncode()
         list(pool.map(lambda each: test(folder, each[0], each[1][0],
                                         each[1][1:], solution),
                       enumerate(table)))
@@ -116,7 +96,8 @@ def test_page(project):
             print('skipped: there is no', tool)
             sys.exit(77)
     with tempfile.TemporaryDirectory() as folder:
-        compiled(f'{COURSE}/{project}/solution.cpp', '-o', folder + '/runner')
+        compiled(f'{COURSE}/{project}/solution.cpp', '-o',
+                 folder + '/runner').check_returncode()
         runner = subprocess.Popen([folder + '/runner', 'jobs.sock'], cwd=folder,
                                   stdout=subprocess.PIPE, text=True)
         try:

@@ -128,9 +128,8 @@ def in_one_line(paragraph):
     return ' '.join(paragraph.split())
 
 
-def test(step, answer, prepared):
-    title, stories, question, code = answer
-    said, exit_code = judged(step, with_answer(step, code), prepared)
+def expect(title, stories, question, said, exit_code):
+    """It is refused, with its stories and its question, in lines that fit."""
     plain = '\n'.join(map(in_one_line, said.split('\n\n'))) + '\n'
     plain = re.sub(r'127\.0\.0\.1:\d{3,}', '127.0.0.1:PORT', plain)
     plain = re.sub(r'listen\(3, \d+\)', 'listen(3, N)', plain)
@@ -143,6 +142,12 @@ def test(step, answer, prepared):
         print(f'FAILED: {title}\nexit code {exit_code}, missing: {missing}, '
               f'too wide: {wide}\n'
               f'{said}', flush=True)
+
+
+def test(step, answer, prepared):
+    title, stories, question, code = answer
+    expect(title, stories, question,
+           *judged(step, with_answer(step, code), prepared))
 
 
 def test_untouched(step, prepared):
