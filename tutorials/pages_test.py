@@ -23,7 +23,8 @@ A comment before a fenced block says where the block comes from:
     <!-- listing: client.cpp -->                 all of it
     <!-- transcript: sh tutorials/run 1 -->      what that command prints
     <!-- transcript: sh tutorials/run 1 broken, exit 1 -->
-    <!-- parting: run client, broken broken -->  where two runs part
+    <!-- parting: run client, broken broken -->  where two runs part, and
+                           four calls of each after that; or ", 2 calls"
 
 A line "..." in a block stands for any lines. Exit codes: 0 as it should be,
 1 a page is wrong, 77 skipped.
@@ -216,8 +217,8 @@ def calls_of(step, play, actor, threads=''):
 
 def parting(step, what):
     """Two stories: what they have in common, and what comes then."""
-    (play, actor), (other_play, other) = [
-        part.split() for part in what.split(', ')]
+    (play, actor), (other_play, other), (count, _) = [
+        part.split() for part in (what + ', 4 calls').split(', ')[:3]]
     good = calls_of(step, play, actor)
     broken = calls_of(step, other_play, other)
     common = 0
@@ -227,10 +228,11 @@ def parting(step, what):
     text = ''.join(f'both    {line}\n' for line in good[:common])
     for who, calls in (('good', good), ('broken', broken)):
         mark = '  <- here they part'
-        for line in calls[common:common + 4]:
+        end = common + int(count)
+        for line in calls[common:end]:
             text += f'{who:<8}{line:<48}{mark}'.rstrip() + '\n'
             mark = ''
-        if len(calls) > common + 4:
+        if len(calls) > end:
             text += f'{who:<8}...\n'
     return text
 

@@ -550,6 +550,14 @@ class Stage {
     actor.where = Actor::on_stage;
   }
 
+  // Only Linux tells of threads that have not called anything yet.
+  static bool has_one_thread(const Actor& actor) {
+    const std::string path = "/proc/" + std::to_string(actor.pid) + "/task";
+    struct stat tasks {};
+    if (::stat(path.c_str(), &tasks) == 0) return tasks.st_nlink <= 3;
+    return actor.stories.size() == 1;
+  }
+
   // The process of another actor, who is on the stage.
   char* number_of(char* word) {
     for (const Actor& actor : actors)
@@ -617,7 +625,7 @@ class Stage {
     Call call;
     const bool is_call = Call::take(line, call);
     if (!is_call || !line.empty()) {
-      if (actor.stories.size() == 1) pause(i);  // else who knows which
+      if (has_one_thread(actor)) pause(i);  // else who knows which
       hold({++actor.last, i, Line::words, line});
     }
     if (!is_call) return;

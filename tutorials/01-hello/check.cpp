@@ -33,7 +33,8 @@ void must_be_told(const std::string& story, const judge::Outcome& outcome,
   const bool is_told = contains(outcome.printed, words);
   if (outcome.code == 0)
     judge::wrong(saw + "\nA program that returns 0 says: all went well.",
-                 is_told ? "Who will look at what it printed?" : question);
+                 is_told ? "It printed the error. What did it do after that?"
+                         : question);
   if (outcome.printed.empty())
     judge::wrong(saw, "Whoever runs it: how should they know why?");
   if (!is_told)

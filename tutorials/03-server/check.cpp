@@ -165,6 +165,23 @@ bool serves_one_more(judge::Learner& learner, std::uint16_t port, int client) {
   }
 }
 
+// Somebody else has the address already.
+void tells_that_it_is_taken() {
+  const auto holder = peers::socket_on_free_port(peers::Doing::listening);
+  const std::string taken = "127.0.0.1:" + std::to_string(peers::port_of(
+                                               holder.get(), ::getsockname));
+  const std::string story = "Somebody else listens on " + taken +
+                            ". The judge called\nserve_three(" +
+                            judge::quoted(taken) + ").";
+  judge::Learner learner([&] { return serve_three(taken); });
+  const auto outcome = learner.wait(story);
+  if (outcome.code == 1 && contains(outcome.printed, "address already in use"))
+    return;
+  judge::wrong(story + "\nIt returned " + std::to_string(outcome.code) +
+                   ", and printed" + judge::printed(outcome.printed),
+               "How does a server know that it does not listen?");
+}
+
 void ends_after_three(judge::Learner& learner, std::uint16_t port) {
   if (serves_one_more(learner, port, 3)) {
     const bool is_endless = serves_one_more(learner, port, 4);
@@ -190,5 +207,6 @@ int main() {
     const std::uint16_t port = port_of(learner);
     for (int client = 0; client < 3; ++client) serves(learner, port, client);
     ends_after_three(learner, port);
+    tells_that_it_is_taken();
   });
 }

@@ -98,7 +98,7 @@ std::string question_about(const Addresses& list,
   if (told.failures.size() > right.failures.size())
     return "What is there to tell when nothing failed?";
   if (told.failures.size() < right.failures.size())
-    return "Which failures did you not tell?";
+    return "Which failures did your code leave out?";
   if (told.failures != right.failures)
     return "What does the error itself say of each failure?";
   return "Which of the errors should the caller see, when all have failed?";
@@ -119,6 +119,12 @@ void tries(const Addresses& list) {
   if (told.words() == right.words() &&
       question != "Was there a reason to go on after the first?")
     return;
+  if (told.words() == right.words())
+    judge::wrong(story +
+                     "\nIt returned what it should, but then it dialled "
+                     "another one." +
+                     learner.calls(),
+                 question);
   judge::wrong(story + "\nIt returned:" + told.words() +
                    "\nIt should have returned:" + right.words() +
                    learner.calls(),

@@ -101,8 +101,8 @@ void has_counted(Server& server, const std::string& story, int right,
                      "used the same variable\nat the same time, and at least "
                      "one of them changed it." +
                      place,
-                 "Which threads use it, and what keeps them from doing so at "
-                 "once?");
+                 "Which threads use it, and what keeps them, and the main one, "
+                 "from doing so at once?");
   }
   if (outcome.code == right) return;
   judge::wrong(

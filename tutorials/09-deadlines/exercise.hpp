@@ -6,7 +6,7 @@
 
 namespace net = netlite;
 
-// Serves so many clients, one after the other: reads a line from each,
+// Serves `clients` clients, one after another: reads a line from each,
 // and sends it back. A client has half a second, from when it was
 // accepted; whoever needs longer is sent "Too slow.\n" instead. Returns
 // how many were too slow. (To close without a word is not slow.)

@@ -20,8 +20,8 @@ inline net::Error talk(const net::Conn& conn) {
 
 // Serves every client with `talk`, several at a time, until the process
 // gets a SIGTERM. From then on nobody new gets in, and those who are in
-// have one second to finish. Then it returns 0. (1 if serving fails.) A
-// second SIGTERM changes nothing.
+// have one second to finish. Then it returns 0. A second SIGTERM
+// changes nothing.
 inline int serve_until_told(const net::Listener& listener) {
   sigset_t signals;
   sigemptyset(&signals);

@@ -11,7 +11,7 @@ namespace net = netlite;
 // to an older question, or to nobody: it changes nothing. When the
 // answer has not come `wait` after a question was sent, sends the same
 // again, five times in all. After the last wait it returns `timed_out`,
-// and any other error at once.
+// and any other error, even `truncated`, at once.
 inline net::Result<std::string> ask(const net::Conn& conn, int id,
                                     const std::string& question,
                                     std::chrono::milliseconds wait) {

@@ -166,20 +166,26 @@ class Nursery {
 // A client who has been greeted, or why not.
 struct Client {
   peers::Wire wire;
-  int error = 0;  // of the dial
+  std::string failure;
   pid_t worker = 0;
 };
 
+std::string end_of(const peers::Wire& wire) {
+  return wire.was_reset() ? std::strerror(ECONNRESET) : "the end of the stream";
+}
+
 Client greeted(std::uint16_t port) {
   auto [wire, error] = peers::Wire::dial(port);
-  Client client{std::move(wire), error};
+  Client client{std::move(wire), error ? std::strerror(error) : ""};
   std::string line;
   while (error == 0 && (line.empty() || line.back() != '\n')) {
     const std::string byte = client.wire.receive(1);
     if (byte.empty()) break;
     line += byte;
   }
-  std::sscanf(line.c_str(), "I am worker %d.", &client.worker);
+  if (std::sscanf(line.c_str(), "I am worker %d.", &client.worker) != 1 &&
+      client.failure.empty())
+    client.failure = end_of(client.wire);
   return client;
 }
 
@@ -209,11 +215,8 @@ class Crowd {
   void dial(std::uint16_t port) {
     try {
       Client client = greeted(port);
-      if (client.error != 0)
-        failure_ = std::strerror(client.error);
-      else if (client.worker == 0)
-        failure_ = client.wire.was_reset() ? std::strerror(ECONNRESET)
-                                           : "the end of the stream";
+      if (client.worker == 0)
+        failure_ = client.failure;
       else if (answer_to(client) != thanks)
         failure_ = "no answer but " + judge::quoted(client.wire.got());
       else
@@ -274,7 +277,7 @@ class Trial {
     crowd_.emplace(port_);
     for (int i = 1; i <= restarts; ++i) replace(i);
     crowd_->end();
-    if (crowd_->has_failed()) missed(restarts);
+    if (crowd_->has_failed()) missed(restarts, crowd_->failure());
   }
 
  private:
@@ -323,7 +326,7 @@ class Trial {
           return;
         }
         if (ending(i)) ended_at_once(i);
-        if (client.worker == 0 && i > 0) missed(i);
+        if (client.worker == 0 && i > 0) missed(i, client.failure);
         if (client.worker == 0) std::this_thread::sleep_for(1ms);
         if (client.worker != 0) answer_to(client);
         if (peers::Clock::now() > peers::deadline() - 1s)
@@ -335,28 +338,33 @@ class Trial {
   }
 
   void replace(int i) {
-    // Somebody who is being served by the old one, slowly.
-    Client slow = greeted(port_);
-    if (slow.worker == 0) missed(i);
+    slow_.emplace(greeted(port_));
+    if (slow_->worker == 0) missed(i, slow_->failure);
     wait_for_door(door_);
     begin(i);
     same_socket(i);
+    finishes(i - 1, i);
+    if (crowd_->has_failed()) missed(i, crowd_->failure());
+    has_left(i - 1, i);
+  }
+
+  // Somebody who has been greeted by the old one, and took its time.
+  void finishes(int i, int next) {
     std::string got;
     try {
-      got = answer_to(slow);
+      got = answer_to(*slow_);
     } catch (const peers::Waited&) {
-      got = slow.wire.got();
+      got = slow_->wire.got();
     }
     if (got != thanks)
       judge::wrong(
-          "A client was greeted by " + nth(i - 1) + ". When " + nth(i) +
+          "A client was greeted by " + nth(i) + ". When " + nth(next) +
               " was there, the client wrote " + judge::quoted(message) +
               " and read " + judge::quoted(got) + ", then the stream " +
-              (slow.wire.was_reset() ? "was reset." : "ended.") +
-              its_calls(i - 1),
-          "Who finishes a conversation that " + nth(i - 1) + " has begun?");
-    if (crowd_->has_failed()) missed(i);
-    has_left(i - 1, i);
+              (slow_->wire.was_reset() ? "was reset." : "ended.") +
+              its_calls(i),
+          "Who finishes a conversation that " + nth(i) + " has begun?");
+    slow_.reset();
   }
 
   // A descriptor that has travelled is the same socket.
@@ -399,18 +407,21 @@ class Trial {
           "Which descriptor does nobody close?");
   }
 
-  // Somebody dialled, and was not served. If the new worker does not come to
-  // serve either, that is the story.
-  [[noreturn]] void missed(int i) {
+  // Somebody dialled, and was not served. If the old worker has hung up on
+  // the slow client as well, or if the new one does not come to serve, that is
+  // the story.
+  [[noreturn]] void missed(int i, const std::string& failure) {
+    const auto soon = peers::Clock::now() + 200ms;
+    if (slow_ && slow_->worker != 0 &&
+        peers::wait_for(slow_->wire.fd(), POLLIN, soon))
+      finishes(i - 1, i);
     while (peers::Clock::now() < peers::deadline() - 500ms) {
       if (ending(i)) ended_at_once(i);
       if (contains(waiting(i), "accept")) break;
       std::this_thread::sleep_for(5ms);
     }
-    const std::string how =
-        crowd_->has_failed() ? crowd_->failure() : std::strerror(ECONNREFUSED);
     judge::wrong("While " + nth(i) + " took over from " + nth(i - 1) +
-                     ", a client dialled, and got: " + how + "." +
+                     ", a client dialled, and got: " + failure + "." +
                      (is_new_socket() ? "\nAs to " + nth(i) +
                                             ", it has opened the port anew."
                                       : "") +
@@ -480,6 +491,7 @@ class Trial {
 
   std::uint16_t port_;
   std::string door_;
+  std::optional<Client> slow_{};
   std::optional<Crowd> crowd_{};  // goes after those whom it dials
   Nursery nursery_;
   std::vector<pid_t> workers_{};
