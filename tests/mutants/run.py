@@ -58,20 +58,25 @@ WANTED = 95  # of a hundred
 # there; a program also belongs to the sections that its name is a word of.
 PROGRAMS = [
     ("error|word", "errors"),
-    ("address|name|look|host|port", "addresses tables faults/dial"),
+    ("address|name|look|host|port", "addresses tables faults/dial"
+                                    " faults/names"),
     ("kernel", "connections packets unix"),
-    ("sys", "sys faults/every_call connections streams"),
-    ("time", "connections streams faults/dial concurrency poller"),
-    ("wait", "connections listeners streams concurrency poller"
-             " faults/threads faults/costs"),
-    ("connection", "connections streams unix options"
+    ("sys", "sys faults/every_call faults/descriptors connections streams"
+            " unix faults/corners"),
+    ("time", "connections streams faults/dial faults/times concurrency"
+             " poller"),
+    ("wait", "connections listeners streams faults/races faults/times"
+             " concurrency poller faults/threads faults/costs"),
+    ("connection", "connections streams unix options faults/races"
                    " faults/costs faults/threads"),
-    ("dial|rac", "connections faults/dial unix addresses"),
-    ("listen", "listeners connections packets unix"),
-    ("many|serve|concurren|group", "concurrency faults/threads"),
-    ("read|copy|file|help|stream", "streams"),
-    ("packet|datagram", "packets unix options"),
-    ("unix", "unix"),
+    ("dial|rac", "connections faults/dial unix addresses faults/times"
+                 " faults/names"),
+    ("listen", "listeners connections packets unix faults/serve"),
+    ("many|serve|concurren|group", "faults/serve faults/races concurrency"
+                                   " faults/threads"),
+    ("read|copy|file|help|stream", "streams faults/corners"),
+    ("packet|datagram", "packets unix options faults/corners"),
+    ("unix", "unix faults/descriptors faults/corners"),
     ("option|adopt", "options"),
     ("poll", "poller"),
     ("key", "addresses errors connections"),
