@@ -235,10 +235,12 @@ class Builds:
         with self.once((name, flavour)):
             if not record.exists():
                 program = record.with_suffix("")
-                why = "does not compile" if self.build(
-                    name, HEADER.parent, program, flavour) else ""
+                if complaints := self.build(name, HEADER.parent, program,
+                                            flavour):
+                    sys.exit(f"{name} does not compile, with the header as it "
+                             f"is:\n{complaints[-3000:]}")
                 start = time.monotonic()
-                why = why or run(program, 900, flavour)
+                why = run(program, 900, flavour)
                 took = time.monotonic() - start
                 record.write_text(str(-1 if why else took))
                 program.unlink(missing_ok=True)
