@@ -277,6 +277,12 @@ TEST_CASE("this machine has lo, with 127.0.0.1/8 and its index") {
   CHECK(found);
 }
 
+// The kernel also tells their hardware addresses, which are no IP addresses.
+TEST_CASE("an interface has IP addresses only") {
+  for (const net::Interface& each : net::must(net::interfaces()))
+    for (const net::Prefix& prefix : each.addrs) CHECK(prefix.ip());
+}
+
 TEST_CASE("the world has one interface, with all its addresses" IN_WORLD) {
   const auto all = net::must(net::interfaces());
   REQUIRE(all.size() == 1);
