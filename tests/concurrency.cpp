@@ -13,10 +13,12 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -114,11 +116,12 @@ long status(const std::string& name,
 // The memory that this process has allocated and not freed, in bytes; what the
 // system thinks it uses, where the C library does not tell.
 long memory() {
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+#ifdef __GLIBC__
+#if __GLIBC_PREREQ(2, 33)
   return static_cast<long>(::mallinfo2().uordblks);
-#else
-  return 1024 * status("VmRSS");
 #endif
+#endif
+  return 1024 * status("VmRSS");
 }
 
 // Destroyed slowly, so that who does not wait for that is found out.
