@@ -2216,10 +2216,10 @@ class Group {
   ~Group() { sys::Uncancelled(), wait(); }  ///< Waits, and tells no errors.
   /// Runs `f(args...)` in a thread of its own; copies the arguments: pass a
   /// std::ref for what the task shall share. Blocks while the group is at its
-  /// limit - for ever, if all that run call. An exception or
-  /// pthread_exit(3) ends only that task: task_failed. Errors, after which the
-  /// task does not run: what pthread_create(3) reports, ENOMEM, task_failed
-  /// when an exception ended its move to the thread. Go: `go f()`.
+  /// limit - for ever, if all that run call. An exception, pthread_exit(3) or
+  /// pthread_cancel(3) ends only that task: task_failed. More is not promised
+  /// about cancelling. Errors, after which the task does not run: those of
+  /// pthread_create(3), ENOMEM, task_failed when its move threw. Go: `go f()`.
   template <class F, class... Args>
   [[nodiscard]] Error go(F f, Args... args) {
     static_assert(std::is_invocable_v<F&, Args&&...>,
@@ -3466,7 +3466,8 @@ struct [[nodiscard]] Packet {
 };
 
 /// Opens a datagram socket. `network` is udp, udp4, udp6 or unixgram. An empty
-/// host hears both families; of a name the first IPv4 address is taken. A
+/// host hears both families; of a name the first IPv4 address is taken: say
+/// 127.0.0.1, not `localhost`, of which dial may take the IPv6 address. A
 /// multicast address opens its port for sharing; join the group next. A
 /// unixgram socket's file stays. Errors as listen. Go: `net.ListenPacket`.
 inline Result<PacketConn> listen_packet(std::string_view network,

@@ -13,10 +13,12 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -114,11 +116,12 @@ long status(const std::string& name,
 // The memory that this process has allocated and not freed, in bytes; what the
 // system thinks it uses, where the C library does not tell.
 long memory() {
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+#ifdef __GLIBC__
+#if __GLIBC_PREREQ(2, 33)
   return static_cast<long>(::mallinfo2().uordblks);
-#else
-  return 1024 * status("VmRSS");
 #endif
+#endif
+  return 1024 * status("VmRSS");
 }
 
 // Destroyed slowly, so that who does not wait for that is found out.
@@ -1455,15 +1458,40 @@ TEST_CASE_FIXTURE(TimeLimit,
   // Less than a word for each.
   if (support::slowness == 1) CHECK(memory() - before < 4 * count);
 
-  // And the end does not wait for clients that say nothing.
+  CHECK_FALSE(server.stop());
+}
+
+// All of them are told before the first is waited for.
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a server's end waits for none of its idle clients, however "
+                  "many") {
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  rlimit more = before;
+  more.rlim_cur = std::min<rlim_t>(before.rlim_max, 13000);
+  ::setrlimit(RLIMIT_NOFILE, &more);
+  // Each has two descriptors here, and a part of a bell.
+  const std::size_t count = std::min<std::size_t>(
+      more.rlim_cur / 3, support::slowness > 1 ? 400 : 4000);
+
+  net::ServeOptions options;
+  options.grace = 0s;
+  Server server(echo_byte, options, "unix", "");
+  const long threads = status("Threads");
   std::vector<net::Conn> idle;
-  for (int i = 0; i < 5; ++i) idle.push_back(server.dial());
-  wait_until([&] { return status("Threads") == threads + 5; });
+  while (idle.size() < count) idle.push_back(server.dial());
+  // Or is there no thread for some of them?
+  const auto busy = [&] { return std::size_t(status("Threads") - threads); };
+  wait_until([&] { return busy() + server.heard().size() >= count; });
   const Stopwatch watch;
   CHECK_FALSE(server.stop());
   CHECK(watch.elapsed() < support::generous);
+  std::printf("%zu idle clients: ended after %d ms\n", count,
+              static_cast<int>(watch.elapsed().count()));
   for (const net::Conn& conn : idle) CHECK(ended(conn));
   wait_until([&] { return status("Threads") < threads; });
+  idle.clear();
+  ::setrlimit(RLIMIT_NOFILE, &before);
 }
 
 // ---------------------------------------------------------------------------
@@ -1498,17 +1526,21 @@ struct Place {
   }
 };
 
-const std::string my_name = "@netlite-" + std::to_string(::getpid());
-const Place places[] = {{"tcp", "127.0.0.1:0"},  {"tcp", ":0"},
-                        {"udp", "127.0.0.1:0"},  {"unix", my_name},
-                        {"unixpacket", my_name}, {"unixgram", my_name}};
+std::vector<Place> places(const support::Directory& dir) {
+  const std::string name = "@netlite-" + std::to_string(::getpid());
+  const std::string file = dir.path + "/socket";
+  return {{"tcp", "127.0.0.1:0"}, {"tcp", ":0"},        {"udp", "127.0.0.1:0"},
+          {"unix", name},         {"unixpacket", name}, {"unixgram", name},
+          {"unix", file},         {"unixpacket", file}};
+}
 
 }  // namespace
 
 // https://github.com/golang/go/issues/21856
 TEST_CASE_FIXTURE(TimeLimit, "who listens after close is not refused") {
   const int rounds = 1000 / support::slowness;
-  for (const Place& place : places) {
+  const support::Directory dir;
+  for (const Place& place : places(dir)) {
     CAPTURE(place.network);
     CAPTURE(place.address);
     int refusals = 0;
@@ -1533,8 +1565,10 @@ TEST_CASE_FIXTURE(TimeLimit, "nor while a Poller waits, or is asked to") {
   const Thread waiting([&] {
     while (!over) (void)poller.wait();
   });
-  for (const Place& place : places) {
+  const support::Directory dir;
+  for (const Place& place : places(dir)) {
     CAPTURE(place.network);
+    CAPTURE(place.address);
     int refusals = 0;
     net::Socket socket = net::must(place.open(place.address));
     const std::string address = net::local_addr(socket).string();
@@ -1930,11 +1964,15 @@ TEST_CASE_FIXTURE(TimeLimit, "bells are few, however many threads have waited" *
           for (int i = 0; i < 1000; ++i) in_turn();
           if (!waited || bells() - others > first) return 1;
 
-          std::vector<net::Pipe> pipes;
-          for (std::size_t i = 0; i < 100; ++i) {
-            pipes.push_back(net::pipe());
-            if (!waits(pipes[i].first) || !waits(pipes[i].second)) return 2;
+          // And at sockets of as many numbers as there is room for.
+          std::vector<net::Pipe> pipes(100);
+          for (std::size_t i = 0; i < 1000; ++i) {
+            net::Pipe& pipe = pipes[i % pipes.size()];
+            pipe = net::pipe();
+            const net::Conn& conn = i % 2 == 0 ? pipe.first : pipe.second;
+            Thread([&] { waited = waited && waits(conn); }).join();
           }
+          if (!waited) return 2;
           return bells() - others > limit / 8 ? 3 : 0;
         }) == 0);
 }

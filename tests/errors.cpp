@@ -67,7 +67,7 @@ TEST_CASE("a nil error is false and has nothing to say") {
   CHECK_FALSE(net::Error(std::error_code()));
 }
 
-TEST_CASE("success and eof allocate nothing") {
+TEST_CASE("success, eof and would_block allocate nothing") {
   const net::Pipe p = net::pipe();
   REQUIRE_FALSE(p.error);
   char buffer[4];
@@ -78,6 +78,14 @@ TEST_CASE("success and eof allocate nothing") {
   converse();  // whatever a thread allocates once, it has now
   allocations = 0;
   CHECK(converse() == 4);
+  CHECK(allocations == 0);
+
+  const auto listener = net::must(net::listen("tcp", "127.0.0.1:0"));
+  const auto packets = net::must(net::listen_packet("udp", "127.0.0.1:0"));
+  allocations = 0;
+  CHECK(net::try_read(p.second, buffer).error == net::would_block);
+  CHECK(net::try_accept(listener).error == net::would_block);
+  CHECK(net::try_read_from(packets, buffer).error == net::would_block);
   CHECK(allocations == 0);
 
   net::must(net::close_write(p.first));

@@ -6,6 +6,7 @@
 #include "inject.hpp"
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "../support.hpp"
@@ -98,6 +99,67 @@ TEST_CASE_FIXTURE(TimeLimit, "a close is one call, by hand or by the last") {
   CHECK(inject::counts() == Counts{{"close", 1}});
   ends.server = net::Conn();
   CHECK(inject::counts() == Counts{{"close", 2}});
+}
+
+namespace {
+
+// What waits for an act: asleep by then, or else called only after it.
+template <class Await, class Act>
+auto meet(bool asleep, Await await, Act act) {
+  std::optional<support::Blocked<Await>> sleeping;
+  if (asleep) sleeping.emplace(await);
+  act();
+  return asleep ? sleeping->get() : await();
+}
+
+// A client dials and asks, a server accepts and answers, and both close.
+void converse(const net::Listener& listener, bool asleep) {
+  net::Conn client, server;
+  char buffer[16];
+  const auto reads = [&](const net::Conn& conn) {
+    return [&] { return net::read(conn, buffer).error; };
+  };
+  const auto accept = [&] { return net::accept(listener); };
+  server = net::must(meet(asleep, accept, [&] {
+    client = net::must(net::dial("tcp", net::addr(listener).string()));
+  }));
+  net::must(meet(asleep, reads(server),
+                 [&] { net::must(net::write(client, "question")); }));
+  net::must(meet(asleep, reads(client),
+                 [&] { net::must(net::write(server, "answer")); }));
+  net::must(net::close(client));
+  net::must(net::close(server));
+}
+
+}  // namespace
+
+// A bare one is nine calls: nobody can interrupt them.
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a connection with a question and an answer is 15 calls at "
+                  "both ends, and two more for each wait") {
+  const auto listener = net::must(net::listen("tcp", "127.0.0.1:0"));
+  for (const bool asleep : {false, true}) {
+    CAPTURE(asleep);
+    converse(listener, asleep);  // so the bells are there
+    const inject::Faults waiting({{"connect", 0, EINPROGRESS}});
+    converse(listener, asleep);
+    Counts counts = inject::counts();
+    for (const char* of_test : {"pthread_create", "read"})
+      counts.erase(of_test);
+    Counts expected = {{"socket", 1},
+                       {"connect", 1},
+                       {"poll", asleep ? 4 : 1},
+                       {"getsockname", 1},
+                       {"setsockopt", 4},
+                       {accept_call, asleep ? 2 : 1},
+                       {"send", 2},
+                       {"recv", asleep ? 4 : 2},
+                       {"close", 2}};
+    // At both ends.
+    for (const auto& [call, count] : upbringing) expected[call] = 2 * count;
+    if (!upbringing.empty()) expected["setsockopt"] = 8;
+    CHECK(counts == expected);
+  }
 }
 
 // ---------------------------------------------------------------------------

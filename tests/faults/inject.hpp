@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <climits>
 #include <condition_variable>
@@ -298,7 +299,6 @@ INJECT_CALL(chmod, (const char* a, mode_t b)__THROW, (a, b))
 INJECT_CALL(fchmod, (int a, mode_t b)__THROW, (a, b))
 INJECT_CALL(unlink, (const char* a)__THROW, (a))
 INJECT(char*, getcwd, "getcwd", (char* a, size_t b)__THROW, (a, b), nullptr)
-INJECT_CALL(getifaddrs, (ifaddrs * *a) __THROW, (a))
 INJECT(unsigned, if_nametoindex, "if_nametoindex", (const char* a)__THROW, (a),
        0)
 INJECT(char*, if_indextoname, "if_indextoname", (unsigned a, char* b)__THROW,
@@ -412,7 +412,30 @@ inline int resolver_says(int error) {
   return error == unsaid ? EAI_SYSTEM : error;
 }
 
+// The lists of the libc's that nobody has given back yet.
+inline std::atomic<int> lists{0};
+
+// What a call says that may have made one.
+template <class List>
+int made(int error, List* list) {
+  lists += error == 0 && list;
+  return error;
+}
+
 }  // namespace inject
+
+extern "C" int getifaddrs(ifaddrs** found) __THROW {
+  INJECT_NEXT(getifaddrs, "getifaddrs");
+  const inject::Call call("getifaddrs");
+  if (call.error != 0) return errno = call.error, -1;
+  const int error = next(found);
+  return inject::made(error, *found);
+}
+extern "C" void freeifaddrs(ifaddrs* list) __THROW {
+  INJECT_NEXT(freeifaddrs, "freeifaddrs");
+  inject::lists -= list != nullptr;
+  next(list);
+}
 
 extern "C" int getaddrinfo(const char* a, const char* b, const addrinfo* c,
                            addrinfo** found) {
@@ -424,8 +447,11 @@ extern "C" int getaddrinfo(const char* a, const char* b, const addrinfo* c,
   if (service != services.end()) b = service->second.c_str();
   const auto& hosts = inject::State::get().hosts;
   const auto host = hosts.find(a ? a : "");
-  if (host == hosts.end()) return next(a, b, c, found);
   *found = nullptr;
+  if (host == hosts.end()) {
+    const int error = next(a, b, c, found);
+    return inject::made(error, *found);
+  }
   int none = 0;
   for (const std::string& ip : host->second) {
     addrinfo** last = found;
@@ -434,7 +460,13 @@ extern "C" int getaddrinfo(const char* a, const char* b, const addrinfo* c,
     if (error == EAI_ADDRFAMILY) none = EAI_NODATA;  // not of this family
     if (error && !none) return error;
   }
-  return *found ? 0 : none;
+  return inject::made(*found ? 0 : none, *found);
+}
+
+extern "C" void freeaddrinfo(addrinfo* list) __THROW {
+  INJECT_NEXT(freeaddrinfo, "freeaddrinfo");
+  inject::lists -= list != nullptr;
+  next(list);
 }
 
 extern "C" int getnameinfo(const sockaddr* a, socklen_t b, char* c, socklen_t d,

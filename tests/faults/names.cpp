@@ -193,3 +193,27 @@ TEST_CASE_FIXTURE(TimeLimit, "a name that DNS cannot know is not asked for") {
     CHECK_FALSE(is_asked(name));
   }
 }
+
+TEST_CASE_FIXTURE(TimeLimit, "each list of the resolver's is given back") {
+  const std::vector<resolver::Entry> lists[] = {
+      {{AF_INET, "127.0.0.1"}, {AF_INET, "127.0.0.1"}},
+      {{AF_INET6, ""}, {AF_UNIX, "127.0.0.1", 80}},
+  };
+  const auto done = [](const auto&) {};  // whatever came out
+  for (const auto& list : lists) {
+    CAPTURE(&list - lists);
+    resolver::says([&](const resolver::Question&) {
+      return resolver::Answer{0, list};
+    });
+    for (const net::Deadline when : {net::no_deadline, net::Deadline(1h)}) {
+      done(net::lookup_host("name.test", when));
+      done(net::lookup_cname("name.test", when));
+      done(net::lookup_port("tcp", "service", when));
+      done(net::resolve("tcp", "name.test:80", when));
+    }
+    done(net::dial("udp", "name.test:80"));
+    done(net::listen("tcp", "name.test:0"));
+    CHECK(resolver::asked().size() >= 10);
+    CHECK(resolver::lists.load() == 0);
+  }
+}

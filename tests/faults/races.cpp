@@ -13,6 +13,10 @@
 
 #include "../support.hpp"
 
+#ifndef __THROWNL
+#define __THROWNL
+#endif
+
 // The lock of a mutex that is looked at is a call named "lock".
 namespace inject {
 inline std::atomic<pthread_mutex_t*> looked_at{nullptr};

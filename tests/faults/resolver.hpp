@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <cstring>
 #include <functional>
@@ -46,6 +47,9 @@ struct State {
   std::function<Answer(const Question&)> answer{};
 };
 inline State state;
+
+// Those of its lists that nobody has given back yet.
+inline std::atomic<int> lists{0};
 
 // From now on the resolver says this, and nobody has asked it anything yet.
 inline void says(std::function<Answer(const Question&)> answer) {
@@ -124,6 +128,10 @@ inline addrinfo* make_entry(const Entry& entry, addrinfo* next) {
 
 }  // namespace resolver
 
+#ifndef __THROW
+#define __THROW
+#endif
+
 extern "C" int getaddrinfo(const char* host, const char* service,
                            const addrinfo* hints, addrinfo** found) {
   const resolver::Question question{host ? host : "", service ? service : "",
@@ -138,10 +146,12 @@ extern "C" int getaddrinfo(const char* host, const char* service,
   *found = nullptr;
   for (auto entry = said.list.rbegin(); entry != said.list.rend(); ++entry)
     *found = resolver::make_entry(*entry, *found);
+  resolver::lists += *found != nullptr;
   return said.error;
 }
 
-extern "C" void freeaddrinfo(addrinfo* list) noexcept {
+extern "C" void freeaddrinfo(addrinfo* list) __THROW {
+  resolver::lists -= list != nullptr;
   while (list) {
     addrinfo* const next = list->ai_next;
     delete reinterpret_cast<sockaddr_in6*>(list->ai_addr);

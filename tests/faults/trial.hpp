@@ -327,6 +327,7 @@ inline bool leaks(const std::set<int>& before) {
     trial.check(false, "an exception");
   }
   trial.check(!leaks(before), "a descriptor was left open");
+  trial.check(inject::lists == 0, "a list was not given back");
   if (thorough && __lsan_do_recoverable_leak_check)
     trial.check(__lsan_do_recoverable_leak_check() == 0, "memory was lost");
   if (__gcov_dump) __gcov_dump();

@@ -1,6 +1,7 @@
 """The tools of examples/ with the programs that they are made for."""
 # SPDX-License-Identifier: MIT
 import os
+import pathlib
 import resource
 import signal
 import socket
@@ -10,6 +11,8 @@ import unittest
 
 from harness import (ANSWER, GREETING, Background, Case, large, needs,
                      receive_all, reset, unread_by_peer)
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
 class ExampleCase(Case):
@@ -21,6 +24,15 @@ class ExampleCase(Case):
     def usage(self, program, *arguments):
         err = self.run_program(program, *arguments, code=2)
         self.assertRegex(err, f"^usage: {program} ")
+
+
+class Sources(unittest.TestCase):
+    def test_each_example_has_fewer_than_150_lines(self):
+        examples = list((ROOT / "examples").glob("*.cpp"))
+        self.assertGreater(len(examples), 0)
+        for source in examples:
+            with self.subTest(source.name):
+                self.assertLess(len(source.read_text().splitlines()), 150)
 
 
 class Greeting(ExampleCase):

@@ -3,7 +3,8 @@
 # Builds and runs a user's project, a copy of user/, in one of the user's ways:
 #
 #   users.sh SOURCE copied|subproject|pkg-config
-#   users.sh SOURCE cmake|cmake-moved|fetch-content|add-subdirectory
+#   users.sh SOURCE cmake|cmake-moved|fetch-content|fetch-content-offline
+#   users.sh SOURCE add-subdirectory
 #
 # SOURCE is netlite's top folder. A missing program skips the test (77).
 set -eu
@@ -111,7 +112,23 @@ with_cmake_tree() {
   [ ! -e "$work/installed" ] || fail "installed: $(ls -R "$work/installed")"
 }
 
+# The user's file names a server; git is told that it is a folder.
 fetch_content() {
+  need git
+  tree "$work/origin"
+  (
+    cd "$work/origin"
+    git init -q
+    git add .
+    git -c user.name=Nobody -c user.email= commit -qm 'Release'
+    git tag v0.2.0
+  )
+  export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0="url.file://$work/origin.insteadOf"
+  export GIT_CONFIG_VALUE_0=https://example.com/netlite.git
+  with_cmake_tree fetched.cmake
+}
+
+fetch_content_offline() {
   tree "$work/clone"
   with_cmake_tree fetched.cmake -DFETCHCONTENT_FULLY_DISCONNECTED=ON \
     -DFETCHCONTENT_SOURCE_DIR_NETLITE="$work/clone"
@@ -129,6 +146,7 @@ case $way in
   cmake) with_cmake "$work/prefix" ;;
   cmake-moved) with_cmake "$work/moved" ;;
   fetch-content) fetch_content ;;
+  fetch-content-offline) fetch_content_offline ;;
   add-subdirectory) add_subdirectory ;;
 esac
 
