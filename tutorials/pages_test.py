@@ -119,7 +119,8 @@ def plain(line):
     line = re.sub(r'\b\d+ ms\b', 'N ms', line)
     line = re.sub(r'\bkill \d+', 'kill N', line)
     line = re.sub(r'\blisten\((\d+), \d+\)', r'listen(\1, N)', line)
-    # How much fits a line depends on how long the port behind it is.
+    # How much fits a line depends on how long the wait or the port behind it is.
+    line = re.sub(r'("[^"]{,16})[^"]*"\.\.\.', r'\1"...', line)
     line = re.sub(r'("[^"]{,8})[^"]*"\.\.\.(.*(\b127\.0\.0\.1:|/tmp/))',
                   r'\1"...\2', line)
     line = re.sub(r'(> Received )\d+( of 1000\b)', r'\1N\2', line)
