@@ -1015,6 +1015,34 @@ TEST_CASE_FIXTURE(TimeLimit, "two servers share one listener") {
   CHECK(served == 200);
 }
 
+// Both rest at the listener, and one of them has room again.
+TEST_CASE_FIXTURE(TimeLimit,
+                  "of two full servers the one whose client leaves accepts") {
+  const net::Listener listener = net::must(net::listen("unix", ""));
+  const std::string address = net::addr(listener).string();
+  net::ServeOptions options;
+  options.max_connections = 1;
+  std::atomic<int> threads[2]{};
+  const auto serve = [&](std::atomic<int>& thread) {
+    thread = ::gettid();
+    return net::serve(listener, echo_byte, options);
+  };
+  Blocked one([&] { return serve(threads[0]); });
+  Blocked two([&] { return serve(threads[1]); });
+  const net::Conn stays = net::must(net::dial("unix", address));
+  net::Conn leaves = net::must(net::dial("unix", address));
+  for (int round = 0; round < 2; ++round) {
+    for (const int thread : threads) support::wait_until_asleep(thread);
+    CHECK(answers(leaves));
+    leaves = net::must(net::dial("unix", address));
+  }
+  CHECK(answers(leaves));
+  CHECK(answers(stays));
+  net::close(listener);
+  CHECK_FALSE(one.get());
+  CHECK_FALSE(two.get());
+}
+
 TEST_CASE_FIXTURE(TimeLimit,
                   "a full server does not keep others from accepting") {
   Gate inside;

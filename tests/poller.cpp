@@ -441,6 +441,18 @@ TEST_CASE_FIXTURE(TimeLimit, "two pollers may watch one connection") {
 // ---------------------------------------------------------------------------
 // The end of watching
 
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a socket does not remember pollers that are gone") {
+  const Connected c;
+  const auto& pollers = state_of(c.client)->pollers;
+  for (int i = 0; i < 10; ++i) {
+    net::Poller poller;
+    net::must(poller.watch(c.client, readable));
+    net::must(poller.watch(c.client, writable));
+    CHECK(std::distance(pollers.begin(), pollers.end()) == 1);
+  }
+}
+
 TEST_CASE_FIXTURE(TimeLimit, "unwatch ends it") {
   const Connected ends;
   net::Poller poller;

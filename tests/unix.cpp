@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -1057,6 +1058,23 @@ TEST_CASE("a unix listener's file outlives the process that hands it on" *
   const net::Listener tcp = bounded(net::listen("tcp", "127.0.0.1:0"));
   CHECK(net::set_unlink_on_close(tcp, false) == net::unexpected_address_type);
   CHECK(net::set_unlink_on_close(net::Listener(), false) == net::closed);
+}
+
+// Whoever comes first; the thread sanitizer looks on.
+TEST_CASE("one thread may say whose the file is while another one closes") {
+  const support::Directory dir;
+  const std::string path = dir.path + "/s.sock";
+  for (int round = 0; round < 100; ++round) {
+    const net::Listener listener = bounded(net::listen("unix", path));
+    std::atomic<bool> begun{false};
+    support::Thread other([&] {
+      for (bool on = false; !net::set_unlink_on_close(listener, on); on = !on)
+        begun = true;
+    });
+    while (!begun) std::this_thread::yield();
+    net::must(net::close(listener));
+    ::unlink(path.c_str());
+  }
 }
 
 TEST_CASE("more descriptors than one: the first is given, none is leaked") {

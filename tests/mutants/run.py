@@ -56,10 +56,11 @@ WANTED = 95  # of a hundred
 
 # Words of a section's title, and the test programs that must notice a fault
 # there; a program also belongs to the sections that its name is a word of.
+# world/ is a program where it is known which names and addresses there are.
 PROGRAMS = [
     ("error|word", "errors"),
-    ("address|name|look|host|port", "addresses tables faults/dial"
-                                    " faults/names"),
+    ("address|name|look|host|port", "addresses world/addresses tables"
+                                    " faults/dial faults/names unix"),
     ("kernel", "connections packets unix"),
     ("sys", "sys faults/every_call faults/descriptors connections streams"
             " unix faults/corners"),
@@ -77,7 +78,7 @@ PROGRAMS = [
     ("read|copy|file|help|stream", "streams faults/corners"),
     ("packet|datagram", "packets unix options faults/corners"),
     ("unix", "unix faults/descriptors faults/corners"),
-    ("option|adopt", "options"),
+    ("option|adopt", "options connections"),
     ("poll", "poller"),
     ("key", "addresses errors connections"),
 ]
@@ -134,8 +135,8 @@ def must_compile(flavour, arguments):
         sys.exit(f"mutants: cannot compile\n{complaints[-3000:]}")
 
 
-def exists(name):
-    return (TESTS / f"{name}.cpp").exists()
+def source(name):
+    return TESTS / f"{name.removeprefix('world/')}.cpp"
 
 
 def programs(section):
@@ -149,7 +150,7 @@ def programs(section):
              if re.search(rf"\b(?:{words})", title)
              for name in names.split()]
     order = dict.fromkeys(own + named + AFTER_ALL)
-    return [name for name in order if exists(name)]
+    return [name for name in order if source(name).exists()]
 
 
 def everything():
@@ -225,8 +226,8 @@ class Builds:
     def build(self, name, headers, to, flavour):
         """Builds a test program with the header in a folder; complaints."""
         use, main = self.common(flavour)
-        return compile_(flavour, [*use, f"-I{headers}", TESTS / f"{name}.cpp",
-                                  main, "-o", to, "-ldl"])
+        return compile_(flavour, [*use, f"-I{headers}", source(name), main,
+                                  "-o", to, "-ldl"])
 
     def normal(self, name, flavour):
         """How long the program takes with a good header; None when it fails
@@ -240,7 +241,7 @@ class Builds:
                     sys.exit(f"{name} does not compile, with the header as it "
                              f"is:\n{complaints[-3000:]}")
                 start = time.monotonic()
-                why = run(program, 900, flavour)
+                why = run(name, program, 900, flavour)
                 took = time.monotonic() - start
                 record.write_text(str(-1 if why else took))
                 program.unlink(missing_ok=True)
@@ -258,11 +259,12 @@ def limits():
     resource.setrlimit(resource.RLIMIT_DATA, (4 << 30, 4 << 30))
 
 
-def run(program, limit, flavour):
+def run(name, program, limit, flavour):
     """Runs a test program: "" when it passes, or how it failed."""
     steady = ["setarch", os.uname().machine, "-R"] * (flavour == "thread")
+    world = ["sh", TESTS / "world" / "run"] * name.startswith("world/")
     child = subprocess.Popen(
-        [*steady, program, "--abort-after=1", "--no-colors=1"],
+        [*steady, *world, program, "--abort-after=1", "--no-colors=1"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True,
         preexec_fn=limits if flavour == "plain" else None,
@@ -297,7 +299,7 @@ def try_one(builds, text, mutant, options):
                 continue
             if builds.build(name, folder, folder / "program", flavour):
                 return "invalid", "does not compile"
-            how = run(folder / "program", 15 + 5 * normal, flavour)
+            how = run(name, folder / "program", 15 + 5 * normal, flavour)
             if how:
                 return "killed", f"{name} {how}"
         return "survived", " ".join(names)
