@@ -1031,7 +1031,7 @@ TEST_CASE_FIXTURE(TimeLimit,
   Blocked two([&] { return serve(threads[1]); });
   const net::Conn stays = net::must(net::dial("unix", address));
   net::Conn leaves = net::must(net::dial("unix", address));
-  for (int round = 0; round < 2; ++round) {
+  for (int round = 0; round < 4; ++round) {
     for (const int thread : threads) support::wait_until_asleep(thread);
     CHECK(answers(leaves));
     leaves = net::must(net::dial("unix", address));

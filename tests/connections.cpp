@@ -1260,7 +1260,10 @@ TEST_CASE("descriptor 0 is a descriptor like any other" *
           doctest::description("bug-case 50")) {
   CHECK(support::in_child([] {
           net::Listener listener = net::must(net::listen("tcp", "127.0.0.1:0"));
+          const support::Refusing refusing;
           ::close(0);
+          if (!net::dial("tcp", refusing.address).error) return 5;
+          if (::fcntl(0, F_GETFD) != -1) return 6;
           net::Conn conn =
               net::must(net::dial("tcp", net::addr(listener).string()));
           if (net::native_handle(conn) != 0) return 1;

@@ -74,6 +74,20 @@ TEST_CASE_FIXTURE(TimeLimit, "a name is asked for in the family that counts") {
   }
 }
 
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a local address passes over those that it cannot reach") {
+  const auto listener = net::must(net::listen("tcp", "127.0.0.1:0"));
+  resolver::says([](const resolver::Question&) {
+    return resolver::Answer{0, {{AF_INET6, "::1"}, {AF_INET, "127.0.0.1"}}};
+  });
+  net::DialOptions options;
+  options.local = net::must(net::resolve("tcp", "127.0.0.1:0"));
+  const auto conn = net::must(net::dial(
+      "tcp", "name.test:" + std::to_string(net::addr(listener).port()),
+      options));
+  CHECK(net::remote_addr(conn) == net::addr(listener));
+}
+
 // https://github.com/heimdal/heimdal/pull/1009
 TEST_CASE_FIXTURE(TimeLimit,
                   "a resolver that says nothing useful is an error") {
