@@ -105,30 +105,40 @@ def prepare(folder, step):
         compiled(*sanitizer(step), *arguments).check_returncode()
 
 
-def judged(step, text, prepared):
-    """What the judge says of this exercise.hpp."""
-    with tempfile.TemporaryDirectory() as folder:
-        exercise, program = folder + '/exercise.hpp', folder + '/check'
-        write(exercise, text)
-        write(program + '.cpp', f'''#define EXERCISE "{exercise}"
+def build(folder, step, text, prepared):
+    """The judge of this exercise.hpp, and what the compiler says of it."""
+    exercise, program = folder + '/exercise.hpp', folder + '/check'
+    write(exercise, text)
+    write(program + '.cpp', f'''#define EXERCISE "{exercise}"
 #include "{COURSE}/{step}/check.cpp"
 const bool is_told = (judge::exercise_file = EXERCISE, true);
 ''')
-        done = compiled(*sanitizer(step), '-include',
-                        prepared + '/common.hpp', program + '.cpp',
-                        prepared + '/trace.o', '-ldl', '-o', program)
-        if done.returncode != 0:
-            return done.stderr, done.returncode
-        began = time.monotonic()
-        try:
-            done = subprocess.run([program], stdout=subprocess.PIPE, text=True,
-                                  stderr=subprocess.STDOUT, timeout=LONGER)
-        except subprocess.TimeoutExpired:
-            return f'The judge has not answered within {LONGER} seconds.', -1
-        took = time.monotonic() - began
-        if took > LONG and 'looking for the line' not in done.stdout:
-            return f'{done.stdout}That took {took:.0f} seconds.', -1
-        return done.stdout, done.returncode
+    return program, compiled(
+        *sanitizer(step), '-include', prepared + '/common.hpp',
+        program + '.cpp', prepared + '/trace.o', '-ldl', '-o', program)
+
+
+def said_by(program, **changes):
+    """What a judge says, and its exit code."""
+    began = time.monotonic()
+    try:
+        done = subprocess.run([program], stdout=subprocess.PIPE, text=True,
+                              stderr=subprocess.STDOUT, timeout=LONGER,
+                              env={**os.environ, **changes})
+    except subprocess.TimeoutExpired:
+        return f'The judge has not answered within {LONGER} seconds.', -1
+    took = time.monotonic() - began
+    if took > LONG and 'looking for the line' not in done.stdout:
+        return f'{done.stdout}That took {took:.0f} seconds.', -1
+    return done.stdout, done.returncode
+
+
+def judged(step, text, prepared):
+    with tempfile.TemporaryDirectory() as folder:
+        program, compiler = build(folder, step, text, prepared)
+        if compiler.returncode != 0:
+            return compiler.stderr, compiler.returncode
+        return said_by(program)
 
 
 def in_one_line(paragraph):
@@ -167,6 +177,24 @@ def test_untouched(step, prepared):
               f'{said}')
 
 
+def test_seed(step, code, prepared):
+    """The same number, the same story, and another one for another number.
+    (If the machine is so busy that an answer is late, it asks once more.)"""
+    def story(seed):
+        said, _ = said_by(program, SEED=str(seed))
+        return ''.join(re.findall('^  received .*', said, re.M))
+
+    with tempfile.TemporaryDirectory() as folder:
+        program, _ = build(folder, step, with_answer(step, code), prepared)
+        stories = {story(7), story(7)}
+        if len(stories) > 1:
+            stories.add(story(7))
+        if len(stories) > 2 or story(8) in stories:
+            failed.append('SEED')
+            print('FAILED: the story does not follow from SEED:', *stories,
+                  sep='\n')
+
+
 def main():
     step, word = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ''
     table = [answer for answer in answers(step) if word in answer[0]]
@@ -179,6 +207,9 @@ def main():
             list(pool.map(lambda answer: test(step, answer, folder), table))
         if not word:
             test_untouched(step, folder)
+        for _, stories, _, code in table:
+            if any('SEED=' in story for story in stories):
+                test_seed(step, code, folder)
     print(f'{len(table)} wrong answers, {len(failed)} failed')
     sys.exit(1 if failed else 0)
 
