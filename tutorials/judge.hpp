@@ -239,6 +239,33 @@ class Trace {
     return text;
   }
 
+  // A call that failed in the same way again and again, until it did not.
+  struct Failures {
+    int tries = 0;
+    std::chrono::milliseconds first_pause{0};  // after the first of them
+    std::chrono::milliseconds last_pause{0};
+  };
+  Failures failures(pid_t pid, const char* name, const char* failure) const {
+    Failures all;
+    long long end = 0;  // ns
+    for (const Line& line : lines_of(pid)) {
+      if (line[call] != name || line[result] == begun) continue;
+      const std::chrono::nanoseconds pause(std::atoll(line[its_start].c_str()) -
+                                           end);
+      const auto ms = std::chrono::floor<std::chrono::milliseconds>(pause);
+      if (all.tries > 0) all.last_pause = ms;
+      if (all.tries == 1) all.first_pause = ms;
+      if (line[error] != failure && all.tries > 0) break;
+      if (line[error] != failure) continue;
+      // `3, 7 times more` stands for seven calls.
+      int more = 1;
+      std::sscanf(line[arguments].c_str(), "%*d, %d times more", &more);
+      all.tries += more;
+      end = std::atoll(line[its_end].c_str());
+    }
+    return all;
+  }
+
   // How much has been traced so far.
   off_t size() const { return ::lseek(fd_, 0, SEEK_END); }
 
@@ -302,6 +329,8 @@ class Trace {
 
   using Line = std::vector<std::string>;
   enum Column {
+    its_start,
+    its_end,
     process = 3,
     its_thread,
     descriptor,
@@ -721,6 +750,11 @@ class Learner {
   /// How many of its threads have called something, so far as the judge
   /// remembers.
   std::size_t threads() const { return Trace::get().threads(pid_); }
+
+  /// See Trace::failures.
+  Trace::Failures failures(const char* call, const char* error) const {
+    return Trace::get().failures(pid_, call, error);
+  }
 
   /// Whether its function is over.
   bool is_over() const { return peers::wait_for(over(), POLLIN, {}); }
