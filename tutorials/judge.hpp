@@ -21,12 +21,14 @@
 #include "peers.hpp"
 
 #include <cxxabi.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #ifdef __linux__
 #include <sys/prctl.h>
 #endif
 
+#include <atomic>
 #include <cctype>
 #include <condition_variable>
 #include <csignal>
@@ -38,6 +40,7 @@
 #include <iostream>
 #include <map>
 #include <mutex>
+#include <new>
 #include <string>
 #include <type_traits>
 #include <typeinfo>
@@ -54,50 +57,6 @@ namespace judge {
 
 using peers::counted;
 using peers::quoted;
-
-// -- Before main ------------------------------------------------------------
-
-// The exercise is part of this program. Whatever its global variables do, they
-// do before main: also exit, throw, crash or wait for ever.
-namespace before_main {
-
-inline bool is_now = true;
-constexpr int signals[] = {SIGALRM, SIGSEGV, SIGFPE};
-inline struct sigaction usual[3];
-inline std::terminate_handler usual_end = nullptr;
-
-[[noreturn]] inline void wrong(const char* how) {
-  for (const char* text :
-       {"not yet.\n\nYour exercise.hpp ", how,
-        " before main, where nobody had\ncalled it.\n\n"
-        "Which of its variables stand outside of all functions?\n"})
-    if (::write(STDOUT_FILENO, text, std::strlen(text)) < 0) break;
-  ::_exit(1);
-}
-
-inline void on_signal(int signal) {
-  wrong(signal == SIGALRM ? "waited for ten seconds" : "crashed");
-}
-
-__attribute__((constructor(101))) inline void begin() {
-  std::atexit([] {
-    if (is_now) wrong("ended the program");
-  });
-  usual_end = std::set_terminate([] { wrong("threw an exception"); });
-  struct sigaction ours {};
-  ours.sa_handler = on_signal;
-  for (int i = 0; i < 3; ++i) ::sigaction(signals[i], &ours, &usual[i]);
-  ::alarm(10);
-}
-
-inline void end() {
-  is_now = false;
-  std::set_terminate(usual_end);
-  ::alarm(0);
-  for (int i = 0; i < 3; ++i) ::sigaction(signals[i], &usual[i], nullptr);
-}
-
-}  // namespace before_main
 
 // -- Verdicts ---------------------------------------------------------------
 
@@ -165,6 +124,96 @@ inline std::string wrapped(std::string text) {
   throw Verdict{skipped, why, {}};
 }
 
+// -- The guard --------------------------------------------------------------
+
+// The exercise is part of this program. Its global variables may do anything
+// before main, or from threads beside it: exit, throw, crash or wait for ever.
+// So all of this happens in a second process. The first one is the guard, out
+// of reach: it waits, but not for ever, and believes nothing but a verdict.
+namespace guard {
+
+// What the judge tells the guard; it is in both processes.
+struct Word {
+  std::atomic<int> seconds{10};  // that the judge may still take
+  std::atomic<bool> is_in_main{false};
+  std::atomic<int> verdict{-1};
+};
+inline Word* word = nullptr;
+inline pid_t ward = -1;
+
+/// How long the judge may take from now on.
+inline void allow(std::chrono::seconds time) {
+  if (word) word->seconds = static_cast<int>(time.count());
+}
+
+// Nothing is said by a check that only looks for a line, see place_of_crash.
+inline int say(Code code, const std::string& text) {
+  if (!std::getenv("NETLITE_WHERE")) {
+    std::fputs(wrapped(text).c_str(), stdout);
+    std::fflush(stdout);
+  }
+  return code;
+}
+
+// The exit code, when the judge has ended in this way.
+inline int verdict_on(int status) {
+  if (word->verdict >= 0) return word->verdict;
+  const bool is_late = word->seconds <= 0;
+  const std::string crashed = WIFSIGNALED(status)
+                                  ? "crashed: signal " +
+                                        std::to_string(WTERMSIG(status)) +
+                                        ", " + ::strsignal(WTERMSIG(status))
+                                  : "";
+  if (word->is_in_main && !crashed.empty())
+    return say(broken,
+               "The judge " + (is_late ? "did not come to its end" : crashed) +
+                   ". If your exercise.hpp has no variables outside of all "
+                   "functions, the judge is broken, not you.\n");
+  return say(is_wrong, "not yet.\n\nYour exercise.hpp " +
+                           (is_late           ? "waited for ten seconds"
+                            : crashed.empty() ? "ended the program"
+                                              : crashed + ",") +
+                           (word->is_in_main ? " in the judge's own process"
+                                             : " before main") +
+                           ", where nobody had called it.\n\n"
+                           "Which of its variables stand outside of all "
+                           "functions?\n");
+}
+
+inline void on_second(int) {
+  if (--word->seconds > 0)
+    ::alarm(1);
+  else
+    ::kill(ward, SIGKILL);
+}
+
+/// Goes on in a second process; the guard ends as that has told.
+inline void begin() {
+  void* const shared = ::mmap(nullptr, sizeof(Word), PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED) peers::fail("mmap");
+  word = new (shared) Word;
+  ward = ::fork();
+  if (ward < 0) peers::fail("fork");
+  if (ward == 0) {
+#ifdef __linux__
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
+    return;
+  }
+  std::signal(SIGALRM, on_second);
+  ::alarm(1);
+  int status = 0;
+  while (::waitpid(ward, &status, 0) < 0 && errno == EINTR) continue;
+  ::_exit(verdict_on(status));
+}
+
+#ifdef EXERCISE
+__attribute__((constructor(101))) inline void begin_before_all() { begin(); }
+#endif
+
+}  // namespace guard
+
 // -- The trace of the learner -----------------------------------------------
 
 // Every call of the learner goes to a file that has no name any more.
@@ -189,6 +238,33 @@ class Trace {
     for (std::size_t i = first; i < calls.size(); ++i)
       text += "\n  " + calls[i];
     return text;
+  }
+
+  // A call that failed in the same way again and again, until it did not.
+  struct Failures {
+    int tries = 0;
+    std::chrono::milliseconds first_pause{0};  // after the first of them
+    std::chrono::milliseconds last_pause{0};
+  };
+  Failures failures(pid_t pid, const char* name, const char* failure) const {
+    Failures all;
+    long long end = 0;  // ns
+    for (const Line& line : lines_of(pid)) {
+      if (line[call] != name || line[result] == begun) continue;
+      const std::chrono::nanoseconds pause(std::atoll(line[its_start].c_str()) -
+                                           end);
+      const auto ms = std::chrono::floor<std::chrono::milliseconds>(pause);
+      if (all.tries > 0) all.last_pause = ms;
+      if (all.tries == 1) all.first_pause = ms;
+      if (line[error] != failure && all.tries > 0) break;
+      if (line[error] != failure) continue;
+      // `3, 7 times more` stands for seven calls.
+      int more = 1;
+      std::sscanf(line[arguments].c_str(), "%*d, %d times more", &more);
+      all.tries += more;
+      end = std::atoll(line[its_end].c_str());
+    }
+    return all;
   }
 
   // How much has been traced so far.
@@ -254,6 +330,8 @@ class Trace {
 
   using Line = std::vector<std::string>;
   enum Column {
+    its_start,
+    its_end,
     process = 3,
     its_thread,
     descriptor,
@@ -421,6 +499,7 @@ inline std::string in_quotes(const std::string& text) {
 inline std::string place_of_crash() {
   if (check_file.empty() || std::getenv("NETLITE_WHERE")) return {};
   std::cerr << "looking for the line that crashed ..." << std::endl;
+  guard::allow(std::chrono::minutes(5));
   const std::string include = folder_of(check_file) + "/../../include";
   return without_end(output_of(
       "folder=$(mktemp -d) || exit; trap 'rm -rf \"$folder\"' EXIT\n"
@@ -672,6 +751,11 @@ class Learner {
   /// How many of its threads have called something, so far as the judge
   /// remembers.
   std::size_t threads() const { return Trace::get().threads(pid_); }
+
+  /// See Trace::failures.
+  Trace::Failures failures(const char* call, const char* error) const {
+    return Trace::get().failures(pid_, call, error);
+  }
 
   /// Whether its function is over.
   bool is_over() const { return peers::wait_for(over(), POLLIN, {}); }
@@ -991,6 +1075,7 @@ int verdict_of(const char* file, Check check) {
   if (const char* seconds = std::getenv("NETLITE_PATIENCE"))
     peers::patience = std::chrono::seconds(std::atoi(seconds));
   peers::the_end = peers::deadline();
+  guard::allow(peers::patience + std::chrono::seconds(10));
   try {
     Trace::get();
     check();
@@ -1012,9 +1097,10 @@ int verdict_of(const char* file, Check check) {
 /// the program, whatever the exercise's global variables do at their end.
 template <class Check>
 int run(const char* file, Check check) {
-  before_main::end();
+  if (guard::word) guard::word->is_in_main = true;
   const int code = verdict_of(file, check);
   std::cout.flush();
+  if (guard::word) guard::word->verdict = code;
   ::_exit(code);
 }
 

@@ -263,10 +263,63 @@ void what_it_calls() {
   peers::patience = usual;
 }
 
+// What the guard makes of a judge that does this.
+template <class F>
+void guard_says(const std::string& what, int code, const std::string& words,
+                F f) {
+  judge::Pipe said;
+  const pid_t guard = ::fork();
+  if (guard == 0) {
+    ::dup2(said.to.get(), STDOUT_FILENO);
+    judge::guard::begin();
+    f(*judge::guard::word);
+    ::pause();
+  }
+  said.to.reset();
+  std::string text(4096, '\0');
+  int status = 0;
+  ::waitpid(guard, &status, 0);
+  const ssize_t n = ::read(said.from.get(), text.data(), text.size());
+  text.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  text = text.empty() ? text : judge::without_end(text);
+  expect(what, WIFEXITED(status) && WEXITSTATUS(status) == code, text);
+  expect(what + " is told", text.find(words) != std::string::npos, text);
+  expect(what + " fits", judge::wrapped(text) == text, text);
+}
+
+void what_happens_around_main() {
+  using Word = judge::guard::Word;
+  guard_says("a verdict", 77, "", [](Word& word) {
+    word.verdict = 77;
+    ::_exit(0);
+  });
+  guard_says("an end before main", 1, "ended the program before main,",
+             [](Word&) { ::_exit(0); });
+  guard_says("a crash before main", 1,
+             "crashed: signal 6, Aborted, before main,",
+             [](Word&) { std::abort(); });
+  guard_says("an end beside main", 1,
+             "ended the program in the judge's own process,", [](Word& word) {
+               word.is_in_main = true;
+               std::exit(0);
+             });
+  guard_says("a crash of the judge", 99, "The judge crashed: signal 6, Aborted",
+             [](Word& word) {
+               word.is_in_main = true;
+               std::abort();
+             });
+  guard_says("a wait before main", 1, "waited for ten seconds before main,",
+             [](Word& word) { word.seconds = 1; });
+  guard_says("a judge that does not end", 99, "did not come to its end.",
+             [](Word& word) {
+               word.is_in_main = true;
+               word.seconds = 1;
+             });
+}
+
 }  // namespace
 
 int main() {
-  judge::before_main::end();
   judge::Trace::get();
   what_returns_is_passed_on();
   what_does_not_return_is_told();
@@ -277,5 +330,6 @@ int main() {
   what_it_must_not_touch();
   what_it_prints_meanwhile();
   what_it_calls();
+  what_happens_around_main();
   return failed == 0 ? 0 : 1;
 }

@@ -367,6 +367,9 @@ def check_exercise(exercise, solution):
     """They differ in one place, and there the exercise says what to do."""
     if exercise.count('TODO') != 1 or 'TODO' in solution:
         problem('exercise.hpp has one TODO, solution.hpp none')
+    if re.search(r'\breturns 0\b', exercise.replace('\n//', ''), re.I) and \
+            'int fail(' not in exercise:
+        problem('exercise.hpp returns an exit code, but has no `fail`')
     changes = [op for op in difflib.SequenceMatcher(
         None, exercise.splitlines(), solution.splitlines(),
         autojunk=False).get_opcodes() if op[0] != 'equal']

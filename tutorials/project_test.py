@@ -4,6 +4,8 @@
 
     project_test.py wrong PROJECT [WORD]    all, or those whose title has WORD
     project_test.py page jobs               what its page shows, with nc and socat
+    project_test.py storm JUDGE PROGRAM     members at random, for 20 seconds; for
+                                            a minute if STORM is "full"
 
 Each wrong program must get its own story, and its own question. They stand in
 the project's wrong.txt, each as a change of its solution:
@@ -20,6 +22,7 @@ other; those with + stand there instead. CXX is the compiler. Exit codes: 0 all
 as they should be, 1 not so, 77 skipped.
 """
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -119,12 +122,22 @@ def test_page(project):
             print('FAILED: it leaves its file behind')
 
 
+def test_storm(judge, program):
+    """What comes at random follows from STORM_SEED, which is printed."""
+    seed = os.environ.get('STORM_SEED') or str(random.randrange(1 << 30))
+    seconds = '60' if os.environ.get('STORM') == 'full' else '20'
+    print('STORM_SEED=' + seed, flush=True)
+    if subprocess.call([judge, program, seed, seconds]) != 0:
+        failed.append('storm')
+
+
 def without_numbers(text):
     return re.sub(r'^started \d+', 'started N', text, flags=re.M)
 
 
 def main():
-    {'wrong': test_wrong, 'page': test_page}[sys.argv[1]](*sys.argv[2:])
+    {'wrong': test_wrong, 'page': test_page, 'storm': test_storm}[sys.argv[1]](
+        *sys.argv[2:])
     sys.exit(1 if failed else 0)
 
 

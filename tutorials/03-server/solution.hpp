@@ -6,6 +6,12 @@
 
 namespace net = netlite;
 
+// Prints the error, and returns the exit code of a program that failed.
+inline int fail(const net::Error& err) {
+  std::cerr << err << std::endl;
+  return 1;
+}
+
 // Reads one message, and thanks for it.
 inline void serve(const net::Conn& conn) {
   char buffer[1024];
@@ -21,17 +27,11 @@ inline void serve(const net::Conn& conn) {
 // says so and returns 1.
 inline int serve_three(const std::string& address) {
   auto [listener, listen_err] = net::listen("tcp", address);
-  if (listen_err) {
-    std::cerr << listen_err << std::endl;
-    return 1;
-  }
+  if (listen_err) return fail(listen_err);
   std::cout << "Listening on " << net::addr(listener) << std::endl;
   for (int client = 0; client < 3; ++client) {
     auto [conn, accept_err] = net::accept(listener);
-    if (accept_err) {
-      std::cerr << accept_err << std::endl;
-      return 1;
-    }
+    if (accept_err) return fail(accept_err);
     serve(conn);
     net::close(conn);
   }

@@ -181,6 +181,21 @@ void eight_at_a_time() {
         "Did anything go wrong?");
 }
 
+// It tries for half a second. Whoever makes the pauses longer waits much longer
+// at last than at first, even if a busy machine has made the first one longer.
+void its_pauses_grow(const Crowd& crowd, const std::string& story) {
+  const auto failures = crowd.learner.failures("accept", "EMFILE");
+  const milliseconds first = failures.first_pause;
+  const milliseconds last = failures.last_pause;
+  if (failures.tries < 6 || last > first + first / 2 + milliseconds(20)) return;
+  judge::wrong(story + "\nWhile there was no descriptor, your code tried " +
+                   std::to_string(failures.tries) +
+                   " times. Its first pause was " +
+                   std::to_string(first.count()) + " ms long, the last one " +
+                   std::to_string(last.count()) + " ms.",
+               "That pause was too short. Should the next one be as short?");
+}
+
 // Room for the listener, a bell, and four connections; for three where a bell
 // takes two descriptors. So they come in two rounds, or three.
 void full_table() {
@@ -225,6 +240,7 @@ void full_table() {
                      " ms of them, your code kept a processor busy." +
                      crowd.learner.calls(),
                  "How long do you wait before you try again?");
+  its_pauses_grow(crowd, story);
 }
 
 void closed_listener() {

@@ -4,9 +4,16 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <iostream>
 #include <thread>
 
 namespace net = netlite;
+
+// Prints the error, and returns the exit code of a program that failed.
+inline int fail(const net::Error& err) {
+  std::cerr << err << std::endl;
+  return 1;
+}
 
 // Sends back whatever comes, until the client goes.
 inline void serve_one(const net::Conn& conn) {
@@ -29,14 +36,15 @@ inline int serve_all(const net::Listener& listener, int clients) {
   net::Group group(8);
   for (int i = 0; i < clients;) {
     auto [conn, accept_err] = net::accept(listener);
-    if (accept_err && !accept_err.temporary()) return 1;
+    if (accept_err && !accept_err.temporary()) return fail(accept_err);
     if (accept_err) {
       std::this_thread::sleep_for(pause);
       pause = std::min(2 * pause, longest);
       continue;
     }
     pause = shortest;
-    if (group.go(serve_one, conn)) return 1;
+    net::Error err = group.go(serve_one, conn);
+    if (err) return fail(err);
     ++i;
   }
   group.wait();

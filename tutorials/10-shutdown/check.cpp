@@ -1,8 +1,8 @@
 // Judges the exercise: four clients are in when the signal comes. A fifth must
 // not get in any more. Three of the four finish, and are answered; the last one
 // never does, and has to go after a second, not before. A deadline is never
-// early. If the three are late, that may be the fault of a busy machine, and
-// all begins anew, three times at most.
+// early. If the three are late, or the last one stays for another second, that
+// may be the fault of a busy machine: all begins anew, three times at most.
 #include EXERCISE
 
 #include "../judge.hpp"
@@ -231,8 +231,12 @@ void ends(House& house, Clock::time_point told) {
       "\nThree of them finished it, and were answered. The last one "
       "stayed.";
   peers::Wire& last = house.wires()[3];
-  house.is_ready(last, told + grace + soon);
-  const bool is_ready = house.is_ready(last, {});
+  // In pauses: on a busy machine, these take longer, too.
+  bool is_ready = false;
+  constexpr milliseconds pause(100);
+  for (milliseconds waited(0); !is_ready && waited < 2 * grace; waited += pause)
+    is_ready = house.is_ready(last, Clock::now() + pause);
+  if (!is_ready && tries < 3) throw Again();
   const milliseconds took = since(told);
   const std::string after = " after " + std::to_string(took.count()) + " ms";
   const std::string question = "How long may the last one keep you?";

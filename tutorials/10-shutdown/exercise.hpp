@@ -3,9 +3,16 @@
 
 #include <chrono>
 #include <csignal>
+#include <iostream>
 #include <string>
 
 namespace net = netlite;
+
+// Prints the error, and returns the exit code of a program that failed.
+inline int fail(const net::Error& err) {
+  std::cerr << err << std::endl;
+  return 1;
+}
 
 // Greets a client, reads a line, and sends it back.
 inline net::Error talk(const net::Conn& conn) {
@@ -25,5 +32,5 @@ inline net::Error talk(const net::Conn& conn) {
 inline int serve_until_told(const net::Listener& listener) {
   // TODO: who waits for SIGTERM, and what happens then?
   net::Error err = net::serve(listener, talk);
-  return err ? 1 : 0;
+  return err ? fail(err) : 0;
 }

@@ -3,9 +3,16 @@
 
 #include <chrono>
 #include <csignal>
+#include <iostream>
 #include <string>
 
 namespace net = netlite;
+
+// Prints the error, and returns the exit code of a program that failed.
+inline int fail(const net::Error& err) {
+  std::cerr << err << std::endl;
+  return 1;
+}
 
 // Greets a client, reads a line, and sends it back.
 inline net::Error talk(const net::Conn& conn) {
@@ -33,10 +40,10 @@ inline int serve_until_told(const net::Listener& listener) {
     sigwait(&signals, &signal);
     net::close(listener);
   });
-  if (err) return 1;
+  if (err) return fail(err);
   net::ServeOptions options;
   options.grace = std::chrono::seconds(1);
   err = net::serve(listener, talk, options);
   kill(getpid(), SIGTERM);  // for the thread, if serve has failed
-  return err ? 1 : 0;
+  return err ? fail(err) : 0;
 }

@@ -251,25 +251,52 @@ unsigned long socket_on(std::uint16_t port) {
   return 0;
 }
 
-// Gives a worker time to open its door, after it has begun to serve.
-void wait_for_door(const std::string& door) {
-  const auto until = peers::Clock::now() + 1s;
-  while (peers::Clock::now() < until) {
+// The door of the workers: a name without a file on Linux, a file elsewhere.
+class Door {
+ public:
+#if defined(__linux__) && !defined(NETLITE_PORTABLE)
+  Door() : address_("@judge-" + std::to_string(::getpid())) {}
+#else
+  Door() {
+    const char* temporary = std::getenv("TMPDIR");
+    folder_ = std::string(temporary ? temporary : "/tmp") + "/judge-XXXXXX";
+    if (!::mkdtemp(folder_.data())) peers::fail("mkdtemp");
+    address_ = folder_ + "/door";
+  }
+  ~Door() {
+    ::unlink(address_.c_str());
+    ::rmdir(folder_.c_str());
+  }
+#endif
+  Door(const Door&) = delete;
+  Door& operator=(const Door&) = delete;
+
+  const std::string& address() const { return address_; }
+  bool is_open() const {
+    if (!folder_.empty()) return ::access(address_.c_str(), F_OK) == 0;
     std::ifstream table("/proc/net/unix");
     const std::string all{std::istreambuf_iterator<char>(table), {}};
-    if (all.empty() || contains(all, " " + door + "\n")) return;
-    std::this_thread::sleep_for(2ms);
+    return all.empty() || contains(all, " " + address_ + "\n");
   }
-}
+  // Gives a worker time to open it, after it has begun to serve.
+  void wait_until_open() const {
+    const auto until = peers::Clock::now() + 1s;
+    while (!is_open() && peers::Clock::now() < until)
+      std::this_thread::sleep_for(2ms);
+  }
+
+ private:
+  std::string folder_{};
+  std::string address_{};
+};
 
 // -- The judge --------------------------------------------------------------
 
 class Trial {
  public:
-  Trial(const peers::Descriptor& keeps_port, const std::string& door)
+  explicit Trial(const peers::Descriptor& keeps_port)
       : port_(peers::port_of(keeps_port.get(), ::getsockname)),
-        door_(door),
-        nursery_(peers::address_of(keeps_port), door) {}
+        nursery_(peers::address_of(keeps_port), door_.address()) {}
 
   void judge() {
     begin(0);
@@ -340,7 +367,7 @@ class Trial {
   void replace(int i) {
     slow_.emplace(greeted(port_));
     if (slow_->worker == 0) missed(i, slow_->failure);
-    wait_for_door(door_);
+    door_.wait_until_open();
     begin(i);
     same_socket(i);
     finishes(i - 1, i);
@@ -452,17 +479,18 @@ class Trial {
       judge::wrong(story + its_calls(i - 1),
                    "What is the descriptor of a listener that is closed?");
     if (contains(mine, "EADDRINUSE") && contains(mine, "bind(") &&
-        contains(mine.substr(mine.rfind("bind(")), ", @"))
+        contains(mine.substr(mine.rfind("bind(")), ", " + door_.address()))
       judge::wrong(story + its_calls(i),
                    "At whose door did it want to listen, and who was still "
                    "there?");
     if (contains(mine, "EADDRINUSE"))
-      judge::wrong(story + its_calls(i),
-                   i > 1 && contains(mine, "ECONNREFUSED")
-                       ? "At which door does the third one knock, and who "
-                         "opens it?"
-                       : "Who has that port already, and how could it give it "
-                         "to you?");
+      judge::wrong(
+          story + its_calls(i),
+          i > 1 && (contains(mine, "ECONNREFUSED") || contains(mine, "ENOENT"))
+              ? "At which door does the third one knock, and who "
+                "opens it?"
+              : "Who has that port already, and how could it give it "
+                "to you?");
     if (contains(theirs, "send(") && !contains(theirs, "sendmsg("))
       judge::wrong(story + its_calls(i - 1),
                    "What does the number of a descriptor mean in another "
@@ -490,7 +518,7 @@ class Trial {
   }
 
   std::uint16_t port_;
-  std::string door_;
+  Door door_{};
   std::optional<Client> slow_{};
   std::optional<Crowd> crowd_{};  // goes after those whom it dials
   Nursery nursery_;
@@ -517,7 +545,6 @@ peers::Descriptor kept_port() {
 int main() {
   return judge::run(__FILE__, [] {
     const peers::Descriptor port = kept_port();
-    Trial trial(port, "@judge-" + std::to_string(::getpid()));
-    trial.judge();
+    Trial(port).judge();
   });
 }
