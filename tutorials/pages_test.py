@@ -272,19 +272,23 @@ def test_transcripts(step):
         if not any(block['what'].split(',')[0] == command for block in found):
             problem(f'the page does not show: {command}')
     for block in found:
-        # On a busy machine two writes may meet in one read: once more.
-        for last in (False, False, True):
-            before = len(problems)
-            text = real(step, block)
-            if re.fullmatch(r'sh tutorials/run \d+( broken)?', block['what']) \
-                    and max(map(len, text.splitlines())) > 80:
-                problem(f'{block["what"]} is wider than 80 columns:\n{text}')
-            if len(problems) == before and equal(block['text'], text):
-                break
-            if last:
-                report(f'{block["kind"]} {block["what"]}', block['text'], text)
-            else:
-                del problems[before:]
+        test_block(step, block)
+
+
+def test_block(step, block):
+    # On a busy machine two writes may meet in one read: once more.
+    for last in (False, False, True):
+        before = len(problems)
+        text = real(step, block)
+        if re.fullmatch(r'sh tutorials/run \d+( broken)?', block['what']) \
+                and max(map(len, text.splitlines())) > 80:
+            problem(f'{block["what"]} is wider than 80 columns:\n{text}')
+        if len(problems) == before and equal(block['text'], text):
+            break
+        if last:
+            report(f'{block["kind"]} {block["what"]}', block['text'], text)
+        else:
+            del problems[before:]
 
 
 def code_of(step):

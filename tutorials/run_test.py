@@ -582,28 +582,6 @@ def files():
                                    for name in names)]}
 
 
-def without_ipv6():
-    """In a network namespace of our own, where we may make one."""
-    script = ('ip link set lo up && sysctl -qw net.ipv6.conf.all.disable_ipv6=1'
-              ' net.ipv6.conf.lo.disable_ipv6=1 && exec "$@"')
-    before = ['unshare', '-rn', 'sh', '-c', script, 'sh']
-    try:
-        subprocess.run([*before, 'true'], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        print('Here one cannot take IPv6 away; that part is not tested.')
-        return
-    done = run('6', before=before)
-    expect('step 6 does not need IPv6', done.returncode == 0 and
-           'Received: ' + GREETING in done.stdout, done.stdout, done.stderr)
-    expect_line('but its mistake does', run('6', 'broken', before=before),
-                'this needs IPv6, which this machine lacks')
-    expect_line('and a picture of it', run('6', 'picture', 'broken',
-                                           before=before), 'this needs IPv6')
-    done = run('6', 'check', before=before)
-    expect('the judge of step 6 does not', done.returncode == 1 and
-           'Who tries the second address?' in done.stdout, done.stdout)
-
-
 def for_meson_users():
     """`meson compile learn` stops at the first exercise, with the judge's
     words; meson test tells where the build directory is."""
@@ -843,7 +821,6 @@ def main():
         what_cannot_be_shown_is_told()
         a_play_that_hangs_comes_to_an_end()
         on_a_terminal()
-        without_ipv6()
         on_another_system()
         on_a_small_machine()
         the_checkout_is_as_it_was(before)
