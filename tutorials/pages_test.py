@@ -13,7 +13,8 @@
     pages_test.py go STEP           its lines of Go compile
     pages_test.py strace STEP       the trace tells what strace(1) tells
     pages_test.py readme            README.md's programs and lines compile
-    pages_test.py answers           those of how-do-i.md compile, each alone
+    pages_test.py answers           those of how-do-i.md compile, each alone,
+                                    and lead to each step and project
     pages_test.py update STEP       writes its listings, transcripts, picture and
                                     exercise.start anew
 
@@ -70,6 +71,11 @@ def read(*path):
 def steps():
     return sorted(name for name in os.listdir(COURSE)
                   if re.match(r'\d\d-', name))
+
+
+def projects():
+    return sorted(name for name in os.listdir(COURSE) if os.path.exists(
+        os.path.join(COURSE, name, name + '.start')))
 
 
 def sources(step):
@@ -745,6 +751,9 @@ def test_answers(_=None):
         text += alone(number, answer)
     if len(answers) < 50:
         problem('how-do-i.md has no answers')
+    for name in steps() + projects():
+        if not any(f']({name}/README.md)' in answer for answer in answers):
+            problem(f'how-do-i.md leads nobody to {name}')
     compilers = {}
     for name in 'g++', 'clang++', os.environ.get('CXX', 'c++'):
         found = shutil.which(name.split()[0])

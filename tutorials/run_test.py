@@ -19,15 +19,14 @@ import sys
 import tempfile
 import time
 
+sys.dont_write_bytecode = True
+from pages_test import projects, steps  # noqa: E402
+
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 GREETING = 'Thanks! Got your message:Hello Server! Greetings.'
 SKIPPED = 77
 LONG = 240  # seconds; nothing here takes as long, on the slowest machine
-STEPS = sorted(step for step in os.listdir(os.path.join(TOP, 'tutorials'))
-               if re.match(r'\d\d-', step))
-PROJECTS = sorted(name for name in os.listdir(os.path.join(TOP, 'tutorials'))
-                  if os.path.exists(
-                      os.path.join(TOP, 'tutorials', name, name + '.start')))
+STEPS, PROJECTS = steps(), projects()
 ALL = len(STEPS) + len(PROJECTS)
 
 home = tempfile.mkdtemp(prefix='netlite run ')  # a space, as on many machines
