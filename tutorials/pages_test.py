@@ -13,6 +13,7 @@
     pages_test.py go STEP           its lines of Go compile
     pages_test.py strace STEP       the trace tells what strace(1) tells
     pages_test.py readme            README.md's programs and lines compile
+    pages_test.py commands          what `run help` lists is on a page, too
     pages_test.py answers           those of how-do-i.md compile, each alone,
                                     and lead to each step and project
     pages_test.py update STEP       writes its listings, transcripts, picture and
@@ -122,7 +123,7 @@ def plain(line):
                   r'\1:PORT', line)
     line = re.sub(r'\b\d+( time| ms of CPU)s?\b', r'N\1', line)
     line = re.sub(r'(  waited|, after) \d+ ms(, in vain)?$', '', line)
-    line = re.sub(r'\b\d+ ms\b', 'N ms', line)
+    line = re.sub(r'\b\d+ (ms|lost)\b', r'N \1', line)
     line = re.sub(r'\bkill \d+', 'kill N', line)
     line = re.sub(r'\blisten\((\d+), \d+\)', r'listen(\1, N)', line)
     # How much fits a line depends on how long the port behind it is.
@@ -739,6 +740,16 @@ def test_readme(_=None):
                 problem(f'README.md: {name} has no line {line.strip()!r}')
 
 
+def test_commands(_=None):
+    text, _ = run('sh tutorials/run help')
+    pages = read('README.md') + read('how-do-i.md') + ''.join(
+        read(name, 'README.md') for name in steps() + projects())
+    for command in re.findall(r'^sh (tutorials/run(?: [a-z\d]+)+)', text, re.M):
+        if not re.search(command.replace(' 1', r' \d+') +
+                         r'\b(?! broken)', pages):
+            problem(f'{command} is on no page of the course')
+
+
 # A line that begins a function.
 FUNCTION = re.compile(r'^[\w:<>]+[ *&]+\w+\([^;]*\) \{$', re.M)
 
@@ -834,6 +845,7 @@ def main():
              'transcripts': test_transcripts, 'calls': test_calls,
              'links': test_links, 'go': test_go, 'strace': test_strace,
              'readme': test_readme, 'answers': test_answers,
+             'commands': test_commands,
              'pictures': test_pictures, 'predict': test_predict,
              'bare': test_bare, 'update': update}
     if len(sys.argv) < 2 or sys.argv[1] not in tests:
