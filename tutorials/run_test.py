@@ -445,6 +445,18 @@ def a_port_without_a_server():
     supervisor.communicate(timeout=LONG)
 
 
+def plays_that_pages_speak_of():
+    for play, line in (('11 polite', 'reader > All of it.'),
+                       ('14 restart', 'client2    > Received: Thanks! Got'),
+                       ('13 letter', 'letter  > Received: Thanks! Got your'),
+                       ('13 long', 'invalid argument'),
+                       ('13 abstract', 'server > Listening on @hello-'),
+                       ('13 packet', 'server > Received: Greetings.')):
+        done = run(*play.split())
+        expect(f'run {play} says: {line}', line in done.stdout or
+               done.returncode == SKIPPED, done.stdout, done.stderr)
+
+
 def programs_of_others():
     if not sys.platform.startswith('linux'):
         return
@@ -535,13 +547,8 @@ def files_as_addresses():
                 'nobody listens there; first start')
 
     port = str(free_port())
-    for word, text in (('letter', 'letter  > Received: Thanks! Got your'),
-                       ('long', 'invalid argument'),
-                       ('abstract', 'server > Listening on @hello-' + port),
-                       ('packet', 'server > Received: Greetings.')):
-        done = run('13', word, PORT=port)
-        known = text in done.stdout or done.returncode == SKIPPED
-        expect(f'run 13 {word} says: {text}', known, done.stdout, done.stderr)
+    for word in 'letter', 'packet', 'broken', 'again':
+        run('13', word, PORT=port)
     expect('no file is left', not [name for name in os.listdir('/tmp')
                                    if name.startswith('hello-' + port)])
     if sys.platform.startswith('linux'):
@@ -812,6 +819,7 @@ def main():
         before = files()
         two_terminals()
         a_port_without_a_server()
+        plays_that_pages_speak_of()
         advice()
         programs_of_others()
         datagrams_to_and_from_others()
