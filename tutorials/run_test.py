@@ -6,10 +6,12 @@ one clear line and an exit code that is not 0.
 
 CXX is the compiler; run_test.py leaves nothing behind.
 """
+import contextlib
 import glob
 import os
 import pty
 import re
+import select
 import shutil
 import signal
 import socket
@@ -232,6 +234,98 @@ def all_solved():
         done = run(command)
         expect(f'{command} knows it', done.returncode == 0 and
                'examples/README.md' in done.stdout, done.stdout)
+
+
+class Netcat:
+    """A terminal with nc in it."""
+
+    def __init__(self, port):
+        self.process = subprocess.Popen(
+            ['nc', '127.0.0.1', port], stdin=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE)
+
+    def types(self, text):
+        self.process.stdin.write(text)
+        self.process.stdin.flush()
+
+    def reads(self):
+        return '' if self.hears_nothing(LONG) else \
+            self.process.stdout.readline()
+
+    def hears_nothing(self, seconds=.3):
+        return not select.select([self.process.stdout], [], [], seconds)[0]
+
+    def is_answered(self, line):
+        self.types(line)
+        return self.reads() == line
+
+    def ctrl_c(self):
+        self.process.send_signal(signal.SIGINT)
+        self.process.communicate(timeout=LONG)
+
+
+@contextlib.contextmanager
+def terminals(step):
+    """A step's server, and what opens one more terminal with nc."""
+    server = start(step, 'server', '127.0.0.1:0')
+    port = port_of(server)
+    clients = []
+
+    def another():
+        clients.append(Netcat(port))
+        return clients[-1]
+
+    try:
+        yield server, another
+    finally:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)
+        for client in clients:
+            client.ctrl_c()
+        server.communicate(timeout=LONG)
+
+
+def others_at_the_servers():
+    """What the pages of steps 7 to 10 say to try with nc."""
+    if not shutil.which('nc'):
+        print('left out: nc')
+        return
+    with terminals('7') as (_, another):
+        one, other = another(), another()
+        expect('step 7 answers both, in any order',
+               other.is_answered('second\n') and one.is_answered('first\n') and
+               other.is_answered('third\n'))
+
+    with terminals('8') as (_, another):
+        inside = another()
+        expect('step 8 lets two in', inside.is_answered('hi\n') and
+               another().is_answered('hi\n'))
+        third = another()
+        third.types('me, too\n')
+        expect('and the third waits', third.hears_nothing())
+        inside.ctrl_c()
+        expect('until one of them goes', third.reads() == 'me, too\n')
+
+    with terminals('9') as (server, another):
+        another()
+        told = next(line for line in server.stdout if 'dropped after' in line)
+        expect('step 9 drops who says nothing, after half a second',
+               int(re.search(r'(\d+) ms', told).group(1)) >= 500, told)
+
+    with terminals('10') as (server, another):
+        client = another()
+        number = next(re.search(r'kill (\d+)', line).group(1)
+                      for line in server.stdout if 'To stop me' in line)
+        client.types('Hello ')
+        says('recv(')(server)
+        os.kill(int(number), signal.SIGTERM)
+        expect('step 10 stops', says('Stopping')(server))
+        client.types('Server!\n')
+        expect('but answers who is in the middle',
+               client.reads() == 'Hello Server!\n')
+        rest = server.communicate(timeout=LONG)[0]
+        expect('and ends with 0', server.returncode == 0 and
+               'Everybody has been served.' in rest, rest)
 
 
 def ends_of_others():
@@ -812,6 +906,7 @@ def main():
         predictions()
         the_newcomers_path()
         all_solved()
+        others_at_the_servers()
         ends_of_others()
         a_project()
         the_way_back()
