@@ -3,6 +3,7 @@
 """Compares what the course's pages say with what is the case.
 
     pages_test.py structure STEP    the step has all its parts, in their form
+    pages_test.py project PROJECT   and so has the project
     pages_test.py listings STEP     each listing equals its source
     pages_test.py transcripts STEP  each transcript equals a real run
     pages_test.py calls STEP        it uses only calls that were introduced
@@ -325,6 +326,34 @@ def test_structure(step):
             problem(f'{name}: {len(lines)} lines, more than 60')
 
 
+def test_project(project):
+    mine = project + '.cpp'
+    page, answer = read(project, 'README.md'), read(project, 'solution.cpp')
+    if read(project, mine) != read(project, project + '.start'):
+        problem(f'{project}.start, for `reset`, is not a copy of {mine}')
+    said = re.search(r'some (\d+) lines', page)
+    lines = answer.splitlines()
+    if not said or abs(len(lines) - int(said[1])) > 10:
+        problem(f'the solution has {len(lines)} lines; what does the page say?')
+    for line in read(project, mine).splitlines() + lines:
+        if len(line) > 80:
+            problem(f'wider than 80 columns: {line}')
+    if re.findall(r'<summary>Hint (\d): ', page) != ['1', '2', '3']:
+        problem('the page does not have three hints')
+    if len(set(re.findall('^asks: (.*)$', read(project, 'wrong.txt'),
+                          re.M))) < 6:
+        problem('the judge asks fewer than six questions')
+    if not re.match(r'# Project [A-Z]: .*\n\n\*Needs: \[step \d+\]', page):
+        problem('the page does not say what it needs')
+    if words_of(page) > 1000:
+        problem(f'the page has {words_of(page)} words, more than 1000')
+
+
+def words_of(page):
+    return len(re.sub(r'```.*?```|<!--.*?-->|<[^>]*>', '', page,
+                      flags=re.S).split())
+
+
 def check_page(page):
     headings = re.findall(r'^## (.*)$', page, re.M)
     wanted = [f'{i}. {name}' for i, name in enumerate(HEADINGS, 1)]
@@ -351,10 +380,9 @@ def check_page(page):
         problem('part 5 does not ask before it tells, folded')
     if 'Stevens' not in parts[9] or '<!-- listing: bare.cpp -->' not in parts[9]:
         problem('part 9 does not name a book, or show bare.cpp')
-    prose = re.sub(r'```.*?```|<!--.*?-->|<[^>]*>', '', page, flags=re.S)
-    words = len(prose.split())
-    if not 600 <= words <= 1000:
-        problem(f'the page has {words} words, and should have 600 to 1000')
+    if not 600 <= words_of(page) <= 1000:
+        problem(f'the page has {words_of(page)} words, and should have 600 to '
+                '1000')
 
 
 def check_questions(text):
@@ -852,7 +880,8 @@ def update(step):
 
 
 def main():
-    tests = {'structure': test_structure, 'listings': test_listings,
+    tests = {'structure': test_structure, 'project': test_project,
+             'listings': test_listings,
              'transcripts': test_transcripts, 'calls': test_calls,
              'links': test_links, 'go': test_go, 'strace': test_strace,
              'readme': test_readme, 'answers': test_answers,
