@@ -860,6 +860,71 @@ def on_a_terminal():
                    ('\033[' in text) == coloured, text)
 
 
+class Terminal:
+    """One with a command in it, and somebody at the keyboard."""
+
+    def __init__(self, *command):
+        there = environment(TERM='xterm')
+        self.pid, self.keyboard = pty.fork()
+        if self.pid == 0:
+            os.execvpe('sh', ['sh', run_file, *command], there)
+        self.shows = ''
+
+    def reads(self):
+        try:
+            text = os.read(self.keyboard, 65536).decode(errors='replace')
+        except OSError:  # the command has ended
+            text = ''
+        self.shows += text.replace('\r\n', '\n')
+        return text
+
+    def answers(self, prompt, text):
+        while not self.shows.endswith(prompt) and self.reads():
+            continue
+        os.write(self.keyboard, text.encode())
+        while text not in self.shows and self.reads():  # the echo
+            continue
+
+    def ends(self):
+        while self.reads():
+            continue
+        os.close(self.keyboard)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def at_a_terminal():
+    try:
+        guessing = Terminal('1', 'predict')
+    except OSError as error:
+        print('left out: a terminal:', error)
+        return
+    for guess in 'about 49\n', 'listen\n', 'y\n':
+        guessing.answers('\n> ', guess)
+    code = guessing.ends()
+    expect('one can guess at a terminal', code == 0 and
+           'You guessed 2 of 3.' in guessing.shows, code, guessing.shows)
+    expect('each guess is seen once, and then beside what happened',
+           guessing.shows.count('about 49') == 2 and
+           'you: about 49    the run: \033[1m49\033[0m    \033[32mright!' in
+           guessing.shows, guessing.shows)
+    guessing = Terminal('1', 'predict')
+    guessing.answers('\n> ', '\x03')
+    code = guessing.ends()
+    expect('Ctrl-C is no guess', code == 128 + signal.SIGINT and
+           'server >' not in guessing.shows, code, guessing.shows)
+
+    for command, line in (
+            (['1'], r'\033\[2msetsockopt\(3, \.\.\.\) +5 options\033\[0m\n'),
+            (['1'], r'\033\[0maccept\(3\) = 5 +waited \d+ ms\n'),
+            (['1', 'calls'], r'\033\[2mpoll\(.*\033\[0m\n'),
+            (['1', 'broken'], r'\033\[31mconnect\(.* refused\033\[0m\n'),
+            (['1', 'broken'], r'> \033\[1mConnected.\033\[0m\n')):
+        play = Terminal(*command)
+        play.ends()
+        expect(f'run {command} shows, in its colour: {line}',
+               re.search(line, play.shows), play.shows)
+
+
 def on_a_small_machine():
     # A home and a checkout where nothing can be written.
     tmp = os.path.join(home, 'tmp')
@@ -923,6 +988,7 @@ def main():
         what_cannot_be_shown_is_told()
         a_play_that_hangs_comes_to_an_end()
         on_a_terminal()
+        at_a_terminal()
         on_another_system()
         on_a_small_machine()
         the_checkout_is_as_it_was(before)
