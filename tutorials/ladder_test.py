@@ -239,6 +239,28 @@ two: socket = 3
        ['class="lost"'])
 
 
+# Of those that are only counted, some are lost.
+DROPS = '''1 2 server 8 1 3 socket AF_INET, SOCK_DGRAM 3 -
+3 4 server 8 1 3 bind 3, 127.0.0.1:53 0 -
+5 5 client 7 1 3 socket AF_INET, SOCK_DGRAM 3 -
+6 6 client 7 1 3 connect 3, 127.0.0.1:53 0 -
+''' + ''.join(f'{t} {t} client 7 1 3 send 3, "abc", 3 3 -\n'
+              for t in range(10, 20)) + '''20 21 server 8 1 3 recvmsg 3, "abc", 127.0.0.1:4001 3 -
+22 23 server 8 1 3 recvmsg 3, "abc", 127.0.0.1:4001 3 -
+'''
+expect('many that are lost', DROPS, '''server: socket = 3
+server: bind 3 127.0.0.1:53
+server: recvmsg 3 "abc"
+server: recvmsg 3 "abc"
+client: socket = 3
+client: connect 3 127.0.0.1:53
+client: send 3 "abc"
+client: 9 times more
+client: send 3 "abc" -> server: recvmsg 3 "abc" (3 bytes)
+client: 9 times more -> nothing (8 lost)
+''', ['x-- 8 lost'], ['class="lost"', '8 lost</text>'])
+
+
 # What a thread does over and over is drawn once; all bytes are counted.
 SPIN = '''1 2 server 8 1 3 accept 3, 127.0.0.1:4000 5 -
 0 1 client 7 1 3 connect 3, 127.0.0.1:80 0 -

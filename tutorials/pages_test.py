@@ -3,6 +3,7 @@
 """Compares what the course's pages say with what is the case.
 
     pages_test.py structure STEP    the step has all its parts, in their form
+    pages_test.py project PROJECT   and so has the project
     pages_test.py listings STEP     each listing equals its source
     pages_test.py transcripts STEP  each transcript equals a real run
     pages_test.py calls STEP        it uses only calls that were introduced
@@ -13,7 +14,9 @@
     pages_test.py go STEP           its lines of Go compile
     pages_test.py strace STEP       the trace tells what strace(1) tells
     pages_test.py readme            README.md's programs and lines compile
-    pages_test.py answers           those of how-do-i.md compile, each alone
+    pages_test.py commands          what `run help` lists is on a page, too
+    pages_test.py answers           those of how-do-i.md compile, each alone,
+                                    and lead to each step and project
     pages_test.py update STEP       writes its listings, transcripts, picture and
                                     exercise.start anew
 
@@ -72,6 +75,11 @@ def steps():
                   if re.match(r'\d\d-', name))
 
 
+def projects():
+    return sorted(name for name in os.listdir(COURSE) if os.path.exists(
+        os.path.join(COURSE, name, name + '.start')))
+
+
 def sources(step):
     return sorted(name for name in os.listdir(os.path.join(COURSE, step))
                   if name.endswith(('.cpp', '.hpp')))
@@ -116,7 +124,7 @@ def plain(line):
                   r'\1:PORT', line)
     line = re.sub(r'\b\d+( time| ms of CPU)s?\b', r'N\1', line)
     line = re.sub(r'(  waited|, after) \d+ ms(, in vain)?$', '', line)
-    line = re.sub(r'\b\d+ ms\b', 'N ms', line)
+    line = re.sub(r'\b\d+ (ms|lost)\b', r'N \1', line)
     line = re.sub(r'\bkill \d+', 'kill N', line)
     line = re.sub(r'\blisten\((\d+), \d+\)', r'listen(\1, N)', line)
     # How much fits a line depends on how long the wait or the port behind it is.
@@ -273,19 +281,23 @@ def test_transcripts(step):
         if not any(block['what'].split(',')[0] == command for block in found):
             problem(f'the page does not show: {command}')
     for block in found:
-        # On a busy machine two writes may meet in one read: once more.
-        for last in (False, False, True):
-            before = len(problems)
-            text = real(step, block)
-            if re.fullmatch(r'sh tutorials/run \d+( broken)?', block['what']) \
-                    and max(map(len, text.splitlines())) > 80:
-                problem(f'{block["what"]} is wider than 80 columns:\n{text}')
-            if len(problems) == before and equal(block['text'], text):
-                break
-            if last:
-                report(f'{block["kind"]} {block["what"]}', block['text'], text)
-            else:
-                del problems[before:]
+        test_block(step, block)
+
+
+def test_block(step, block):
+    # On a busy machine two writes may meet in one read: once more.
+    for last in (False, False, True):
+        before = len(problems)
+        text = real(step, block)
+        if re.fullmatch(r'sh tutorials/run \d+( broken)?', block['what']) \
+                and max(map(len, text.splitlines())) > 80:
+            problem(f'{block["what"]} is wider than 80 columns:\n{text}')
+        if len(problems) == before and equal(block['text'], text):
+            break
+        if last:
+            report(f'{block["kind"]} {block["what"]}', block['text'], text)
+        else:
+            del problems[before:]
 
 
 def code_of(step):
@@ -315,6 +327,34 @@ def test_structure(step):
             problem(f'{name}: {len(lines)} lines, more than 60')
 
 
+def test_project(project):
+    mine = project + '.cpp'
+    page, answer = read(project, 'README.md'), read(project, 'solution.cpp')
+    if read(project, mine) != read(project, project + '.start'):
+        problem(f'{project}.start, for `reset`, is not a copy of {mine}')
+    said = re.search(r'some (\d+) lines', page)
+    lines = answer.splitlines()
+    if not said or abs(len(lines) - int(said[1])) > 10:
+        problem(f'the solution has {len(lines)} lines; what does the page say?')
+    for line in read(project, mine).splitlines() + lines:
+        if len(line) > 80:
+            problem(f'wider than 80 columns: {line}')
+    if re.findall(r'<summary>Hint (\d): ', page) != ['1', '2', '3']:
+        problem('the page does not have three hints')
+    if len(set(re.findall('^asks: (.*)$', read(project, 'wrong.txt'),
+                          re.M))) < 6:
+        problem('the judge asks fewer than six questions')
+    if not re.match(r'# Project [A-Z]: .*\n\n\*Needs: \[step \d+\]', page):
+        problem('the page does not say what it needs')
+    if words_of(page) > 1000:
+        problem(f'the page has {words_of(page)} words, more than 1000')
+
+
+def words_of(page):
+    return len(re.sub(r'```.*?```|<!--.*?-->|<[^>]*>', '', page,
+                      flags=re.S).split())
+
+
 def check_page(page):
     headings = re.findall(r'^## (.*)$', page, re.M)
     wanted = [f'{i}. {name}' for i, name in enumerate(HEADINGS, 1)]
@@ -341,10 +381,9 @@ def check_page(page):
         problem('part 5 does not ask before it tells, folded')
     if 'Stevens' not in parts[9] or '<!-- listing: bare.cpp -->' not in parts[9]:
         problem('part 9 does not name a book, or show bare.cpp')
-    prose = re.sub(r'```.*?```|<!--.*?-->|<[^>]*>', '', page, flags=re.S)
-    words = len(prose.split())
-    if not 600 <= words <= 1000:
-        problem(f'the page has {words} words, and should have 600 to 1000')
+    if not 600 <= words_of(page) <= 1000:
+        problem(f'the page has {words_of(page)} words, and should have 600 to '
+                '1000')
 
 
 def check_questions(text):
@@ -506,9 +545,6 @@ def test_pictures(step):
         problem('the picture does not show errors in their own colour')
     if int(ElementTree.fromstring(kept).get('width')) > 640:
         problem('the picture is wider than 640 pixels')
-    text, _ = run(f'sh tutorials/run {int(step[:2])} picture')
-    if max(map(len, text.splitlines())) > 80:
-        problem(f'the picture as text is wider than 80 columns:\n{text}')
     differences = []
     for _ in range(3):
         differences = list(difflib.unified_diff(
@@ -517,6 +553,12 @@ def test_pictures(step):
         if not differences:
             break
     problems.extend(differences)
+    for play in plays(step):
+        text, code = run(f'sh tutorials/run {int(step[:2])} picture {play}')
+        lines = text.splitlines() or ['nothing']
+        if code != 0 or max(map(len, lines)) > 80 or len(lines) < 5:
+            problem(f'the picture of {play} ends with {code}, or is wider than '
+                    f'80 columns:\n{text}')
 
 
 def test_predict(step):
@@ -537,6 +579,10 @@ def test_predict(step):
     if any(line.endswith(' ') and '>' not in line
            for line in text.splitlines()):
         problem(f'a line ends in a blank:\n{text}')
+
+
+def plays(step):
+    return re.findall(r'^(\w+):', read(step, 'cast'), re.M)
 
 
 def actors_of(step, play):
@@ -570,17 +616,21 @@ def in_own_numbers(calls):
 
 
 def test_bare(step):
-    """The bare program has the story of the one whose part it plays."""
-    runs, bares = actors_of(step, 'run'), actors_of(step, 'bare')
-    part = runs[bares.index('bare')]
-    for last in (False, False, True):
-        ours, bare = (in_own_numbers(calls_of(step, *who, r'(/\d+)?'))
-                      for who in (('run', part), ('bare', 'bare')))
-        if ours == bare:
-            return
-        if last:
-            report(f'the story of bare.cpp, beside that of {part},',
-                   '\n'.join(ours), '\n'.join(bare))
+    """The bare program has the story of the one whose part it plays; and so has
+    whatever is said to make the same calls."""
+    page = read(step, 'README.md')
+    for play in 'bare', *re.findall(
+            r'the same calls\s+\(`sh tutorials/run \d+ (\w+)`\)', page):
+        names = actors_of(step, play)
+        part = actors_of(step, 'run')[names.index(play)]
+        for last in (False, False, True):
+            ours, other = (in_own_numbers(calls_of(step, *who, r'(/\d+)?'))
+                           for who in (('run', part), (play, play)))
+            if ours == other:
+                break
+            if last:
+                report(f'the story of {play}.cpp, beside that of {part},',
+                       '\n'.join(ours), '\n'.join(other))
 
 
 # -- strace -------------------------------------------------------------------
@@ -733,6 +783,16 @@ def test_readme(_=None):
                 problem(f'README.md: {name} has no line {line.strip()!r}')
 
 
+def test_commands(_=None):
+    text, _ = run('sh tutorials/run help')
+    pages = read('README.md') + read('how-do-i.md') + ''.join(
+        read(name, 'README.md') for name in steps() + projects())
+    for command in re.findall(r'^sh (tutorials/run(?: [a-z\d]+)+)', text, re.M):
+        if not re.search(command.replace(' 1', r' \d+') +
+                         r'\b(?! broken)', pages):
+            problem(f'{command} is on no page of the course')
+
+
 # A line that begins a function.
 FUNCTION = re.compile(r'^[\w:<>]+[ *&]+\w+\([^;]*\) \{$', re.M)
 
@@ -745,6 +805,9 @@ def test_answers(_=None):
         text += alone(number, answer)
     if len(answers) < 50:
         problem('how-do-i.md has no answers')
+    for name in steps() + projects():
+        if not any(f']({name}/README.md)' in answer for answer in answers):
+            problem(f'how-do-i.md leads nobody to {name}')
     compilers = {}
     for name in 'g++', 'clang++', os.environ.get('CXX', 'c++'):
         found = shutil.which(name.split()[0])
@@ -821,10 +884,12 @@ def update(step):
 
 
 def main():
-    tests = {'structure': test_structure, 'listings': test_listings,
+    tests = {'structure': test_structure, 'project': test_project,
+             'listings': test_listings,
              'transcripts': test_transcripts, 'calls': test_calls,
              'links': test_links, 'go': test_go, 'strace': test_strace,
              'readme': test_readme, 'answers': test_answers,
+             'commands': test_commands,
              'pictures': test_pictures, 'predict': test_predict,
              'bare': test_bare, 'update': update}
     if len(sys.argv) < 2 or sys.argv[1] not in tests:

@@ -710,8 +710,10 @@ class Stage {
     hold({actors[i].last, i, Line::remark, text, {}, "", is_quiet});
   }
 
+  // Who waits has not said it: that was a thread that is gone by now.
   void pause(std::size_t i) {
     for (auto& [thread, story] : actors[i].stories) {
+      if (story.waits() && actors[i].where == Actor::on_stage) continue;
       std::vector<Line> lines = story.pause();
       if (!calls) hold(i, std::move(lines));
     }

@@ -374,6 +374,22 @@ server/3 write(4, "Thanks!", 7) = 7
 server/3 close(4) = 0
 '''.lstrip()
 
+# While the first thread waits, another one says something, and is gone before
+# anybody reads it.
+LATE = r'''#!/bin/sh
+printf '1\t1\tlate\t1\t%s\n' \
+  '1\t3\taccept\t3, -\t-1\tEAGAIN' \
+  '1\t3\tpoll\t{3 POLLIN}, forever\t?\t-' \
+  '2\t5\tclose\t5\t0\t-' | sed 's/\\t/\t/g'
+echo Goodbye.
+exec sleep 1000
+'''
+LATE_STORY = '''
+server > Goodbye.
+server * would wait forever in accept(3); stopped here
+server/2 close(5) = 0
+'''.lstrip()
+
 
 def test_story():
     """Bare programs have the story that netlite's have."""
@@ -381,13 +397,17 @@ def test_story():
     stage = os.path.join(folder, 'stage')
     subprocess.run([*CXX, '-std=c++17', os.path.join(HERE, 'stage.cpp'), '-o',
                     stage], check=True, timeout=LIMIT)
+    late = os.path.join(folder, 'late')
+    with open(late, 'w', encoding='utf-8') as file:
+        file.write(LATE)
+    os.chmod(late, 0o755)
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         port = str(probe.getsockname()[1])
 
     def expect_story(what, story, play):
         done = subprocess.run(
-            [stage, *(program if word == 'trace_test' else word
+            [stage, *({'trace_test': program, 'late': late}.get(word, word)
                       for word in play.replace('PORT', port).split())],
             stdout=subprocess.PIPE, text=True, timeout=LIMIT)
         lines = re.sub(' +', ' ', done.stdout.replace(port, 'PORT'))
@@ -405,6 +425,8 @@ def test_story():
     expect_story('who has a time limit does not wait forever', PATIENT,
                  'server trace_test patient PORT'
                  ' -- client trace_test client PORT')
+    expect_story('who waits has not said it', LATE_STORY,
+                 'server late -- client /bin/sh -c true')
     expect_story('each thread of a server has its part', CREW,
                  'server trace_test crew PORT'
                  + 2 * ' -- client trace_test client PORT')

@@ -131,10 +131,12 @@ def test_links(folder):
     for name in {*written(), *(name for name in read if 'group__' in name)}:
         if name not in in_tree or read[name].current != [name]:
             problem(f'{name} is not in the tree: see tree.py')
-    numbers = re.findall(r'Learn sockets in (\d+) steps',
-                         tree.read(os.path.join(TOP, 'README.md')))
-    if numbers != [str(len(pages_test.steps()))]:
-        problem(f'README.md counts {numbers} steps')
+    for name in 'README.md', 'tutorials/README.md':
+        counted = re.findall(r'in (\d+) steps and (\d+) projects',
+                             tree.read(os.path.join(TOP, name)))
+        if counted != [(str(len(pages_test.steps())),
+                        str(len(pages_test.projects())))]:
+            problem(f'{name} counts {counted} steps and projects')
 
 
 def written():
@@ -519,10 +521,11 @@ def transcripts(browser, site):
 
 
 def lengths(browser, site):
-    """A lesson has at most six screens of 50 lines, while its folds are shut."""
+    """A lesson, or a project's page, has at most six screens of 50 lines, while
+    its folds are shut."""
     browser.width(1280)
     for name in pages(site):
-        if not name.startswith('step-'):
+        if not name.startswith(('step-', 'project-')):
             continue
         browser.open(os.path.join(site, name))
         lines = browser.run('''
