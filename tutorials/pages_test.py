@@ -344,8 +344,15 @@ def test_project(project):
     if len(set(re.findall('^asks: (.*)$', read(project, 'wrong.txt'),
                           re.M))) < 6:
         problem('the judge asks fewer than six questions')
-    if not re.match(r'# Project [A-Z]: .*\n\n\*Needs: \[step \d+\]', page):
+    needs = re.match(r'# Project [A-Z]: .*\n\n\*Needs: \[step (\d+)\]', page)
+    if not needs:
         problem('the page does not say what it needs')
+        return
+    known = set(re.findall(r'\bnet::(\w+)', page)).union(
+        *(introduced(step) for step in steps() if step[:2] <= needs[1]))
+    for name in sorted(set(re.findall(r'\bnet::(\w+)', answer)) - known):
+        problem(f'net::{name} is used, and neither a step nor the page tells '
+                'of it')
     if words_of(page) > 1000:
         problem(f'the page has {words_of(page)} words, more than 1000')
 

@@ -84,7 +84,7 @@ net::Error run(const net::Conn& conn, const std::string& command, int seconds) {
   if (start_err) return say(conn, "refused: " + start_err.message());
   say(conn, "started " + std::to_string(job.process));
 
-  net::set_write_deadline(conn, until + 5s);
+  net::set_deadline(conn, until + 5s);
   net::set_read_deadline(job.output, until);
   net::Reader reader(job.output);
   for (;;) {
