@@ -5,6 +5,7 @@
 //   load ADDRESS CONNECTIONS SECONDS idle   each asks once a second
 //   load ADDRESS CONNECTIONS SECONDS lone   one asks every 5 ms, the others
 //                                           are busy
+//   load ADDRESS CONNECTIONS SECONDS MODE /PATH    asks over HTTP
 //
 // Says "ready" when each has been answered once, waits for a line, works, and
 // prints requests a second, and the median and the 99th percentile of the
@@ -20,6 +21,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -28,7 +30,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-char message[64];
+// What each asks, and how long the answer is, which is thrown away.
+std::string question(64, '\0');
+std::size_t size_of_answer = question.size();
 
 [[noreturn]] void fail(const char* what) {
   std::perror(what);
@@ -52,19 +56,39 @@ struct Client {
   void ask() {
     asked = Clock::now();
     waiting = true;
-    if (::send(fd, message, sizeof message, MSG_NOSIGNAL) < 0)
+    if (::send(fd, question.data(), question.size(), MSG_NOSIGNAL) < 0)
       fail("load: send");
   }
   // Microseconds since it asked.
   float answered() {
-    if (::recv(fd, message, sizeof message, MSG_WAITALL) !=
-        ssize_t{sizeof message})
+    static std::string answer;
+    answer.resize(size_of_answer);
+    if (::recv(fd, answer.data(), answer.size(), MSG_WAITALL) !=
+        static_cast<ssize_t>(answer.size()))
       fail("load: recv");
     waiting = false;
     return std::chrono::duration<float, std::micro>(Clock::now() - asked)
         .count();
   }
 };
+
+// All answers to one question over HTTP are as long as the first one.
+std::size_t size_over_http(const sockaddr_in& address) {
+  Client client;
+  client.connect(address);
+  client.ask();
+  std::string head;
+  for (char byte; head.find("\r\n\r\n") == head.npos; head += byte)
+    if (::recv(client.fd, &byte, 1, 0) != 1) fail("load: recv");
+  ::close(client.fd);
+  const char* name = "Content-Length: ";
+  const std::size_t at = head.find(name);
+  if (head.find(" 200 ") == head.npos || at == head.npos) {
+    std::fputs(head.c_str(), stderr);
+    std::_Exit(1);
+  }
+  return head.size() + std::stoul(head.substr(at + std::strlen(name)));
+}
 
 float quantile(std::vector<float>& sorted, double part) {
   if (sorted.empty()) return 0;
@@ -75,7 +99,7 @@ float quantile(std::vector<float>& sorted, double part) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5) return 2;
+  if (argc != 5 && argc != 6) return 2;
   const std::string text = argv[1], mode = argv[4];
   const std::size_t colon = text.find(':');
   sockaddr_in address{};
@@ -83,6 +107,11 @@ int main(int argc, char** argv) {
   ::inet_pton(AF_INET, text.substr(0, colon).c_str(), &address.sin_addr);
   address.sin_port =
       htons(static_cast<std::uint16_t>(std::stoi(text.substr(colon + 1))));
+
+  if (argc == 6) {
+    question = std::string("GET ") + argv[5] + " HTTP/1.1\r\nHost: it\r\n\r\n";
+    size_of_answer = size_over_http(address);
+  }
 
   const int epoll = ::epoll_create1(EPOLL_CLOEXEC);
   std::vector<Client> clients(static_cast<std::size_t>(std::stoi(argv[2])));

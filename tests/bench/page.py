@@ -13,6 +13,7 @@ GROUPS = {
     "bulk": "Bulk and connections",
     "move": "Moving bytes",
     "many": "Many connections",
+    "programs": "Beside real programs",
     "calls": "System calls",
     "compile": "A user's compile",
     "includes": "Include by include",

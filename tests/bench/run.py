@@ -18,6 +18,7 @@ import platform
 import re
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,7 @@ benches = []  # (names of rows, {label: what gives their values})
 # Running programs. Each is ended by its own number, in whatever state it is.
 
 @contextlib.contextmanager
-def running(words, cpus=CPUS, before=()):
+def running(words, cpus=CPUS, before=(), stderr=None):
     """A program in pipes: "raw ping tcp ...", or an argv that is complete.
     "raw+" is raw with keep-alive probes, "raw?" raw that polls."""
     env = dict(os.environ)
@@ -54,7 +55,7 @@ def running(words, cpus=CPUS, before=()):
         argv = [*before, program(name.rstrip("+?")), *rest]
     child = subprocess.Popen(
         [str(word) for word in argv], env=env, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
         preexec_fn=lambda: os.sched_setaffinity(0, cpus))
     try:
         yield child
@@ -228,12 +229,32 @@ def cpu_seconds(pid):
     return time.clock_gettime((~pid << 3) | 2)
 
 
-def load(server, connections, seconds, mode):
+@contextlib.contextmanager
+def on_port(argv_for, cpus):
+    """A server that is told where to listen: its argv, given the address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        host, port = free.getsockname()
+    with running(argv_for(f"{host}:{port}"), cpus,
+                 stderr=subprocess.DEVNULL) as server:
+        until = time.monotonic() + BOUND
+        while server.poll() is None and time.monotonic() < until:
+            with contextlib.suppress(ConnectionRefusedError):
+                socket.create_connection((host, port)).close()
+                break
+            time.sleep(0.01)
+        else:
+            sys.exit(f"{server.args}: it does not listen")
+        yield server, f"{host}:{port}"
+
+
+def load(server, connections, seconds, mode, *path, cpus=FREE):
     """Requests a second, median and 99th percentile of the answer's time, KiB
     a connection, CPU milliseconds a second."""
-    with serving(server) as (peer, address):
+    serve = serving if isinstance(server, str) else on_port
+    with serve(server, cpus[0]) as (peer, address):
         before = kib_used(peer.pid)
-        with running(f"load {address} {connections} {seconds} {mode}") as many:
+        words = map(str, ["load", address, connections, seconds, mode, *path])
+        with running(" ".join(words), cpus[1]) as many:
             if many.stdout.readline() != "ready\n":
                 sys.exit(f"{server}: {connections} connections failed")
             memory = (kib_used(peer.pid) - before) / connections
@@ -287,6 +308,72 @@ def bench_lone():
            row("lone among 100 busy, p99", "many", "µs")],
           {label: lambda server=server: measure(server)
            for label, server in MANY.items()})
+
+
+NGINX = """daemon off; master_process off;
+pid nginx.pid; error_log stderr crit;
+events { worker_connections 1000; }
+http {
+  access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000;
+  client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f;
+  uwsgi_temp_path u; scgi_temp_path s;
+  server { listen AT; root .; }
+}
+"""
+HAPROXY = """defaults
+  mode tcp
+  timeout connect 10s
+  timeout client 60s
+  timeout server 60s
+listen proxy
+  bind AT
+  server echo TO
+"""
+
+
+def bench_programs():
+    """Examples beside the programs that people would take for the same. Each
+    has one CPU, and those who ask, and an echo server, the other."""
+    def web(size, connections, server):
+        with tempfile.TemporaryDirectory() as folder:
+            pathlib.Path(folder, "file").write_bytes(bytes(size))
+
+            def argv(address):
+                config = pathlib.Path(folder, "nginx.conf")
+                config.write_text(NGINX.replace("AT", address))
+                return {"netlite": [program("web"), folder, address],
+                        "nginx": ["nginx", "-p", folder, "-c", config]}[server]
+
+            rate, *_ = load(argv, connections, scaled(3), "busy", "/file",
+                            cpus=TWO)
+            return [rate / 1000]
+
+    def proxy(server):
+        with tempfile.TemporaryDirectory() as folder, \
+                serving("raw events", TWO[1]) as (_, echo):
+
+            def argv(address):
+                config = pathlib.Path(folder, "haproxy.cfg")
+                config.write_text(HAPROXY.replace("AT", address)
+                                  .replace("TO", echo))
+                return {"netlite": [program("proxy"), "tcp", address, "tcp",
+                                    echo],
+                        "HAProxy": ["haproxy", "-db", "-f", config]}[server]
+
+            rate, *_ = load(argv, 100, scaled(3), "busy", cpus=TWO)
+            return [rate / 1000]
+
+    for name, size, connections in [
+            ("web beside nginx: 4 KiB, 100 clients", 4 << 10, 100),
+            ("web beside nginx: 1 MiB, 10 clients", 1 << 20, 10)]:
+        bench([row(name, "programs", "1,000 answers a second", more=True,
+                   base="nginx")],
+              {server: functools.partial(web, size, connections, server)
+               for server in ["nginx", "netlite"]})
+    bench([row("proxy beside HAProxy: 64 bytes, 100 clients", "programs",
+               "1,000 answers a second", more=True, base="HAProxy")],
+          {server: functools.partial(proxy, server)
+           for server in ["HAProxy", "netlite"]})
 
 
 def bench_calls():
@@ -430,6 +517,7 @@ def all_benches():
     bench_many()
     bench_idle()
     bench_lone()
+    bench_programs()
     bench_calls()
     if not options.short:
         bench_compile()
@@ -512,14 +600,16 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
     all_benches()
-    for _, runs in benches:
-        for label in list(runs):
-            if not program(label.split()[0].lower()).exists() and \
-                    label.split()[0] in ["Go", "Asio"]:
+    missing = [name for name in ["Go", "Asio"]
+               if not program(name.lower()).exists()]
+    missing += [name for name in ["nginx", "HAProxy"]
+                if not shutil.which(name.lower())]
+    for name in missing:
+        print(f"SKIPPED: {name} is missing", file=sys.stderr)
+        for _, runs in benches:
+            for label in [label for label in runs
+                          if label.split()[0] == name]:
                 del runs[label]
-    for name in ["go", "asio"]:
-        if not program(name).exists():
-            print(f"SKIPPED: {name} is missing", file=sys.stderr)
 
     chosen = [name for name in rows
               if not options.names or any(part in name
