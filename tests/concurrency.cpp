@@ -104,13 +104,16 @@ void wait_until(Condition condition) {
 }
 
 // A number that the kernel tells of this process: "Threads", "VmRSS" (in kB).
-long status(const std::string& name,
-            const std::string& path = "/proc/self/status") {
-  std::ifstream file(path);
+long status(const std::string& name, std::istream& file) {
   for (std::string line; std::getline(file, line);)
     if (line.compare(0, name.size() + 1, name + ":") == 0)
       return std::stol(line.substr(name.size() + 1));
   return -1;
+}
+long status(const std::string& name,
+            const std::string& path = "/proc/self/status") {
+  std::ifstream file(path);
+  return status(name, file);
 }
 
 // The memory that this process has allocated and not freed, in bytes; what the
@@ -1376,6 +1379,12 @@ int serve_in_child(const net::Conn& parent, rlim_t limit) {
   rlimit few{limit, limit};
   ::setrlimit(RLIMIT_NOFILE, &few);
   net::Reader orders(parent);
+  std::ifstream self("/proc/self/status");  // later there is no descriptor left
+  const auto threads = [&] {
+    self.clear();
+    self.seekg(0);
+    return status("Threads", self);
+  };
   const auto report = [&](std::size_t number) {
     net::must(net::write(parent, std::to_string(number) + "\n"));
   };
@@ -1401,19 +1410,21 @@ int serve_in_child(const net::Conn& parent, rlim_t limit) {
   net::set_deadline(listener, net::no_deadline);
   const std::size_t few_open = open();
   Blocked serving([&] { return net::serve(listener, handler, options); });
-  const long before = status("Threads");
+  const long before = threads();
   net::must(net::write(parent, net::addr(listener).string() + "\n"));
   while (!orders.read_line().error) {
     wait_until([&] { return full.load(); });
     int served = 0;
     for (int same = 0; same < 50; ++same) {
-      if (crowd.inside() != served) same = 0;
+      // On a busy machine a thread that was started may not have run yet.
+      const long started = threads() - before;
+      if (crowd.inside() != served || served != started) same = 0;
       served = crowd.inside();
       std::this_thread::sleep_for(1ms);
     }
     report(static_cast<std::size_t>(served));
     net::must(orders.read_line());
-    wait_until([&] { return status("Threads") == before; });
+    wait_until([&] { return threads() == before; });
     report(open() - few_open);
     full = false;
   }
