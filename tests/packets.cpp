@@ -135,6 +135,12 @@ TEST_CASE("a datagram that is longer than the buffer is cut, and that is told" *
     CHECK_FALSE(next.err);
     CHECK(text_of(a) == "last");
   }
+  SUBCASE("to nothing, where there is no room") {
+    net::must(net::write(b, "0123456789"));
+    const Datagram none = receive(a, 0);
+    CHECK(none.text.empty());
+    CHECK(none.err == net::truncated);
+  }
   SUBCASE("by read") {
     for (const char* text : {"0123456789", "next"})
       net::must(net::write_to(a, text, net::local_addr(b)));
