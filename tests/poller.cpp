@@ -453,6 +453,21 @@ TEST_CASE_FIXTURE(TimeLimit,
   }
 }
 
+TEST_CASE_FIXTURE(TimeLimit, "a wait for both takes turns with a writer, too") {
+  const Connected c;
+  const std::string much(16 << 20, 'x');
+  Blocked writing([&] { return net::write(c.client, much).error; });
+  net::must(net::write(c.server, "x"));  // so it is readable
+  Blocked waiting([&] { return net::wait(c.client, readable | writable); });
+  CHECK_FALSE(waiting.done());
+  std::vector<char> sink(1 << 16);
+  while (!writing.done())
+    if (net::try_read(c.server, {sink.data(), sink.size()}).error)
+      std::this_thread::yield();
+  CHECK_FALSE(writing.get());
+  CHECK_FALSE(waiting.get());
+}
+
 TEST_CASE_FIXTURE(TimeLimit, "unwatch ends it") {
   const Connected ends;
   net::Poller poller;

@@ -75,6 +75,15 @@ TEST_CASE_FIXTURE(TimeLimit, "a name is asked for in the family that counts") {
 }
 
 TEST_CASE_FIXTURE(TimeLimit,
+                  "a server takes the IPv4 address of a name that has both") {
+  resolver::says([](const resolver::Question&) {
+    return resolver::Answer{0, {{AF_INET6, "::1"}, {AF_INET, "127.0.0.1"}}};
+  });
+  const auto listener = net::must(net::listen("tcp", "name.test:0"));
+  CHECK(net::addr(listener).ip().string() == "127.0.0.1");
+}
+
+TEST_CASE_FIXTURE(TimeLimit,
                   "a local address passes over those that it cannot reach") {
   const auto listener = net::must(net::listen("tcp", "127.0.0.1:0"));
   resolver::says([](const resolver::Question&) {

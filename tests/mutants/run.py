@@ -73,7 +73,8 @@ PROGRAMS = [
                    " faults/costs faults/threads"),
     ("dial|rac", "connections faults/dial unix addresses faults/times"
                  " faults/names"),
-    ("listen", "listeners connections packets unix faults/serve"),
+    ("listen", "listeners connections packets unix faults/serve"
+               " faults/names"),
     ("many|serve|concurren|group", "faults/serve faults/races concurrency"
                                    " faults/threads"),
     ("read|copy|file|help|stream", "streams faults/corners"),
