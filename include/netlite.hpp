@@ -1921,7 +1921,7 @@ inline Result<Descriptor> open_socket(const Network& network, int family,
   sys::Address name;
   if (const auto why = to_kernel(place, family, name))
     return failed("bind", why);
-  if (bind(fd.get(), name, local.path(), network.type, options) < 0)
+  if (internal::bind(fd.get(), name, local.path(), network.type, options) < 0)
     return failed("bind");
   return fd;
 }

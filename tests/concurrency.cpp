@@ -1512,8 +1512,8 @@ TEST_CASE_FIXTURE(TimeLimit,
   // Each has two descriptors here, and a part of a bell; and a thread, for
   // whose stack there is room where addresses have 64 bits.
   const bool many = support::slowness == 1 && sizeof(void*) == 8;
-  const std::size_t count =
-      std::min<std::size_t>(more.rlim_cur / 3, many ? 4000 : 400);
+  const auto count = static_cast<std::size_t>(
+      std::min<rlim_t>(more.rlim_cur / 3, many ? 4000 : 400));
 
   net::ServeOptions options;
   options.grace = 0s;

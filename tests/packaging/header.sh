@@ -123,6 +123,9 @@ case $check in
   alone)
     need "$cxx"
     shift 3
+    # A standard library may be missing, too.
+    echo '#include <string>' | "$cxx" "$@" -fsyntax-only -x c++ - \
+      2>/dev/null || exit 77
     alone "$@"
     ;;
   linked) need "$cxx" && linked ;;
