@@ -2216,9 +2216,9 @@ class Group {
   ~Group() { sys::Uncancelled(), wait(); }  ///< Waits, and tells no errors.
   /// Runs `f(args...)` in a thread of its own; copies the arguments: pass a
   /// std::ref for what the task shall share. Blocks while the group is at its
-  /// limit - for ever, if all that run call. An exception, pthread_exit(3) or
-  /// pthread_cancel(3) ends only that task: task_failed. More is not promised
-  /// about cancelling. Errors, after which the task does not run: those of
+  /// limit - for ever, if all that run call. An exception ends only that task:
+  /// task_failed; so do pthread_exit(3) and pthread_cancel(3), but only with
+  /// libstdc++. Errors, after which the task does not run: those of
   /// pthread_create(3), ENOMEM, task_failed when its move threw. Go: `go f()`.
   template <class F, class... Args>
   [[nodiscard]] Error go(F f, Args... args) {
