@@ -83,6 +83,14 @@ class House {
   bool has_returned(Clock::time_point until = {}) {
     return peers::wait_for(learner_.over(), POLLIN, until);
   }
+  // Waits until either is so: a call is told only after its work is done, so
+  // that the clients may see a closed door before we hear of it.
+  bool acts_or_returns(Clock::time_point until) {
+    while (!has_acted() && Clock::now() < until &&
+           !has_returned(Clock::now() + milliseconds(5)))
+      continue;
+    return has_acted() || has_returned();
+  }
 
   std::string who() const {
     static const char* const words[] = {"first", "second", "third", "fourth"};
@@ -121,7 +129,8 @@ void let_in(House& house) {
     if (house.reads(wire, greeting)) continue;
     const std::string story = who + " got in, and sent half a line. It read " +
                               judge::quoted(wire.got()) + ".";
-    if (house.has_returned() || house.has_acted()) closes_early(house, story);
+    if (house.acts_or_returns(Clock::now() + grace / 2))
+      closes_early(house, story);
     house.learner().wrong(
         story, client > 0 ? "How many clients can your server talk to at once?"
                           : "Who talks to that client?");
@@ -145,9 +154,7 @@ void settle(House& house) {
 // The signal has come. When is the door closed? Nobody dials before something
 // has happened, or a moment has passed: a caller would wake who waits for one.
 void closes(House& house, Clock::time_point told) {
-  while (!house.has_acted() && since(told) < grace / 2 &&
-         !house.has_returned(Clock::now() + milliseconds(5)))
-    continue;
+  house.acts_or_returns(told + grace / 2);
   const bool by_itself = house.has_acted();
   bool let_in = false;
   while (!house.is_closed() && since(told) < soon && !house.has_returned()) {
