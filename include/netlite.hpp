@@ -750,6 +750,23 @@ inline int socketpair(int (&fds)[2]) {
   return born_pair(::socketpair(AF_UNIX, type, 0, fds), fds);
 }
 
+// lstat(2): which file a path names, by 64-bit numbers even in 32-bit programs.
+struct File {
+  std::pair<uint64_t, uint64_t> id{};  // device, inode
+  bool is_socket = false;
+};
+inline int lstat(const std::string& path, File& file) {
+#ifdef __USE_LARGEFILE64
+  struct stat64 found {};
+  const int result = ::lstat64(path.c_str(), &found);
+#else
+  struct stat found {};
+  const int result = ::lstat(path.c_str(), &found);
+#endif
+  file = {{found.st_dev, found.st_ino}, S_ISSOCK(found.st_mode) != 0};
+  return result;
+}
+inline int unlink(const std::string& path) { return ::unlink(path.c_str()); }
 inline int bind(int fd, const Address& a) { return ::bind(fd, &a.any, a.size); }
 inline int listen(int fd, int backlog) { return ::listen(fd, backlog); }
 
@@ -1112,7 +1129,13 @@ struct SocketFile {
   uint32_t maker = 0;  // which process
 };
 
-struct PollerState;  // see "Poller"
+struct SocketState;
+
+// Somebody who wants to hear that a socket, or its write side, closes.
+struct Watcher {
+  virtual ~Watcher() = default;
+  virtual void hear(SocketState& s) = 0;
+};
 
 // What handles share.
 struct SocketState {
@@ -1129,7 +1152,7 @@ struct SocketState {
   std::condition_variable changed{};  // somebody left, or there is news
   std::atomic<unsigned> news{0};      // counts changes, for serve
   SocketFile file{};
-  std::list<std::weak_ptr<PollerState>> pollers{};  // that watch it
+  std::list<std::weak_ptr<Watcher>> watchers{};
   // High half: the process that counts; then the calls inside; bit 0: closing.
   std::atomic<uint64_t> calls{process()};
   static constexpr uint64_t closing = 1, inside = 2;
@@ -1158,7 +1181,7 @@ struct SocketState {
     new (&guard) std::mutex;
     new (&changed) std::condition_variable;
     new (&file) SocketFile;  // perhaps half changed, so not even destroyed
-    new (&pollers) decltype(pollers);
+    new (&watchers) decltype(watchers);
     for (Direction* each : {&reading, &writing}) {
       new (&each->turn) std::mutex;
       each->sleeper = nullptr;
@@ -1273,8 +1296,17 @@ struct Descriptor {
   int fd_;
 };
 
-// Removes the file of a unix listener. See "Unix extras".
-void remove_file(SocketState& s);
+// Removes the file of a unix listener: only in the process that made it, and
+// only if it is still the same one. Another server may have taken over the
+// path meanwhile; more than one library has removed that server's file.
+inline void remove_file(SocketState& s) {
+  const std::lock_guard lock(s.guard);
+  const SocketFile mine = std::exchange(s.file, SocketFile());
+  sys::File now;
+  if (mine.maker == sys::forks && !mine.path.empty() &&
+      sys::lstat(mine.path, now) == 0 && now.id == mine.id)
+    sys::unlink(mine.path);
+}
 
 // What the last handle does: nobody can be inside any more.
 inline void release(SocketState* s) {
@@ -1548,8 +1580,14 @@ inline Result<size_t> gather(const Conn& conn, const Bytes* pieces,
   return write_all(conn, list.data(), list.size(), mode, "writev");
 }
 
-// Tells a socket's Pollers that it, or its write side, closes. See "Poller".
-void tell_pollers(SocketState& s);
+// Tells those who watch a socket that it, or its write side, closes.
+inline void tell_watchers(SocketState& s) {
+  std::unique_lock<std::mutex> lock(s.guard);
+  const auto watchers = s.is_closed() ? std::move(s.watchers) : s.watchers;
+  lock.unlock();
+  for (const auto& each : watchers)
+    if (const auto watcher = each.lock()) watcher->hear(s);
+}
 
 // Tells everybody that a socket closes; false when it was closed already.
 inline bool start_close(const Socket& socket) {
@@ -1561,7 +1599,7 @@ inline bool start_close(const Socket& socket) {
   s->writing.ring();
   s->announce();
   lock.unlock();
-  tell_pollers(*s);
+  tell_watchers(*s);
   return true;
 }
 
@@ -1660,7 +1698,7 @@ inline Error close_write(const Conn& conn) {
     s.writing.ended = true;
     s.writing.ring();
     lock.unlock();
-    tell_pollers(s);
+    tell_watchers(s);
     return 0;
   };
   return control(conn, "close", "shutdown", end);
@@ -2387,27 +2425,10 @@ inline std::string text_of(const std::error_code& code) {
 // The BSD calls that the sections below need.
 
 namespace sys {
-// lstat(2): which file a path names, by 64-bit numbers even in 32-bit programs.
-struct File {
-  std::pair<uint64_t, uint64_t> id{};  // device, inode
-  bool is_socket = false;
-};
-inline int lstat(const std::string& path, File& file) {
-#ifdef __USE_LARGEFILE64
-  struct stat64 found {};
-  const int result = ::lstat64(path.c_str(), &found);
-#else
-  struct stat found {};
-  const int result = ::lstat(path.c_str(), &found);
-#endif
-  file = {{found.st_dev, found.st_ino}, S_ISSOCK(found.st_mode) != 0};
-  return result;
-}
-// fchmod(2): before bind(2), this is the mode of the file to come. unlink(2)
+// fchmod(2): before bind(2), this is the mode of the file to come.
 inline int fchmod(int fd, int mode) {
   return ::fchmod(fd, static_cast<mode_t>(mode));
 }
-inline int unlink(const std::string& path) { return ::unlink(path.c_str()); }
 inline std::string absolute(const std::string& path) {
   char here[PATH_MAX];
   if (path[0] == '/' || !::getcwd(here, sizeof here)) return path;
@@ -3629,18 +3650,6 @@ inline int bind(int fd, const sys::Address& address, const std::string& path,
   return sys::bind(fd, address);
 }
 
-// Removes the file of a unix listener: only in the process that made it, and
-// only if it is still the same one. Another server may have taken over the
-// path meanwhile; more than one library has removed that server's file.
-inline void remove_file(SocketState& s) {
-  const std::lock_guard lock(s.guard);
-  const SocketFile mine = std::exchange(s.file, SocketFile());
-  sys::File now;
-  if (mine.maker == sys::forks && !mine.path.empty() &&
-      sys::lstat(mine.path, now) == 0 && now.id == mine.id)
-    sys::unlink(mine.path);
-}
-
 // Remembers which file bind made. The path is made absolute: the process may
 // change its directory before it closes the listener.
 inline SocketFile made_file(const std::string& path) {
@@ -3938,8 +3947,8 @@ inline unsigned readiness(unsigned interest, short polled) {
   return ready;
 }
 
-struct PollerState {
-  std::mutex mutex;  // guards all of this
+struct PollerState final : Watcher {
+  std::mutex mutex{};  // guards all of this
   std::atomic<uint32_t> process{sys::forks.load()};
   bool open = false;
   Descriptor epoll{};
@@ -3972,11 +3981,10 @@ struct PollerState {
     sys::discard(bell);
     bell = sys::make_bell();
     if (bell) epoll = Descriptor(sys::epoll_create());
-    if (!bell || (sys::has_epoll && !epoll) ||
-        sys::epoll_ctl(epoll.get(), bell.read, POLLIN, UINT64_MAX, false) < 0)
-      return -1;
-    open = true;
-    return 0;
+    open =
+        bell && (epoll || !sys::has_epoll) &&
+        sys::epoll_ctl(epoll.get(), bell.read, POLLIN, UINT64_MAX, false) == 0;
+    return open ? 0 : -1;
   }
   void ring() {
     if (!std::exchange(rung, true)) sys::ring(bell);
@@ -4010,6 +4018,14 @@ struct PollerState {
     // Nor does a poll(2) that is under way know of any change.
     if (ended || !sys::has_epoll) ring();
     return 0;
+  }
+  // What is watched of the socket is told anew, or forgotten before the
+  // descriptor goes: a duplicate would keep epoll telling.
+  void hear(SocketState& s) override {
+    Watched anew;  // dropped last, when nothing is locked
+    const auto watching = lock();
+    if (Watched* now = find(s); now && !s.is_closed()) anew = *now;
+    change(s, anew);
   }
   // The events of what is ready and still watched.
   std::vector<Event> collect(std::vector<sys::Ready> ready) {
@@ -4054,30 +4070,14 @@ inline std::error_code look(PollerState& state, int time,
   return why.value() == EINTR ? std::error_code() : why;
 }
 
-// After close or close_write: what is watched of the socket is told anew, or
-// forgotten before the descriptor goes: a duplicate would keep epoll telling.
-inline void tell_pollers(SocketState& s) {
-  std::unique_lock<std::mutex> lock(s.guard);
-  const auto pollers = s.is_closed() ? std::move(s.pollers) : s.pollers;
-  lock.unlock();
-  for (const auto& each : pollers)
-    if (const auto poller = each.lock()) {
-      Watched anew;  // dropped last, when nothing is locked
-      const auto watching = poller->lock();
-      const Watched* now = poller->find(s);
-      if (now && !s.is_closed()) anew = *now;
-      poller->change(s, anew);
-    }
-}
-
 // Notes at a socket who watches it, and drops those that have gone.
 inline void remember(SocketState& s, const std::shared_ptr<PollerState>& me) {
   const std::lock_guard lock(s.guard);
-  s.pollers.remove_if([&](const auto& each) {
-    const auto poller = each.lock();
-    return !poller || poller == me;
+  s.watchers.remove_if([&](const auto& each) {
+    const auto watcher = each.lock();
+    return !watcher || watcher == me;
   });
-  s.pollers.push_back(me);
+  s.watchers.push_back(me);
 }
 }  // namespace internal
 
@@ -4102,7 +4102,7 @@ class Poller {
     remember(*use, state_);
     internal::Watched wanted{interest ? socket : Socket(), interest, key};
     const auto lock = state_->lock();
-    // Whoever closes marks first and asks for pollers then. So either we see
+    // Whoever closes marks first, and then tells who watches. So either we see
     // the mark here, or they see us, and have us forget.
     if (use->is_closed()) return failure("watch", socket);
     if (state_->need() < 0 || state_->change(*use, wanted) < 0)

@@ -444,7 +444,7 @@ TEST_CASE_FIXTURE(TimeLimit, "two pollers may watch one connection") {
 TEST_CASE_FIXTURE(TimeLimit,
                   "a socket does not remember pollers that are gone") {
   const Connected c;
-  const auto& pollers = state_of(c.client)->pollers;
+  const auto& pollers = state_of(c.client)->watchers;
   for (int i = 0; i < 10; ++i) {
     net::Poller poller;
     net::must(poller.watch(c.client, readable));
