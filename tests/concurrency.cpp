@@ -58,6 +58,15 @@ constexpr bool blind = __has_feature(thread_sanitizer);
 constexpr bool blind = false;
 #endif
 
+// With LLVM's libc++, a thread that ends itself ends any program where a
+// destructor is still to run (glibc unwinds with libgcc, and meets LLVM's
+// libunwind), and a function that was moved from may still be there.
+#ifdef _LIBCPP_VERSION
+constexpr bool unwinds = false;
+#else
+constexpr bool unwinds = true;
+#endif
+
 // Opens once, and lets everybody go who waits or comes later.
 class Gate {
  public:
@@ -379,7 +388,7 @@ TEST_CASE_FIXTURE(TimeLimit, "a report may return what it likes") {
   CHECK(heard == 1);
   const net::Report moved = std::move(report);
   CHECK(moved);
-  CHECK_FALSE(report);  // and nobody calls it
+  if (unwinds) CHECK_FALSE(report);  // and nobody calls it
 }
 
 TEST_CASE_FIXTURE(TimeLimit,
@@ -1105,7 +1114,7 @@ TEST_CASE_FIXTURE(TimeLimit, "what serve was given is free when it returns") {
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "a task or handler may end its own thread" *
-                                 doctest::skip(blind)) {
+                                 doctest::skip(blind || !unwinds)) {
   net::Group group;
   net::must(group.go([] { ::pthread_exit(nullptr); }));
   CHECK(group.wait() == net::task_failed);
