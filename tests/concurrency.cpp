@@ -1855,6 +1855,38 @@ TEST_CASE_FIXTURE(TimeLimit, "a child takes over what its parent waits for") {
   CHECK(result == 0);
 }
 
+TEST_CASE_FIXTURE(TimeLimit,
+                  "threads of a child may be the first at a socket together") {
+  // What the parent left is thrown away once, by one of them; if the other
+  // did it again, it would throw away what the first has begun.
+  std::vector<net::Pipe> pipes(200);
+  std::vector<net::Poller> pollers(200);
+  for (net::Pipe& pipe : pipes) pipe = net::must(net::pipe());
+  for (int i = 0; i < 5; ++i)
+    CHECK(support::in_child([&] {
+            std::atomic<std::size_t> arrived{0};
+            const auto use_all = [&] {
+              for (std::size_t at = 0; at < pipes.size(); ++at) {
+                for (++arrived; arrived < 4 * at + 2;) continue;
+                net::set_deadline(pipes[at].first, net::no_deadline);
+                for (++arrived; arrived < 4 * at + 4;) continue;
+                net::must(pollers[at].wake());
+              }
+            };
+            {
+              const Thread other(use_all);
+              use_all();
+            }
+            for (const net::Pipe& pipe : pipes) {
+              const auto& state = *state_of(pipe.first);
+              if (state.calls != state.process()) return 1;
+            }
+            for (net::Poller& poller : pollers)
+              if (poller.wait(0s).error) return 2;
+            return 0;
+          }) == 0);
+}
+
 TEST_CASE_FIXTURE(TimeLimit, "children may accept from one listener") {
   const net::Listener listener = net::must(net::listen("unix", ""));
   std::vector<pid_t> children;
