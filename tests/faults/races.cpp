@@ -17,10 +17,12 @@
 #define __THROWNL
 #endif
 
-// The lock of a mutex that is looked at is a call named "lock".
+// The lock of a mutex that is looked at is a call named "lock", and a limited
+// wait at a condition variable one named "rest".
 namespace inject {
 inline std::atomic<pthread_mutex_t*> looked_at{nullptr};
-}
+inline std::atomic<pthread_cond_t*> rested_at{nullptr};
+}  // namespace inject
 extern "C" [[gnu::weak]] int __interceptor_pthread_mutex_lock(pthread_mutex_t*);
 extern "C" int pthread_mutex_lock(pthread_mutex_t* mutex) __THROWNL {
   static const auto next = reinterpret_cast<decltype(&::pthread_mutex_lock)>(
@@ -30,6 +32,35 @@ extern "C" int pthread_mutex_lock(pthread_mutex_t* mutex) __THROWNL {
   if (mutex != inject::looked_at) return next(mutex);
   const inject::Call call("lock");
   return next(mutex);
+}
+// One of these is what std::condition_variable::wait_until calls.
+extern "C" [[gnu::weak]] int __interceptor_pthread_cond_clockwait(
+    pthread_cond_t*, pthread_mutex_t*, clockid_t, const timespec*);
+extern "C" int pthread_cond_clockwait(pthread_cond_t* changed,
+                                      pthread_mutex_t* mutex, clockid_t clock,
+                                      const timespec* until) {
+  static const auto next =
+      reinterpret_cast<decltype(&::pthread_cond_clockwait)>(
+          __interceptor_pthread_cond_clockwait
+              ? reinterpret_cast<void*>(__interceptor_pthread_cond_clockwait)
+              : ::dlsym(RTLD_NEXT, "pthread_cond_clockwait"));
+  if (changed != inject::rested_at) return next(changed, mutex, clock, until);
+  const inject::Call call("rest");
+  return next(changed, mutex, clock, until);
+}
+extern "C" [[gnu::weak]] int __interceptor_pthread_cond_timedwait(
+    pthread_cond_t*, pthread_mutex_t*, const timespec*);
+extern "C" int pthread_cond_timedwait(pthread_cond_t* changed,
+                                      pthread_mutex_t* mutex,
+                                      const timespec* until) {
+  static const auto next =
+      reinterpret_cast<decltype(&::pthread_cond_timedwait)>(
+          __interceptor_pthread_cond_timedwait
+              ? reinterpret_cast<void*>(__interceptor_pthread_cond_timedwait)
+              : ::dlsym(RTLD_NEXT, "pthread_cond_timedwait"));
+  if (changed != inject::rested_at) return next(changed, mutex, until);
+  const inject::Call call("rest");
+  return next(changed, mutex, until);
 }
 
 namespace {
@@ -48,6 +79,17 @@ class StopAtGuard : public Stop {
     inject::looked_at = state_of(socket)->guard.native_handle();
   }
   ~StopAtGuard() { inject::looked_at = nullptr; }
+};
+
+// Stops a thread that has looked at a socket's news, found none, and is about
+// to rest: it holds the guard.
+class StopAtRest : public Stop {
+ public:
+  explicit StopAtRest(const net::Socket& socket)
+      : Stop("rest", inject::before) {
+    inject::rested_at = state_of(socket)->changed.native_handle();
+  }
+  ~StopAtRest() { inject::rested_at = nullptr; }
 };
 
 // A call that stops at a place; what another thread does then; what the call
@@ -233,37 +275,71 @@ unsigned news(const net::Listener& listener) {
 
 }  // namespace
 
+// A server that has one place, which is taken; and somebody who waits for it.
+class OnePlace {
+ public:
+  explicit OnePlace(const net::Listener& listener)
+      : listener_(listener),
+        first_(net::must(net::dial("tcp", net::addr(listener).string()))),
+        second_(net::must(net::dial("tcp", net::addr(listener).string()))) {}
+  // The first is served, and its handler ends.
+  void frees_it() { is_served(first_); }
+  void serves_the_other() {
+    is_served(second_);
+    net::close(listener_);
+    CHECK_FALSE(serving_.get());
+  }
+
+ private:
+  static void serve(const net::Conn& conn) {
+    char byte;
+    (void)net::read(conn, {&byte, 1});
+    (void)net::write(conn, "served");
+  }
+  static void is_served(const net::Conn& conn) {
+    char buffer[6];
+    net::must(net::write(conn, "x"));
+    CHECK(net::must(net::read_full(conn, buffer)) == 6);
+  }
+
+  const net::Listener listener_;
+  const net::Conn first_;
+  const net::Conn second_;
+  Blocked<std::function<net::Error()>> serving_{[this] {
+    net::ServeOptions options;
+    options.max_connections = 1;
+    return net::serve(listener_, serve, options);
+  }};
+};
+
 // Its loop looks for news, finds all places taken, and stops where it is about
 // to rest; then a handler ends.
 TEST_CASE_FIXTURE(TimeLimit, "a place that is free before the rest is seen") {
   const auto listener = net::must(net::listen("tcp", "127.0.0.1:0"));
-  const std::string address = net::addr(listener).string();
-  const net::Conn first = net::must(net::dial("tcp", address));
-  const net::Conn second = net::must(net::dial("tcp", address));
-  net::ServeOptions options;
-  options.max_connections = 1;
   StopAtGuard stop(listener);
-  Blocked serving([&] {
-    return net::serve(
-        listener,
-        [](const net::Conn& conn) {
-          char byte;
-          (void)net::read(conn, {&byte, 1});
-          (void)net::write(conn, "served");
-        },
-        options);
-  });
+  OnePlace server(listener);
   stop.reached();
-  char buffer[6];
   const unsigned before = news(listener);
-  net::must(net::write(first, "x"));
-  CHECK(net::must(net::read_full(first, buffer)) == 6);
+  server.frees_it();
   while (news(listener) == before) std::this_thread::yield();  // it has ended
   stop.go();
-  net::must(net::write(second, "x"));
-  CHECK(net::must(net::read_full(second, buffer)) == 6);
-  net::close(listener);
-  CHECK_FALSE(serving.get());
+  server.serves_the_other();
+}
+
+// It has looked and found no news when a handler ends; who ends must not tell
+// it before it rests.
+TEST_CASE_FIXTURE(TimeLimit,
+                  "a place that is free as the rest begins is seen") {
+  const auto listener = net::must(net::listen("tcp", "127.0.0.1:0"));
+  StopAtRest rest(listener);
+  OnePlace server(listener);
+  rest.reached();
+  StopAtGuard news(listener);
+  server.frees_it();
+  news.reached();
+  rest.go();
+  news.go();
+  server.serves_the_other();
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "a close before the rest is seen") {
