@@ -1,4 +1,4 @@
-// netlite.hpp - Go's net package told in C++17: sockets in one header.
+// netlite.hpp - Go's net package retold in C++17: sockets in one header.
 // SPDX-License-Identifier: MIT
 //
 // Copy this file into your project, include it, compile: there is nothing to
@@ -6,8 +6,8 @@
 //
 //   auto [conn, err] = net::dial("tcp", "localhost:9988");
 //
-// is the same in Go and in C++. Free functions act on sockets, errors are
-// values that tell the whole story; only a lack of memory throws unasked.
+// is the same in Go and in C++. Free functions act on sockets; errors are
+// values that tell the whole story; only running out of memory throws unasked.
 //
 // The surface, in the order of the sections below
 //
@@ -45,16 +45,16 @@
 //                Poller: watch  unwatch  wait  wake
 //                try_read  try_write  try_accept  try_read_from  try_write_to
 //
-// Read it from top to bottom: what a name means is said before it is used. What
-// stands in namespace `internal` is how it works, and may change; everything
-// else is the interface. Three ideas carry it all:
+// Read it from top to bottom: each name is explained before it is used. What is
+// in namespace `internal` is how it works, and may change; everything else is
+// the interface. Three ideas carry it all:
 //   1. A handle is shared. A socket counts the calls inside it, and close
-//      waits until they have left: so a descriptor's number can never become
-//      somebody else's under a call.
-//   2. A call on a socket that has to wait does so in one single place:
+//      waits until they have left: so a descriptor's number can never come to
+//      mean another file while a call is using it.
+//   2. When a call on a socket has to wait, it does so in one single place:
 //      internal::attempt, which tries, on top of internal::wait, which sleeps.
-//   3. A thread that waits can be woken, by close and by a deadline that
-//      somebody moved: it sleeps in poll(2) on its socket and on a bell.
+//   3. A thread that waits can be woken, by close or by a deadline that another
+//      thread has moved: it sleeps in poll(2) on its socket and on a bell.
 
 #ifndef NETLITE_HPP
 #define NETLITE_HPP
@@ -68,8 +68,8 @@
 #define NETLITE_VERSION_PATCH 0
 
 // --- Headers and platform ---------------------------------------------------
-// -DNETLITE_PORTABLE makes Linux use what macOS and FreeBSD use (poll for
-// epoll, a pipe for an eventfd), so that it can be tested.
+// -DNETLITE_PORTABLE makes Linux use what macOS and FreeBSD use (poll instead
+// of epoll, a pipe instead of an eventfd), so that this half can be tested.
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -122,9 +122,9 @@
 #include <cxxabi.h>
 #endif
 
-// Everything lies in an inline namespace named after version and variant: two
-// of them in one program never share a body. It is visible even under
-// -fvisibility=hidden: an Error is the same type in all shared libraries.
+// Everything is in an inline namespace named after the version and variant, so
+// two of them in one program never share a function body. It is visible even
+// under -fvisibility=hidden: an Error is the same type in all shared libraries.
 #if defined(NETLITE_LINUX) && defined(__cpp_exceptions)
 #define NETLITE_VARIANT v0_2
 #elif defined(NETLITE_LINUX)
@@ -136,7 +136,7 @@
 #endif
 #define NETLITE_NAMESPACE NETLITE_VARIANT __attribute__((visibility("default")))
 
-/// Go's net package told in C++17.
+/// Go's net package retold in C++17.
 namespace netlite {
 inline namespace NETLITE_NAMESPACE {
 
@@ -145,7 +145,7 @@ inline namespace NETLITE_NAMESPACE {
 // These are plain values; see also "Addresses, the rest".
 
 namespace internal {
-// What plain values have in common: T::key() says by what they are compared.
+// What plain values have in common: they are compared by what T::key() returns.
 template <class T>
 struct Value {
   friend bool operator==(const T& a, const T& b) { return a.key() == b.key(); }
@@ -198,13 +198,13 @@ inline const Network* find_network(std::string_view name) {
 }  // namespace internal
 
 /// An IP is an IPv4 or IPv6 address, or nothing. IPs compare, print and hash;
-/// an IPv4 address and its mapped form (RFC 4291, 2.5.5.2) are two, but the
-/// classes (`is_private` ...) count both as IPv4. Go: `net.IP`, `netip.Addr`.
+/// an IPv4 address and its mapped form (RFC 4291, 2.5.5.2) are not equal, but
+/// `is_private` and kin take both for IPv4. Go: `net.IP`, `netip.Addr`.
 class IP : public internal::Value<IP> {
  public:
   IP() = default;  ///< No address.
   /// An address of `size` bytes, 4 or 16, in network order; any other size
-  /// makes the empty IP. `zone` is the interface of a link-local IPv6 address.
+  /// gives the empty IP. `zone` is the interface of a link-local IPv6 address.
   IP(const unsigned char* bytes, size_t size, std::string_view zone = {}) {
     if (size != 4 && size != 16) return;
     std::memcpy(bytes_.data(), bytes, size);
@@ -252,26 +252,26 @@ class IP : public internal::Value<IP> {
   size_t size() const { return size_; }  ///< How many bytes.
   /// The interface of a link-local IPv6 address, "eth0" in fe80::1%eth0.
   std::string zone() const { return zone_; }
-  /// The IPv4 address inside an IPv4-mapped one; any other as it is.
+  /// The IPv4 address inside an IPv4-mapped one; any other address unchanged.
   IP unmap() const { return is4_in_6() ? IP(data() + 12, 4) : *this; }
   /// The shortest text (RFC 5952 for IPv6); "" for the empty IP.
   std::string string() const {
     if (!*this) return {};
     char text[INET6_ADDRSTRLEN] = "";
     ::inet_ntop(is4() ? AF_INET : AF_INET6, data(), text, sizeof text);
-    // inet_ntop(3) writes the outdated ::1.2.3.4 for what is ::102:304 now.
+    // inet_ntop(3) writes the outdated ::1.2.3.4 for what is now ::102:304.
     if (is6() && !is4_in_6() && std::strchr(text, '.'))
       std::snprintf(text, sizeof text, "::%x:%x", bytes_[12] << 8 | bytes_[13],
                     bytes_[14] << 8 | bytes_[15]);
     return zone_.empty() ? text : text + ("%" + zone_);
   }
-  /// By what IPs are compared: IPv4 first, then by number, then by zone.
+  /// How IPs are compared: IPv4 first, then by number, then by zone.
   auto key() const { return std::tie(size_, bytes_, zone_); }
 
  private:
   static constexpr char zeros[16] = {};
   static constexpr char one[17] = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1";
-  // Are the first bits of an address of this size these?
+  // Is this an address of this size, and does it begin with these bits?
   bool is(size_t size, const char* bytes, int bits) const {
     const unsigned char* mine = is4_in_6() ? data() + 12 : data();
     if ((is4_in_6() ? 4 : size_) != size) return false;
@@ -313,8 +313,8 @@ class Addr : public internal::Value<Addr> {
   explicit operator bool() const { return !network_.empty(); }  ///< Any?
   /// "tcp", "udp", "unix", "unixgram", "unixpacket" or "pipe".
   std::string_view network() const { return network_; }
-  IP ip() const { return ip_; }  ///< The IP; empty where none was named.
-  uint16_t port() const { return port_; }     ///< In our own byte order.
+  IP ip() const { return ip_; }  ///< The IP; empty where none was given.
+  uint16_t port() const { return port_; }     ///< In host byte order.
   std::string path() const { return path_; }  ///< A unix path or "@name".
   /// A unix socket without a name, which nobody can dial or answer?
   bool unnamed() const {
@@ -326,11 +326,11 @@ class Addr : public internal::Value<Addr> {
       return join_host_port(ip_.string(), std::to_string(port_));
     return unnamed() ? "@" : path_;
   }
-  /// By what Addrs are compared: network, IP, port, path.
+  /// How Addrs are compared: by network, IP, port, path.
   auto key() const { return std::tie(network_, ip_, port_, path_); }
 
  private:
-  std::string_view network_;  // a literal of `internal::networks`
+  std::string_view network_;  // a literal from `internal::networks`
   IP ip_;
   uint16_t port_ = 0;
   std::string path_;
@@ -348,14 +348,14 @@ enum Errc {
   closed,           ///< this side has closed the socket; Go's `net.ErrClosed`
   timed_out,        ///< the deadline has passed; `os.ErrDeadlineExceeded`
   would_block,      ///< a `try_` call would have to wait
-  truncated,        ///< a message was cut to the buffer
+  truncated,        ///< a message was cut to fit the buffer
   limit_exceeded,   ///< a line or stream is longer than its limit
   task_failed,      ///< an exception ended a task of a Group
   no_descriptor,    ///< a message came without a descriptor
   unknown_network,  ///< not one of tcp, tcp4, tcp6, udp, ..., unixpacket
   missing_address,  ///< dial needs an address
   missing_port,     ///< "host" where "host:port" is needed
-  too_many_colons,  ///< "::1:80"; an IPv6 address stands in brackets
+  too_many_colons,  ///< "::1:80"; an IPv6 address needs brackets
   missing_bracket,  ///< "[::1"
   unexpected_open_bracket,   ///< "host:[80]"
   unexpected_close_bracket,  ///< "a]b:80"
@@ -367,7 +367,7 @@ enum Errc {
   unexpected_address_type,   ///< listen on udp, listen_packet on tcp
   mismatched_local_address,  ///< a local address of another network
   non_ipv4_address,          ///< an IPv6 address for an IPv4 socket
-  write_to_connected,        ///< write_to on a socket that has its one peer
+  write_to_connected,        ///< write_to on a socket with one fixed peer
 };
 
 }  // namespace NETLITE_NAMESPACE
@@ -403,8 +403,8 @@ class ResolverCategory : public std::error_category {
   }
 };
 
-// One T for all, in static memory - so it can report that memory ran out - and
-// never destroyed: threads may use it while the process exits.
+// One T for everybody, in static memory, so that it can report that memory has
+// run out, and never destroyed: threads may use it while the process exits.
 template <class T>
 const T& only() noexcept {
   alignas(T) static unsigned char room[sizeof(T)];
@@ -418,12 +418,12 @@ inline bool is_errno(const std::error_code& code,
   return false;
 }
 
-// Everything about a failure but its cause.
+// Everything about a failure except its cause.
 struct Story {
   std::string op;
   std::string network;
-  std::string subject{};  // stands before the cause: "connect", "lookup x"
-  std::string behind{};   // stands behind it: the text that made no sense
+  std::string subject{};  // goes before the cause: "connect", "lookup x"
+  std::string behind{};   // goes after it: the text that made no sense
   Addr local{};
   Addr remote{};
 };
@@ -433,7 +433,7 @@ struct Story {
 inline const std::error_category& category() noexcept {
   return internal::only<internal::Category>();
 }
-/// That of the resolver's EAI_... numbers, getaddrinfo(3); named "resolver".
+/// The category of getaddrinfo(3)'s EAI_... numbers, named "resolver".
 inline const std::error_category& resolver_category() noexcept {
   return internal::only<internal::ResolverCategory>();
 }
@@ -441,7 +441,7 @@ inline const std::error_category& resolver_category() noexcept {
 inline std::error_code make_error_code(Errc code) noexcept {
   return {code, category()};
 }
-/// The name does not exist: what the resolver reports most.
+/// The name does not exist: the resolver's most common error.
 inline const std::error_code no_such_host{EAI_NONAME, resolver_category()};
 
 /// An Error tells the whole story of a call that failed: operation, network,
@@ -450,7 +450,7 @@ inline const std::error_code no_such_host{EAI_NONAME, resolver_category()};
 class Error {
  public:
   Error() noexcept = default;  ///< A nil error: nothing went wrong.
-  Error(std::error_code code) noexcept : code_(code) {}  ///< Only its cause.
+  Error(std::error_code code) noexcept : code_(code) {}  ///< The cause alone.
   /// The same for `netlite::closed`, `std::errc::invalid_argument` and kin.
   template <class Code, class = decltype(make_error_code(Code()))>
   Error(Code code) noexcept : code_(make_error_code(code)) {}
@@ -466,7 +466,7 @@ class Error {
   /// The network as the caller named it, such as "tcp4"; "" when unknown.
   std::string network() const { return story().network; }
   Addr local() const { return story().local; }    ///< This end, if it is known.
-  Addr remote() const { return story().remote; }  ///< The other end, likewise.
+  Addr remote() const { return story().remote; }  ///< The other end, if known.
   /// What the cause is about: "connect", "lookup x"; "" when it needs none.
   std::string subject() const { return story().subject; }
   /// The whole story in Go's words, such as
@@ -488,8 +488,8 @@ class Error {
   bool timeout() const noexcept {
     return *this == timed_out || internal::is_errno(code_, {ETIMEDOUT, EAGAIN});
   }
-  /// True when the same call may succeed later: as timeout, or the machine is
-  /// short of descriptors or memory. Go: `Temporary()`.
+  /// True when the same call may succeed later: after a timeout, or when the
+  /// machine is short of descriptors or memory. Go: `Temporary()`.
   bool temporary() const noexcept {
     return timeout() || *this == would_block ||
            *this == std::error_code(EAI_AGAIN, resolver_category()) ||
@@ -543,7 +543,7 @@ struct [[nodiscard]] Result {
                                  !std::is_convertible_v<U&&, Error>,
                              int> = 0>
   Result(U&& from) : value(static_cast<T>(std::forward<U>(from))) {}
-  /// An error, or what makes one, and an empty value.
+  /// An error, or anything that makes one, and an empty value.
   template <class E,
             std::enable_if_t<std::is_convertible_v<E&&, Error>, bool> = true>
   Result(E&& from) : error(std::forward<E>(from)) {}
@@ -553,14 +553,14 @@ struct [[nodiscard]] Result {
 
 /// What `must` throws; its `what()` is the error's message.
 struct Failure : std::runtime_error {
-  /// Makes the exception of an error.
+  /// Makes the exception from an error.
   explicit Failure(const Error& err)
       : std::runtime_error(err.message()), error(err) {}
   Error error;  ///< the whole story
 };
 
 namespace sys {
-// How must ends: with an exception or, where there are none, with abort(3).
+// How `must` fails: with an exception or, where there are none, with abort(3).
 [[noreturn]] inline void fail(const Error& err) {
 #ifdef __cpp_exceptions
   throw Failure(err);
@@ -571,8 +571,8 @@ namespace sys {
 }
 }  // namespace sys
 
-/// Throws a Failure that carries the error, unless that is nil. Where
-/// exceptions are off it prints the message and aborts. For small programs.
+/// Throws a Failure that carries the error, unless the error is nil. Where
+/// exceptions are off, prints the message and aborts. For small programs.
 inline void must(const Error& err) {
   if (err) sys::fail(err);
 }
@@ -582,7 +582,7 @@ T must(Result<T> result) {
   must(result.error);
   return std::move(result.value);
 }
-/// Returns anything else that carries an `error` whole, or throws likewise.
+/// Returns anything else that has an `error`, whole, or throws in the same way.
 template <class T>
 auto must(T result) -> decltype(must(result.error), T(std::move(result))) {
   must(result.error);
@@ -590,13 +590,13 @@ auto must(T result) -> decltype(must(result.error), T(std::move(result))) {
 }
 
 // --- netlite::sys: the BSD calls --------------------------------------------
-// One small function a call, named after its man page, returning what the call
-// returns: -1 and errno for a failure. Nothing else touches the kernel.
+// One small function per call, named after its man page, returning what the
+// call returns: -1 and errno for a failure. Nothing else touches the kernel.
 // Whatever differs between systems is decided here, and so are three policies:
 //   EINTR          a call that a signal interrupted is made again, except
 //                  connect, close and poll, which say why below.
-//   close-on-exec  and non-blocking, from birth where the system can: another
-//                  thread that forks and executes meanwhile passes none on.
+//   close-on-exec  and non-blocking, from birth where the system can do that,
+//                  so another thread's fork and exec meanwhile leaks nothing.
 //   SIGPIPE        never: MSG_NOSIGNAL, or SO_NOSIGPIPE where that is missing.
 
 namespace sys {
@@ -620,7 +620,7 @@ constexpr int send_flags = MSG_NOSIGNAL;
 #else
 constexpr int send_flags = 0;
 #endif
-// How keep-alive probes are set, if at all: -1 is ENOPROTOOPT.
+// The options for keep-alive probes, if there are any: -1 gives ENOPROTOOPT.
 #if defined(TCP_KEEPIDLE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
 constexpr int keep_alive[] = {TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT};
 #elif defined(TCP_KEEPALIVE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
@@ -654,11 +654,11 @@ inline std::error_code error(int n) { return {n, std::system_category()}; }
 inline std::error_code last_error() { return error(errno); }
 // Sets errno, for a call that is refused before it is made.
 inline int refuse(int number) { return errno = number, -1; }
-// Does this errno mean "later"? (BSD's of a full unixgram queue is ENOBUFS.)
+// Does this errno mean "later"? (On BSD, a full unixgram queue is ENOBUFS.)
 inline bool would_block(int number) {
   return number == EAGAIN || (!is_linux && number == ENOBUFS);
 }
-// Calls f; returns what an exception said that f let out, or "". glibc ends a
+// Calls f; returns the text of the exception that it threw, or "". glibc ends a
 // thread (pthread_exit, pthread_cancel) by one that must not be swallowed.
 template <class F>
 __attribute__((no_sanitize("undefined"))) std::string guarded(F f) {
@@ -672,7 +672,7 @@ __attribute__((no_sanitize("undefined"))) std::string guarded(F f) {
   } catch (const std::exception& exception) {
     try {
       return std::string("exception: ") + exception.what();
-    } catch (...) {  // no memory for that: it may be what f had not
+    } catch (...) {  // no memory for that: f may have run out of it, too
       return "exception";
     }
   } catch (...) {
@@ -691,8 +691,8 @@ auto retry(Call call) {
   return result;
 }
 
-// While one lives - a temporary: to the end of its line - its thread is not
-// cancelled, pthread_cancel(3): for destructors, and what others wait for.
+// pthread_cancel(3) has to wait while one of these lives (a temporary: to the
+// end of its line): for destructors, and for what other threads wait for.
 struct Uncancelled {
   Uncancelled() { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
   Uncancelled(Uncancelled&&) = delete;
@@ -701,9 +701,9 @@ struct Uncancelled {
   int before_;
 };
 
-// The program's first process is 0, a child that it forked 1, a child of that
-// 2 ... A child inherits every lock and count as it was, but none of the
-// threads that would undo them. pthread_atfork(3).
+// The program's first process is 0, a child that it forks is 1, a child of that
+// is 2 ... A child inherits every lock and count as it was, but none of the
+// threads that would release them. pthread_atfork(3).
 inline std::atomic<uint32_t> forks{0};
 inline int in_child(void (*run)()) {
   return ::pthread_atfork(nullptr, nullptr, run);
@@ -711,7 +711,7 @@ inline int in_child(void (*run)()) {
 inline const int counting = in_child([] { ++forks; });
 
 // close(2). Not repeated after EINTR: the descriptor is released all the same,
-// and its number may be somebody else's by now.
+// and its number may mean another file by now.
 inline int close(int fd) {
   const Uncancelled thread;
   return ::close(fd);
@@ -750,7 +750,7 @@ inline int socketpair(int (&fds)[2]) {
   return born_pair(::socketpair(AF_UNIX, type, 0, fds), fds);
 }
 
-// lstat(2): which file a path names, by 64-bit numbers even in 32-bit programs.
+// lstat(2): which file a path names, as 64-bit numbers even in 32-bit programs.
 struct File {
   std::pair<uint64_t, uint64_t> id{};  // device, inode
   bool is_socket = false;
@@ -770,8 +770,8 @@ inline int unlink(const std::string& path) { return ::unlink(path.c_str()); }
 inline int bind(int fd, const Address& a) { return ::bind(fd, &a.any, a.size); }
 inline int listen(int fd, int backlog) { return ::listen(fd, backlog); }
 
-// accept(2). The peer's address comes with it: a peer that has reset the
-// connection has none left to ask for. (And macOS then fails fcntl: EINVAL.)
+// accept(2). The peer's address comes with it: once the peer has reset the
+// connection, getpeername(2) has none. (And on macOS fcntl then says EINVAL.)
 inline int accept(int fd, Address& peer) {
   return retry([&] {
     peer = Address();
@@ -784,7 +784,7 @@ inline int accept(int fd, Address& peer) {
 #endif
   });
 }
-// What accept(2) fails with for one client that has gone; see its "Errors".
+// What accept(2) fails with when just one client has gone; see its "Errors".
 inline bool concerns_one_client(const std::error_code& code) {
 #ifdef ENONET
   if (code == error(ENONET)) return true;
@@ -844,7 +844,7 @@ inline ssize_t sendmsg(int fd, const msghdr& message) {
   return retry([&] { return ::sendmsg(fd, &message, send_flags); });
 }
 
-// recvfrom(2) of one message, by recvmsg(2): only that always tells of a cut.
+// recvfrom(2), done by recvmsg(2): only that always tells if a message was cut.
 inline ssize_t recvfrom(int fd, void* data, size_t size, Address& from,
                         bool& cut) {
   iovec piece{data, std::min(size, most_at_once)};
@@ -861,15 +861,15 @@ inline ssize_t sendto(int fd, const void* data, size_t size, const Address& a) {
   return retry(
       [&] { return ::sendto(fd, data, size, send_flags, &a.any, a.size); });
 }
-// poll(2), for at most so many milliseconds, negative: for ever. May return
-// early, -1 and EINTR: the caller looks at the clock and at the socket.
+// poll(2), for at most this many milliseconds; negative: for ever. May return
+// early with -1 and EINTR: the caller looks at the clock and at the socket.
 inline int poll(pollfd* fds, size_t count, int milliseconds) {
   return ::poll(fds, static_cast<nfds_t>(count), milliseconds);
 }
 inline void sleep_ms(int milliseconds) { poll(nullptr, 0, milliseconds); }
 
-// A bell wakes a thread that sleeps in poll: ringing makes it readable, until
-// the ring is taken. eventfd(2) needs one descriptor for it, pipe(2) two.
+// A bell wakes a thread that sleeps in poll: ringing it makes it readable until
+// the ring is taken. An eventfd(2) takes one descriptor for it, a pipe(2) two.
 struct Bell {
   int read = -1;
   int write = -1;
@@ -908,7 +908,7 @@ inline size_t descriptor_limit() {
 inline int chmod(const std::string& path, int mode) {
   return ::chmod(path.c_str(), static_cast<mode_t>(mode));
 }
-// pthread_create(3) of a thread that nobody joins; 0, or an errno.
+// pthread_create(3) of a thread that nobody joins; returns 0 or an errno.
 inline int start_thread(void* (*run)(void*), void* argument) {
   pthread_attr_t detached;
   if (const int number = ::pthread_attr_init(&detached)) return number;
@@ -921,20 +921,20 @@ inline int start_thread(void* (*run)(void*), void* argument) {
 }  // namespace sys
 
 // --- Time -------------------------------------------------------------------
-// A call waits until a Deadline, a point on the clock, however often it had to
-// start anew. Durations count from now: zero or less has passed.
+// A call waits until a Deadline, a point on the clock, however often it has to
+// try again. Durations count from now: zero or less has passed already.
 
 /// A duration that never ends.
 inline constexpr auto forever = std::chrono::nanoseconds::max();
 
 namespace internal {
-// A duration in nanoseconds; one beyond what they can count is cut to it.
+// A duration in nanoseconds; one that is too long for them is clamped.
 template <class Rep, class Period>
 std::chrono::nanoseconds saturated(std::chrono::duration<Rep, Period> d) {
   const std::chrono::duration<long double, std::nano> wide = d;
   if (wide >= forever) return forever;
   if (wide <= -forever) return -forever;
-  // A float goes by `wide`: its nearest value below `forever` still fits.
+  // Floats go through `wide`: its nearest value below `forever` still fits.
   if constexpr (std::is_floating_point_v<Rep>)
     return std::chrono::duration_cast<std::chrono::nanoseconds>(wide);
   else
@@ -948,8 +948,8 @@ inline Time time_after(std::chrono::nanoseconds d) {
   const Time now = Clock::now();
   return d < Time::max() - now ? now + d : Time::max();
 }
-// What is left until then in poll's milliseconds, rounded up so that nothing
-// is ever early; -1 for ever. poll counts to 24.8 days, so ask again.
+// The time left until `when` in poll's milliseconds, rounded up so that nothing
+// is ever early; -1: for ever. poll counts to 24.8 days, so ask again then.
 inline int poll_time(Time when) {
   if (when == Time::max()) return -1;
   const Time now = Clock::now();
@@ -958,9 +958,9 @@ inline int poll_time(Time when) {
   return static_cast<int>(std::min<int64_t>(ms.count(), INT_MAX));
 }
 
-// Waits on a condition variable until `done`, or until then; is it done? An
-// hour at a time: where wait_until counts by the wall clock, a time that is
-// centuries away would overflow, and be over at once.
+// Waits on a condition variable until `done`, or until `when`; returns whether
+// it is done. An hour at a time: where wait_until counts by the wall clock, a
+// time that is centuries away would overflow, and be over at once.
 template <class Done>
 bool wait_until(std::condition_variable& changed,
                 std::unique_lock<std::mutex>& lock, Time when, Done done) {
@@ -980,12 +980,12 @@ class Deadline {
  public:
   using Clock = std::chrono::steady_clock;  ///< The clock that never jumps.
 
-  constexpr Deadline(Clock::time_point when) : when_(when) {}  ///< Then.
+  constexpr Deadline(Clock::time_point when) : when_(when) {}  ///< At `when`.
   /// The same, counted in other units.
   template <class Duration>
   Deadline(std::chrono::time_point<Clock, Duration> when)
       : when_(internal::saturated(when.time_since_epoch())) {}
-  /// So long from now.
+  /// This long from now.
   template <class Rep, class Period>
   Deadline(std::chrono::duration<Rep, Period> from_now)
       : when_(internal::time_after(internal::saturated(from_now))) {}
@@ -1001,7 +1001,7 @@ class Deadline {
 /// The deadline that never comes; clears one that was set.
 inline constexpr Deadline no_deadline{Deadline::Clock::time_point::max()};
 
-/// Whether a call waits, or looks once as the `try_` calls do.
+/// Whether a call waits, or tries just once, as the `try_` calls do.
 enum class Mode { wait, once };
 
 // --- Waiting ----------------------------------------------------------------
@@ -1010,19 +1010,19 @@ enum class Mode { wait, once };
 //
 // How every call is built
 //
-//   const Use use(socket);           enter the socket, or it is closed
+//   const Use use(socket);           enter the socket, unless it is closed
 //   const auto turn = take_turn(..)  one reader and one writer at a time
 //   attempt(...)                     until the kernel has an answer:
 //     closed? deadline passed?       checked in this order
 //     the BSD call                   it does not block
 //     wait                           for the socket, or for a ring
 //   return failure(...)              the whole story
-//   ~turn, ~use                      leave; close may be waiting for it
+//   ~turn, ~use                      leave; close may be waiting for that
 //
-// That is `perform`; `control` is the same for what cannot block.
+// That is `perform`; `control` is the same for calls that cannot block.
 
 namespace internal {
-// Does something at the end of a block, however that is left.
+// Does something at the end of a block, however the block is left.
 template <class F>
 struct Finally {
   F run;
@@ -1030,8 +1030,8 @@ struct Finally {
   ~Finally() { sys::Uncancelled(), run(); }
 };
 
-// The one T of this process, never destroyed. A forked child begins with its
-// own: a lock that a thread of the parent holds stays locked there for ever.
+// The one T of this process, never destroyed. A forked child gets its own: a
+// lock that a thread of the parent held would stay locked there for ever.
 template <class T>
 T& of_this_process() {
   struct Made {
@@ -1048,8 +1048,8 @@ T& of_this_process() {
 }
 
 // The bells that sleepers poll beside their sockets, made when needed and kept.
-// One for each socket would halve the number of clients that fit; so there is
-// one for every twelve descriptors at most, and sockets share them, by number.
+// One for each socket would halve the number of clients that fit, so there is
+// at most one for every twelve descriptors, and sockets share them by number.
 // (Measured: 0.92 of the clients that bare sockets can serve.)
 struct Bells {
   // Both ends of a bell in one number, each inverted, so that 0 means none.
@@ -1063,7 +1063,7 @@ struct Bells {
   static inline std::atomic<size_t> count{0};
 
   // The bell for one direction of a socket. When the descriptor table is full,
-  // the next one that there is; or none.
+  // the next one that was already made, or none.
   static sys::Bell get(int fd, short events) {
     if (count == 0) count = std::min(most, 1 + sys::descriptor_limit() / share);
     const auto first = static_cast<size_t>(fd) * 2 + (events == POLLOUT);
@@ -1083,14 +1083,14 @@ struct Bells {
       sys::discard(made);  // another thread was faster
   }
 
-  // A forked child has its parent's bells, which are not for it to ring. It
-  // gives them back at once, before their numbers can mean something else.
+  // A forked child inherits its parent's bells, which are not its own to ring.
+  // It closes them at once, before their numbers can mean something else.
   static inline const int renewed = sys::in_child([] {
     for (; count > 0; --count) sys::discard(in(places[count - 1].exchange(0)));
   });
 };
 
-// A thread that sleeps in `wait`, until when, and whether its bell was rung.
+// A thread that sleeps in `wait`, until when, and whether it has been rung for.
 struct Sleeper {
   sys::Bell bell;
   Time until;
@@ -1102,12 +1102,12 @@ struct Direction {
   const short events;              // POLLIN or POLLOUT
   std::mutex turn{};               // held for a whole read or write
   bool drained = false;            // the last read took all there was
-  std::atomic<bool> ended{false};  // close_write was here
+  std::atomic<bool> ended{false};  // close_write was called
   std::atomic<Time::rep> deadline{Time::max().time_since_epoch().count()};
   Sleeper* sleeper = nullptr;  // under the socket's guard
 
   Deadline due() const { return Time(Time::duration(deadline)); }
-  // Wakes the call that sleeps until later than `when`; the guard is held. (A
+  // Wakes the sleeper if it would sleep beyond `when`; the guard is held. (A
   // deadline that moved later needs no ring: the sleeper looks again anyway.)
   void ring(Time when = Time::min()) {
     if (!sleeper || sleeper->rung || sleeper->until <= when) return;
@@ -1131,7 +1131,7 @@ struct SocketFile {
 
 struct SocketState;
 
-// Somebody who wants to hear that a socket, or its write side, closes.
+// Something that wants to hear when a socket, or its write side, closes.
 struct Watcher {
   virtual ~Watcher() = default;
   virtual void hear(SocketState& s) = 0;
@@ -1144,16 +1144,16 @@ struct SocketState {
   const Network& network;  // as the caller named it
   const Addr local;
   const Addr remote;
-  std::chrono::nanoseconds keep_alive{0};  // of what a listener accepts
+  std::chrono::nanoseconds keep_alive{0};  // for what a listener accepts
   Direction reading{POLLIN};
   Direction writing{POLLOUT};
-  // Guards the sleepers, and what follows.
+  // Guards the sleepers, and the members from here to `watchers`.
   std::mutex guard{};
-  std::condition_variable changed{};  // somebody left, or there is news
+  std::condition_variable changed{};  // a call has left, or there is news
   std::atomic<unsigned> news{0};      // counts changes, for serve
   SocketFile file{};
   std::list<std::weak_ptr<Watcher>> watchers{};
-  // High half: the process that counts; then the calls inside; bit 0: closing.
+  // High half: the process that counts; low: the calls inside; bit 0: closing.
   std::atomic<uint64_t> calls{process()};
   static constexpr uint64_t closing = 1, inside = 2;
   static uint64_t process() { return uint64_t{sys::forks} << 32; }
@@ -1164,7 +1164,7 @@ struct SocketState {
     if (network.family != AF_UNSPEC) return network.family;
     return local.ip().is6() ? AF_INET6 : AF_INET;
   }
-  // Counts a call in, and marks the socket `to_close`. False: closed already.
+  // Counts a call in; `to_close` marks the socket, too. False: closed already.
   bool enter(bool to_close = false) {
     if (calls >> 32 != sys::forks) begin_anew();
     const uint64_t more = to_close ? inside + closing : inside;
@@ -1189,8 +1189,8 @@ struct SocketState {
     calls = process() | (calls & closing);
   }
 
-  // Counts a call out. Of a closed socket with the guard held: as soon as the
-  // count drops, the thread that waits in close may free it all.
+  // Counts a call out. On a closed socket this takes the guard: as soon as the
+  // count drops, the thread that waits in close may free the socket.
   void leave() {
     uint64_t before = calls;
     while (!(before & closing))
@@ -1199,24 +1199,24 @@ struct SocketState {
     calls -= inside;
     changed.notify_all();
   }
-  // Something new for serve, which rests on `changed`. The guard is held.
+  // Tells serve, which waits on `changed`, that there is news; guard held.
   void announce() {
     ++news;
     changed.notify_all();
   }
-  // Is the caller, who closes it, the only one inside?
+  // Is the caller, who is closing the socket, the only one inside?
   bool alone() const { return (calls & 0xffffffff) == inside + closing; }
 };
 
 // The one place where calls sleep: until the socket is ready for `events`
-// (true), or a deadline or `till` has come, or a ring. It may return for no
-// reason: the caller looks again. `beds`: the directions that can wake it.
+// (true), a deadline or `till` has come, or the bell rings. It may return for
+// no reason: the caller looks again. `beds`: the directions that can wake it.
 inline Result<bool> wait(SocketState& s, std::initializer_list<Direction*> beds,
                          short events, Time till = Time::max()) {
   Sleeper me{Bells::get(s.fd, (*beds.begin())->events), till};
   {
-    // Whoever closes marks first and rings then, under this guard. So either
-    // we see the mark here, or they see us sleep, and ring.
+    // Whoever closes the socket marks it first, then rings under this guard. So
+    // either we see the mark here, or they see us asleep, and ring.
     const std::lock_guard lock(s.guard);
     for (Direction* bed : beds) {
       if (s.is_closed() || bed->ended) return false;
@@ -1224,8 +1224,8 @@ inline Result<bool> wait(SocketState& s, std::initializer_list<Direction*> beds,
     }
     for (Direction* bed : beds) bed->sleeper = &me;
   }
-  // Without events it is a pause: poll passes over a negative descriptor, and
-  // what it would tell unasked - POLLERR, POLLHUP - cannot end the pause.
+  // Without events this is a pause: poll skips a negative descriptor, so what
+  // it reports unasked - POLLERR, POLLHUP - cannot end the pause.
   pollfd fds[] = {{events ? s.fd : -1, events, 0}, {me.bell.read, POLLIN, 0}};
   {
     const Finally awake([&] {  // also when the thread is cancelled
@@ -1234,20 +1234,20 @@ inline Result<bool> wait(SocketState& s, std::initializer_list<Direction*> beds,
       if (me.rung && me.bell) sys::take_ring(me.bell);
     });
     int time = poll_time(me.until);
-    // Without a bell there is nothing to wake us: look up now and then.
+    // Without a bell nothing can wake us: look up now and then.
     if (!me.bell && (time < 0 || time > 10)) time = 10;
     if (sys::poll(fds, 2, time) < 0 && errno != EINTR) return sys::last_error();
   }
-  // The ring is for another thread that shares the bell and is about to take
-  // it. Look elsewhere for a moment instead of spinning.
+  // The ring is for another thread, which shares the bell and is about to take
+  // it. Watch the socket alone for a moment instead of spinning.
   if (!me.rung && fds[1].revents && !fds[0].revents) sys::poll(fds, 1, 1);
   return fds[0].revents != 0;
 }
 
-// Makes a call until it succeeds or fails, waiting while it would block. The
-// order of truth: closed, then the deadline, then what the socket says. It
-// tries first; but where the last read has left nothing, waiting first spares a
-// call in vain, epoll(7). (A write always tries: poll calls a socket writable
+// Makes a call until it succeeds or fails, waiting while it would block. What
+// counts first: closed, then the deadline, then what the socket says. It tries
+// first; but where the last read left nothing, waiting first saves a useless
+// call, epoll(7). (A write always tries first: poll calls a socket writable
 // late, when a good part of its buffer is free.)
 template <class Call>
 Result<size_t> attempt(SocketState& s, Direction& way, Mode mode, Call call) {
@@ -1263,7 +1263,7 @@ Result<size_t> attempt(SocketState& s, Direction& way, Mode mode, Call call) {
       if (mode == Mode::once) return would_block;
     }
     // Ready, and yet nothing: another process was faster, or Linux calls a
-    // unixgram socket writable whose receiver's queue is full. Do not spin.
+    // unixgram socket writable though its receiver's queue is full. Don't spin.
     const Time soon = time_after(std::chrono::milliseconds(1));
     const auto [was_ready, err] =
         ready ? wait(s, {&way}, 0, soon) : wait(s, {&way}, way.events);
@@ -1272,7 +1272,7 @@ Result<size_t> attempt(SocketState& s, Direction& way, Mode mode, Call call) {
   }
 }
 
-// One reader, and one writer, at a time; a try_ call does not queue for it.
+// One reader and one writer at a time; a try_ call does not wait for its turn.
 inline auto take_turn(Direction& direction, Mode mode = Mode::wait) {
   if (mode == Mode::wait) return std::unique_lock(direction.turn);
   return std::unique_lock(direction.turn, std::try_to_lock);
@@ -1297,7 +1297,7 @@ struct Descriptor {
 };
 
 // Removes the file of a unix listener: only in the process that made it, and
-// only if it is still the same one. Another server may have taken over the
+// only if it is still the same file. Another server may have taken over the
 // path meanwhile; more than one library has removed that server's file.
 inline void remove_file(SocketState& s) {
   const std::lock_guard lock(s.guard);
@@ -1308,7 +1308,7 @@ inline void remove_file(SocketState& s) {
     sys::unlink(mine.path);
 }
 
-// What the last handle does: nobody can be inside any more.
+// What the last handle does when it goes: no call can be inside any more.
 inline void release(SocketState* s) {
   if (s->enter(true)) {
     remove_file(*s);
@@ -1320,19 +1320,19 @@ inline void release(SocketState* s) {
 }  // namespace internal
 
 // --- Connections ------------------------------------------------------------
-// Sockets are handles, as Go's Conn is; and how streams are read and written.
+// Sockets are handles, like Go's Conn; and how streams are read and written.
 
-/// What Conn, Listener and PacketConn have in common: a handle of a socket.
-/// Copies refer to the same socket, and the last one closes it, as Go's `defer
+/// What Conn, Listener and PacketConn have in common: a handle to a socket.
+/// Copies refer to the same socket; the last one closes it, like Go's `defer
 /// conn.Close()`. Any thread may call anything on it. A default-constructed
 /// handle refers to nothing; calls on it return `closed`. After fork(2), use a
 /// socket in one of the two processes, and only close it in the other.
 class Socket : public internal::Value<Socket> {
  public:
   Socket() = default;  ///< Refers to nothing.
-  /// True when it refers to a socket, be it open or closed.
+  /// True when it refers to a socket, open or closed.
   explicit operator bool() const noexcept { return bool(state_); }
-  /// By what handles are compared: equal ones refer to the same socket.
+  /// How handles are compared: equal ones refer to the same socket.
   auto key() const { return reinterpret_cast<uintptr_t>(state_.get()); }
 
   /// What all handles of the socket share; for netlite's own calls.
@@ -1343,9 +1343,9 @@ class Socket : public internal::Value<Socket> {
 };
 
 namespace internal {
-// A handle of one kind of socket. It can be made of a plain Socket, such as a
-// Poller returns, and refers to nothing if that is of another kind. But only of
-// a plain one: a Listener does not become a Conn by accident.
+// A handle to one kind of socket. It can be made from a plain Socket, such as a
+// Poller returns, and refers to nothing if that is of another kind. But only
+// from a plain one: a Listener does not become a Conn by accident.
 template <Kind of>
 struct Handle : Socket {
   static constexpr Kind kind = of;
@@ -1357,7 +1357,7 @@ struct Handle : Socket {
   }
 };
 
-// Makes the first handle of a socket, which owns the descriptor from then on.
+// Makes the first handle to a socket, which owns the descriptor from then on.
 template <class H>
 H make(Descriptor fd, const Network& network, Addr local, Addr remote = {}) {
   auto* state = new SocketState{H::kind, fd.get(), network, std::move(local),
@@ -1371,7 +1371,7 @@ inline constexpr bool is_byte =
     std::is_same_v<T, char> || std::is_same_v<T, signed char> ||
     std::is_same_v<T, unsigned char> || std::is_same_v<T, std::byte>;
 
-// What an array or a container of bytes keeps; of anything else, no type.
+// The element type of an array or container of bytes; for anything else, none.
 template <class C, class T = std::remove_pointer_t<
                        decltype(void(std::size(std::declval<C&>())),
                                 std::data(std::declval<C&>()))>>
@@ -1384,7 +1384,7 @@ inline constexpr bool is_text =
 }  // namespace internal
 
 /// One end of a connection. `Conn(event.socket)` is that socket, or nothing if
-/// it is no connection. Go: `net.Conn`.
+/// it is not a connection. Go: `net.Conn`.
 class Conn : public internal::Handle<internal::Kind::conn> {
   using Handle::Handle;
 };
@@ -1393,13 +1393,13 @@ class Listener : public internal::Handle<internal::Kind::listener> {
   using Handle::Handle;
 };
 /// A socket for datagrams: it hears from anybody, and each datagram names its
-/// sender. It has no one peer, so it is no Conn. Go: `net.PacketConn`.
+/// sender. It has no single peer, so it is not a Conn. Go: `net.PacketConn`.
 class PacketConn : public internal::Handle<internal::Kind::packets> {
   using Handle::Handle;
 };
 
 /// The bytes to write: text (whatever std::string_view takes), a container or
-/// array of bytes, or pointer and size. A view: it owns nothing.
+/// array of bytes, or a pointer and a size. A view: it owns nothing.
 class Bytes {
  public:
   Bytes() = default;  ///< No bytes.
@@ -1412,7 +1412,7 @@ class Bytes {
   template <class C, class = internal::element<const C>,
             std::enable_if_t<!internal::is_text<C>, int> = 0>
   Bytes(const C& bytes) : Bytes(std::data(bytes), std::size(bytes)) {}
-  /// A literal or other constant array: all of it but for one NUL at its end.
+  /// A literal or other constant array: all of it except one NUL at its end.
   template <size_t N>
   Bytes(const char (&text)[N]) : Bytes(text, text[N - 1] ? N : N - 1) {}
   /// char buffer[1024] does not know how many of its bytes were filled.
@@ -1423,21 +1423,21 @@ class Bytes {
   }
   /// Where they are.
   const char* data() const { return static_cast<const char*>(data_); }
-  size_t size() const { return size_; }  ///< How many they are.
+  size_t size() const { return size_; }  ///< How many there are.
  private:
   const void* data_ = nullptr;
   size_t size_ = 0;
 };
 
 /// The room to read into: an array, a container or a view of bytes - its size
-/// decides, it never grows, so an empty std::vector has no room - or pointer
-/// and size. A temporary container is none: what is read would go with it.
+/// decides; it never grows, so an empty std::vector has no room - or a pointer
+/// and a size. Not a temporary container: what was read would vanish with it.
 class Buffer {
  public:
   /// `size` bytes at `data`.
   Buffer(void* data, size_t size) : data_(data), size_(size) {}
   /// char[N], std::array, std::vector, std::string, std::span: all of it. (A
-  /// temporary is taken if its bytes can change even when it is const: a view.)
+  /// temporary will do if its bytes can change even when it is const: a view.)
   template <class C, class T = internal::element<const C>,
             std::enable_if_t<!std::is_const_v<T>, int> = 0>
   Buffer(C&& room) : Buffer(std::data(room), std::size(room)) {}
@@ -1466,8 +1466,8 @@ struct Use {
   bool entered_;
 };
 
-// The story of a failure on a socket. `subject` names the BSD call for what the
-// kernel said; that the socket is closed or late needs none. `remote`: the
+// The story of a failure on a socket. `subject` names the BSD call behind an
+// error of the kernel's; `closed` and `timed_out` need none. `remote`: the
 // other end, if it is not the socket's own.
 inline Error failure(const char* op, const Socket& socket,
                      const Error& why = closed, std::string_view subject = "",
@@ -1560,7 +1560,7 @@ inline Result<size_t> write_all(const Socket& socket, iovec* pieces,
       if (to) return sys::sendto(use->fd, pieces->iov_base, left, *to);
       if (count == 1) return sys::send(use->fd, pieces->iov_base, left);
       // More than 1,024 pieces at a time are not portable (IOV_MAX). A stream
-      // can take them in turn; of a message the kernel says EMSGSIZE.
+      // can take them in turn; for a message the kernel says EMSGSIZE.
       const size_t most = use->is_stream() ? 1024 : count;
       return sys::sendmsg(use->fd, sys::msg_of(pieces, std::min(count, most)));
     });
@@ -1580,7 +1580,7 @@ inline Result<size_t> gather(const Conn& conn, const Bytes* pieces,
   return write_all(conn, list.data(), list.size(), mode, "writev");
 }
 
-// Tells those who watch a socket that it, or its write side, closes.
+// Tells the watchers of a socket that it, or its write side, is closing.
 inline void tell_watchers(SocketState& s) {
   std::unique_lock<std::mutex> lock(s.guard);
   const auto watchers = s.is_closed() ? std::move(s.watchers) : s.watchers;
@@ -1589,7 +1589,7 @@ inline void tell_watchers(SocketState& s) {
     if (const auto watcher = each.lock()) watcher->hear(s);
 }
 
-// Tells everybody that a socket closes; false when it was closed already.
+// Tells everybody that a socket is closing; false if it was closed already.
 inline bool start_close(const Socket& socket) {
   const auto& s = state_of(socket);
   if (!s || !s->enter(true)) return false;
@@ -1630,13 +1630,13 @@ inline Error move_deadlines(const Socket& socket, Deadline deadline,
 }
 }  // namespace internal
 
-/// Reads what is there, at least one byte, at most the buffer; into an empty
-/// one, 0 at once. Blocks until there is something. Returns the count; `eof`
+/// Reads what is there, from one byte up to a full buffer; for an empty buffer,
+/// returns 0 at once. Blocks until there is something. Returns the count; `eof`
 /// after the last byte, each time; `closed`, `timed_out`, or recv(2)'s errors.
 ///
-/// Of a dialled datagram or unixpacket socket it reads one message, `truncated`
-/// when that did not fit. 0 is an empty datagram; an empty unixpacket message
-/// cannot be told from the end: `eof`. Go: `Conn.Read`.
+/// From a dialled datagram or a unixpacket socket it reads one message,
+/// `truncated` if that did not fit. 0 is an empty datagram; an empty unixpacket
+/// message cannot be told from the end: `eof`. Go: `Conn.Read`.
 inline Result<size_t> read(const Conn& conn, Buffer buffer,
                            Mode mode = Mode::wait) {
   sys::Address from;
@@ -1647,7 +1647,7 @@ inline Result<size_t> read(const Conn& conn, Buffer buffer,
   return {n, err};
 }
 
-/// Reads until the buffer is full. Errors as read; the count is what was read
+/// Reads until the buffer is full. Errors: as read; the count is what was read
 /// before. A stream that ends before the first byte returns `eof`, one that
 /// ends later `unexpected_eof`. Go: `io.ReadFull`.
 inline Result<size_t> read_full(const Conn& conn, Buffer buffer) {
@@ -1655,11 +1655,11 @@ inline Result<size_t> read_full(const Conn& conn, Buffer buffer) {
 }
 
 /// Writes all the bytes, in one piece even when other threads write too.
-/// Blocks until the kernel has taken them (not: until the peer has read them).
-/// With an error, the count says how many it took: `closed`, `timed_out`, or
-/// what send(2) reports, EPIPE when the peer has gone. Never raises SIGPIPE. A
-/// stream is not asked to take no bytes: 0 even when the peer has gone. On a
-/// datagram or unixpacket socket sends one message. Go: `Conn.Write`.
+/// Blocks until the kernel has taken them (not until the peer has read them).
+/// With an error, the count says how many it took. Errors: `closed`,
+/// `timed_out`, or send(2)'s, EPIPE when the peer has gone. Never raises
+/// SIGPIPE. Writing no bytes to a stream returns 0 even when the peer has gone.
+/// On a datagram or unixpacket socket, sends one message. Go: `Conn.Write`.
 inline Result<size_t> write(const Conn& conn, Bytes bytes,
                             Mode mode = Mode::wait) {
   iovec piece = internal::to_iovec(bytes);
@@ -1670,15 +1670,15 @@ inline Result<size_t> write(const Conn& conn, Bytes bytes,
 /// it, which then returns `closed`; waits until all have left; and releases the
 /// descriptor, so that the next `listen` on the same address is not refused.
 /// Written bytes still reach the peer; unread ones make the peer see a reset
-/// (RFC 1122, 4.2.2.13). Blocks no longer than that, except where SO_LINGER is
+/// (RFC 1122, 4.2.2.13). Blocks only for those calls, except where SO_LINGER is
 /// set. A second close returns `closed`. Go: `Conn.Close`, `Listener.Close`.
 inline Error close(const Socket& socket) {
   if (!start_close(socket)) return failure("close", socket);
   return finish_close(socket);
 }
 
-/// Ends what we read: a blocked read returns `eof`. shutdown(2). Error: closed,
-/// ENOTCONN (over), EOPNOTSUPP (datagrams). Go: `TCPConn.CloseRead`.
+/// Ends our reading: a blocked read returns `eof`. shutdown(2). Errors: closed,
+/// ENOTCONN (all over), EOPNOTSUPP (datagrams). Go: `TCPConn.CloseRead`.
 inline Error close_read(const Conn& conn) {
   const auto end = [](auto& s) {
     if (s.network.type == SOCK_DGRAM) return sys::refuse(EOPNOTSUPP);
@@ -1687,13 +1687,13 @@ inline Error close_read(const Conn& conn) {
   return control(conn, "close", "shutdown", end);
 }
 
-/// Ends what we write: the peer reads `eof` after the last byte, and may go on
+/// Ends our writing: the peer reads `eof` after the last byte, and may go on
 /// writing. A write that is blocked ends with EPIPE. shutdown(2), SHUT_WR.
-/// Errors as close_read. Go: `TCPConn.CloseWrite`.
+/// Errors: as close_read. Go: `TCPConn.CloseWrite`.
 inline Error close_write(const Conn& conn) {
   const auto end = [](internal::SocketState& s) {
     if (sys::shutdown(s.fd, SHUT_WR) < 0) return -1;
-    // Linux does not tell those who wait for room in a unix socket.
+    // Linux does not wake threads that wait for room in a unix socket.
     std::unique_lock<std::mutex> lock(s.guard);
     s.writing.ended = true;
     s.writing.ring();
@@ -1709,16 +1709,16 @@ inline Addr local_addr(const Socket& socket) {
   const auto& s = state_of(socket);
   return s ? s->local : Addr();
 }
-/// That of the other end; none where there is no one peer. Go: `RemoteAddr`.
+/// The other end's address; none if there is no single peer. Go: `RemoteAddr`.
 inline Addr remote_addr(const Socket& socket) {
   const auto& s = state_of(socket);
   return s ? s->remote : Addr();
 }
 
-/// Sets the deadline of all reads and writes (on a Listener: of accept), also
+/// Sets the deadline of all reads and writes (on a Listener: of accept), even
 /// of those that are blocked already. A call that finds it passed returns
-/// `timed_out`, even when data waits; move or clear it (`no_deadline`), and the
-/// connection works on. Does not block. Error: `closed`. Go: `SetDeadline`.
+/// `timed_out`, even if data is waiting; move or clear it (`no_deadline`), and
+/// the connection goes on. Does not block. Error: `closed`. Go: `SetDeadline`.
 inline Error set_deadline(const Socket& socket, Deadline deadline) {
   return move_deadlines(socket, deadline, true, true);
 }
@@ -1740,7 +1740,7 @@ template <class R, class A>
 class Callback : public std::function<R(A)> {
  public:
   Callback() = default;  ///< No function.
-  /// What can be called like one. An empty pointer or std::function is none.
+  /// Anything callable like one. A null pointer or empty std::function is none.
   template <class F, std::enable_if_t<!std::is_same_v<F, Callback>, int> = 0>
   Callback(F f) {
     constexpr bool fits = std::is_invocable_r_v<R, F&, A>;
@@ -1753,14 +1753,14 @@ class Callback : public std::function<R(A)> {
 /// `[](int fd) -> net::Error`; an error ends the attempt. Go: `Dialer.Control`.
 using Control = Callback<Error, int>;
 
-/// How to dial; the defaults are Go's. C++20 writes `{.timeout = 2s}`.
+/// How to dial; the defaults are Go's. In C++20, write `{.timeout = 2s}`.
 /// Durations count from now: 0 or less is at once. Go: `net.Dialer`.
 struct DialOptions {
   /// For the whole dial, look-up included. `forever`: no limit.
   std::chrono::nanoseconds timeout = forever;
   Deadline deadline = no_deadline;  ///< The earlier of the two counts.
-  /// The address of this end; none: the system chooses. A unix one with an
-  /// empty path: Linux makes up an abstract name to be answered at (Go: none).
+  /// The address of this end; none: the system chooses. For a unix one with an
+  /// empty path Linux makes up an abstract name to reply to (Go: none).
   Addr local{};
   /// How long a name's second address family waits for the first (RFC 8305). 0
   /// or less: not at all; `forever`: until the first has failed.
@@ -1806,8 +1806,8 @@ inline Error retell(const Error& why, const char* op, std::string_view network,
   return {why.code(), {op, name, why.subject(), none ? " " + name : "", local}};
 }
 
-// Idle time and interval of TCP's keep-alive probes, rounded up to seconds, of
-// which tcp(7) takes so many at most. 0 or less, and `forever`: no probes.
+// Idle time and interval of TCP's keep-alive probes, rounded up to seconds;
+// tcp(7) takes 32,767 at most. 0 or less, and `forever`: no probes.
 inline int set_keep_alive(int fd, std::chrono::nanoseconds idle,
                           std::chrono::nanoseconds interval, int probes) {
   const bool on = std::min(idle, interval).count() > 0 &&
@@ -1827,7 +1827,7 @@ inline int set_keep_alive(int fd, std::chrono::nanoseconds idle,
   return done ? 0 : -1;
 }
 
-// What every TCP connection gets. A refusal is no reason to fail.
+// What every TCP connection gets. If the system refuses, we carry on.
 inline void set_defaults(int fd, std::chrono::nanoseconds keep_alive,
                          bool no_delay) {
   if (no_delay) sys::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -1849,18 +1849,18 @@ Result<Conn> dial_all(const Resolved& to, const DialOptions& options,
 
 /// Connects to an address. `network` is tcp, tcp4, tcp6, udp, udp4, udp6,
 /// unix, unixgram or unixpacket; `address` is "host:port", or a path or
-/// "@name" for unix. Blocks until connected, refused, or the deadline of the
-/// options; on a unix socket whose queue is full until there is room.
+/// "@name" for unix. Blocks until it is connected or refused, or the options'
+/// deadline comes; on a unix socket whose queue is full, until there is room.
 ///
 /// A name's addresses are tried in turn, those of the second family after 300
 /// ms or when the first has failed (RFC 8305); when all fail, the first error
 /// is returned. An empty host means this machine: 127.0.0.1, or ::1 for tcp6
-/// and udp6. Never returns a connection to itself. Errors: those of connect(2),
+/// and udp6. Never connects to itself by chance. Errors: those of connect(2),
 /// timed_out, the resolver's, and those of a bad address. Go: `net.Dial`.
 ///
-/// Nobody is refused on udp, so nothing tells that the first address was the
+/// On udp nobody is refused, so nothing shows that the first address was the
 /// wrong one: where `localhost` is both ::1 and 127.0.0.1, dial takes ::1 and
-/// `listen_packet` 127.0.0.1. Say 127.0.0.1 to both.
+/// `listen_packet` takes 127.0.0.1. Say 127.0.0.1 to both.
 inline Result<Conn> dial(std::string_view network, std::string_view address,
                          const DialOptions& options = {}) {
   const Deadline deadline =
@@ -1906,18 +1906,18 @@ struct ListenOptions {
   /// How many connections may wait for accept. 0: as many as the system
   /// allows (Linux: net.core.somaxconn).
   int backlog = 0;
-  bool reuse_port = false;  ///< Lets others share the port (SO_REUSEPORT).
+  bool reuse_port = false;  ///< Others may share the port (SO_REUSEPORT).
   /// As in DialOptions, for the connections that are accepted.
   std::chrono::nanoseconds keep_alive = std::chrono::seconds(15);
   int mode = -1;  ///< Of a unix file, such as 0600; negative: as umask(2) says.
   /// Replaces a unix socket's file that nobody listens on any more. Never
-  /// removes anything but a socket, nor one that answers.
+  /// removes a file that is not a socket, or a socket that answers.
   bool replace_stale = false;
   Control control{};  ///< sets options before bind and connect
 };
 
 namespace internal {
-// Is it any address of this machine, 0.0.0.0 or ::, or none?
+// Does it mean any address of this machine: 0.0.0.0, :: or no IP at all?
 inline bool is_any(const Addr& addr) {
   return !addr.ip() || addr.ip().is_unspecified();
 }
@@ -1925,12 +1925,12 @@ inline bool is_any(const Addr& addr) {
 inline bool is6(const Addr& addr) { return addr.ip().unmap().is6(); }
 
 // bind(2). A unix socket's file gets the mode asked for, and replaces a dead
-// one's if that was asked for. made_file: which file that is. "Unix extras".
+// socket's if asked to. made_file: which file that was. See "Unix extras".
 int bind(int fd, const sys::Address& address, const std::string& path, int type,
          const ListenOptions& options);
 SocketFile made_file(const std::string& path);
 
-// Opens a socket, makes its settings, and binds it if there is an address.
+// Opens a socket, sets its options, and binds it if there is an address.
 inline Result<Descriptor> open_socket(const Network& network, int family,
                                       const Addr& local,
                                       const ListenOptions& options,
@@ -1947,14 +1947,14 @@ inline Result<Descriptor> open_socket(const Network& network, int family,
   const bool group = listens && udp && local.ip().is_multicast();
   if (group || (listens && tcp)) set(SOL_SOCKET, SO_REUSEADDR, true);
   if (udp) set(SOL_SOCKET, SO_BROADCAST, true);
-  // Elsewhere two sockets may hear one group only if they share the port.
+  // Except on Linux, two sockets hear one group only if they share the port.
   const bool share = options.reuse_port || (group && !sys::is_linux);
   if (share && set(SOL_SOCKET, SO_REUSEPORT, true) < 0)
     return failed("setsockopt");
   if (options.control)
     if (Error err = options.control(fd.get())) return err;
   if (!local) return fd;
-  // A group's datagrams arrive at any address; join_group chooses the group.
+  // A group is heard on any address; join_group then chooses the group.
   const Addr place = group ? Addr(network.base, IP(), local.port()) : local;
   sys::Address name;
   if (const auto why = to_kernel(place, family, name))
@@ -1999,7 +1999,7 @@ Result<H> bind_to(const Network& network, const Addr& addr,
   const int backlog = options.backlog > 0 ? options.backlog : INT_MAX;
   const bool packets = H::kind == Kind::packets;
   if (!packets && sys::listen(s.fd, backlog) < 0) return failed("listen");
-  // The file of a unixgram socket stays; we knew of it for failures only.
+  // A unixgram socket's file stays; it was noted only in case of a failure.
   if (packets) s.file = {};
   return handle;
 }
@@ -2020,11 +2020,11 @@ Result<H> listen(std::string_view network, std::string_view address,
 }  // namespace internal
 
 /// Opens a socket that waits for connections. `network` is tcp, tcp4, tcp6,
-/// unix or unixpacket. An empty host serves IPv6 and IPv4 alike; port 0 lets
+/// unix or unixpacket. An empty host serves both IPv6 and IPv4; port 0 lets
 /// the system choose: ask `addr(listener)`. A unix listener makes the file and,
 /// when closed, removes it if it is still its own. Does not block unless the
-/// host is a name. Errors: those of bind(2), EADDRINUSE when somebody listens
-/// there, and those of a bad address. Go: `net.Listen`, `ListenConfig.Listen`.
+/// host is a name. Errors: those of bind(2), EADDRINUSE when the address is
+/// taken, and those of a bad address. Go: `net.Listen`, `ListenConfig.Listen`.
 inline Result<Listener> listen(std::string_view network,
                                std::string_view address,
                                const ListenOptions& options = {}) {
@@ -2032,8 +2032,8 @@ inline Result<Listener> listen(std::string_view network,
 }
 
 /// Waits for the next connection. Blocks until there is one. One client's
-/// misfortune (ECONNABORTED and kin) is no error, the wait goes on; a machine
-/// short of descriptors (EMFILE and kin) is: `temporary()`, and the client
+/// misfortune (ECONNABORTED and kin) is no error: the wait goes on. A lack of
+/// descriptors (EMFILE and kin) is one: it is `temporary()`, and the client
 /// stays queued. Several threads may accept. Go: `Listener.Accept`.
 inline Result<Conn> accept(const Listener& listener, Mode mode = Mode::wait) {
   sys::Address peer;
@@ -2056,29 +2056,29 @@ inline Result<Conn> accept(const Listener& listener, Mode mode = Mode::wait) {
                               internal::from_kernel(s.network, peer));
 }
 
-/// The address the listener has, with the real port when 0 was asked for.
+/// The listener's address, with the real port if 0 was asked for.
 /// Go: `Listener.Addr`.
 inline Addr addr(const Listener& listener) { return local_addr(listener); }
 
 // --- Many at once -----------------------------------------------------------
-// A thread for each conversation: Group counts them, serve makes it a server.
+// A thread for each conversation: Group counts them, serve makes a server.
 
-/// Hears of what happened to one client while the server goes on:
+/// Hears what went wrong with one client while the server goes on:
 /// `[](const net::Error& err) { ... }`.
 using Report = Callback<void, const Error&>;
 
 /// How to serve.
 struct ServeOptions {
   /// How many connections are served at a time; the next ones wait in the
-  /// listener's queue. 0: any number. Give handlers deadlines too, or so many
-  /// clients that say nothing keep everybody else out.
+  /// listener's queue. 0: any number. Give handlers deadlines too, or as many
+  /// clients that say nothing will keep everybody else out.
   size_t max_connections = 0;
   /// How long handlers may go on after the listener was closed; then their
-  /// connections are closed too. 0 or less: at once; `forever`: they are waited
-  /// for. (A download may need longer than these 5 s.)
+  /// connections are closed too. 0 or less: at once; `forever`: as long as they
+  /// like. (A download may need longer than 5 s.)
   std::chrono::nanoseconds grace = std::chrono::seconds(5);
   /// Hears of failed accepts, failed thread starts, and what handlers return
-  /// or throw, from one thread at a time: it should be quick.
+  /// or throw. One thread at a time calls it, so it should be quick.
   Report on_error{};
 };
 
@@ -2089,7 +2089,7 @@ template <class T>
 inline constexpr bool
     has_error<T, std::void_t<decltype(Error(std::declval<T>().error))>> = true;
 
-// Calls f; its error, alone or in a Result, or task_failed for an exception.
+// Calls f; returns its error, plain or in a Result; task_failed if it threw.
 template <class F>
 Error run(F& f) {
   Error err;
@@ -2102,15 +2102,15 @@ Error run(F& f) {
       static_cast<void>(f());
   });
   if (what.empty()) return err;
-  err = task_failed;  // all that is said where there is no memory for more
+  err = task_failed;  // all that is said if there is no memory for more
   sys::guarded([&] { err = Error(err.code(), {"", "", "", ": " + what}); });
   return err;
 }
 
-// Runs f in a thread of its own, destroys it, and then calls `end` with how it
-// went. An Error returned from here means that neither was called; its story
-// is the caller's to tell. A task that ends its own thread, pthread_exit(3),
-// failed. (new and delete by hand: unique_ptr costs each 20 ms to compile.)
+// Runs f in a thread of its own, destroys f, and then calls `end` with how it
+// went. An Error returned from here means that neither was called; its story is
+// for the caller to tell. A task that ends its own thread, pthread_exit(3), has
+// failed. (new and delete by hand: each unique_ptr takes 20 ms to compile.)
 template <class F, class End>
 Error start(F f, End end) {
   struct Task {
@@ -2163,7 +2163,7 @@ struct Serving {
     std::unique_lock<std::mutex> lock(mutex);
     ended.splice(ended.begin(), served, place);
     lock.unlock();
-    // Without the mutex: a close that lingers may take its time.
+    // Without holding the mutex: a close that lingers may take its time.
     if (ended.front().closing) finish_close(ended.front().conn);
     ended.clear();
     lock.lock();
@@ -2179,7 +2179,7 @@ struct Serving {
     const std::lock_guard lock(reporting);
     sys::guarded([&] { options.on_error(err); });
   }
-  // Rests until the listener has more news than `seen` - a handler ended, its
+  // Rests until the listener has more news than `seen` - a handler ended, the
   // deadline moved, it closed - or until its deadline or `limit` has come.
   void rest(unsigned seen, Time limit = Time::max()) {
     const Use use(listener);
@@ -2188,7 +2188,7 @@ struct Serving {
     wait_until(use->changed, lock, std::min(limit, use->reading.due().when()),
                [&] { return use->news != seen; });
   }
-  // The next connection, when there is room for it. `seen`: the news before.
+  // The next connection, once there is room for it. `seen`: the news so far.
   Result<Conn> next(unsigned& seen) {
     const SocketState& s = *state_of(listener);
     for (;; rest(seen)) {
@@ -2214,12 +2214,12 @@ struct Serving {
       unsigned seen = 0;
       const auto [conn, err] = next(seen);
       if (err == closed) return {};
-      // What can never heal.
+      // These errors never heal.
       if (err == timed_out || is_errno(err.code(), {EBADF, EINVAL, ENOTSOCK}))
         return err;
       if (err) {
-        // Short of descriptors, mostly: the client stays queued. Trying again
-        // at once would keep a core busy until somebody frees some.
+        // Mostly a lack of descriptors: the client stays queued. Trying again
+        // at once would keep a core busy until some become free.
         report(err);
         rest(seen, time_after(pause));
         pause = std::min(pause * 2, longest);
@@ -2227,7 +2227,7 @@ struct Serving {
       }
       pause = shortest;
       const Place place = begin(conn);
-      const auto launch = [&, c = conn] {  // may throw: there may be no memory
+      const auto launch = [&, c = conn] {  // may throw: memory may run out
         return start([this, c] { return handler(c); },
                      [this, place](const Error& why) { end(place, why); });
       };
@@ -2244,20 +2244,20 @@ struct Serving {
 
 /// A Group counts tasks that run in threads of their own. Its destructor waits
 /// for them (not for their thread_local objects), so declare it after
-/// everything that they refer to: what was declared last goes first. Go:
+/// everything that they refer to: what is declared last is destroyed first. Go:
 /// `sync.WaitGroup`, `errgroup.Group`.
 class Group {
  public:
   /// `limit` is how many tasks may run at a time; 0: any number.
   explicit Group(size_t limit = 0) : limit_(limit) {}
   Group(Group&&) = delete;
-  ~Group() { sys::Uncancelled(), wait(); }  ///< Waits, and tells no errors.
-  /// Runs `f(args...)` in a thread of its own; copies the arguments: pass a
-  /// std::ref for what the task shall share. Blocks while the group is at its
-  /// limit - for ever, if all that run call. An exception ends only that task:
+  ~Group() { sys::Uncancelled(), wait(); }  ///< Waits; drops any errors.
+  /// Runs `f(args...)` in a thread of its own, with the arguments copied: pass
+  /// std::ref(x) to share x. Blocks while the group is at its limit - for ever,
+  /// if all its tasks call this. An exception ends only its own task, as
   /// task_failed; so do pthread_exit(3) and pthread_cancel(3), but only with
   /// libstdc++. Errors, after which the task does not run: those of
-  /// pthread_create(3), ENOMEM, task_failed when its move threw. Go: `go f()`.
+  /// pthread_create(3), ENOMEM, task_failed if moving it threw. Go: `go f()`.
   template <class F, class... Args>
   [[nodiscard]] Error go(F f, Args... args) {
     static_assert(std::is_invocable_v<F&, Args&&...>,
@@ -2270,7 +2270,7 @@ class Group {
             return std::apply(f, std::move(all));
           });
     }
-    return {};  // so that g++ reports the assertion only
+    return {};  // so that g++ reports only the assertion
   }
   /// Waits until all tasks of the group have ended. Returns the first failure
   /// since the last wait: an Error that a task returned, alone or in a Result,
@@ -2297,7 +2297,7 @@ class Group {
     if (!err || err == task_failed) return err;
     return internal::failure("go", Socket(), err.code(), "pthread_create");
   }
-  // A waiter may destroy the Group once the mutex is free: this comes last.
+  // A waiter may destroy the Group once the mutex is free, so this comes last.
   void end(const Error& err) {
     const std::lock_guard lock(mutex_);
     if (err && !first_) first_ = err;
@@ -2314,13 +2314,13 @@ class Group {
 
 /// Accepts connections and runs a copy of `handler` for each, in a thread of
 /// its own: `[](net::Conn conn) { ... }`, which may return an Error or Result.
-/// Blocks until the listener is closed and its handlers have ended: nil.
+/// Blocks until the listener is closed and its handlers have ended; then nil.
 ///
 /// One client's misfortune - a reset, an exception in its handler, a thread
 /// that cannot start, a full descriptor table, an accept that a firewall
-/// forbids - costs that client at most, and `on_error` hears of it. A deadline
-/// of the listener ends it too, with `timed_out`; so does what can never heal,
-/// such as ENOTSOCK. Go: `http.Server.Serve`.
+/// forbids - costs at most that client, and `on_error` hears of it. A deadline
+/// of the listener ends serve too, with `timed_out`; so do errors that never
+/// heal, such as ENOTSOCK. Go: `http.Server.Serve`.
 template <class Handler>
 [[nodiscard]] Error serve(const Listener& listener, Handler handler,
                           const ServeOptions& options = {}) {
@@ -2332,14 +2332,14 @@ template <class Handler>
   if constexpr (fits) {
     if (!listener) return failure("serve", listener);
     const auto handle = [&handler](const Conn& conn) {
-      // A copy for each: it is the thread's own.
+      // Each thread gets a copy of its own.
       auto task = [handler, conn = conn]() mutable -> decltype(auto) {
         return handler(std::move(conn));
       };
       return internal::run(task);
     };
     internal::Serving serving{listener, options, handle};
-    // However this ends - accept may find no memory - handlers end before it.
+    // However this ends - memory may run out - the handlers end before it does.
     const internal::Finally end([&] { serving.finish(); });
     return serving.accept_all();
   }
@@ -2349,8 +2349,8 @@ template <class Handler>
 // ===========================================================================
 // You may stop here
 //
-// That was the core: whoever has read this far can follow every program of the
-// course. What follows is used as you need it, each section by itself.
+// That was the core: whoever has read this far can follow every program in the
+// course. The rest is there for when you need it, each section on its own.
 // ===========================================================================
 
 // --- Words ------------------------------------------------------------------
@@ -2371,8 +2371,8 @@ inline constexpr const char* conditions[] = {
     "mismatched local address type", "non-IPv4 address",
     "use of WriteTo with pre-connected connection"};
 
-// The errors that sockets know, in Go's words: the C libraries have different
-// ones ("Address in use", "Address already in use").
+// The errors that sockets know, in Go's words: C libraries differ in theirs
+// ("Address in use", "Address already in use").
 inline constexpr std::pair<int, const char*> errno_texts[] = {
     {EPERM, "operation not permitted"}, {ENOPROTOOPT, "protocol not available"},
     {ENOENT, "no such file or directory"}, {ENAMETOOLONG, "file name too long"},
@@ -2435,7 +2435,7 @@ inline std::string absolute(const std::string& path) {
   return std::string(here) + "/" + path;
 }
 
-// if_nametoindex(3); a zone may also be written as a number. 0: no such.
+// if_nametoindex(3); a zone may also be written as a number. 0: there is none.
 inline unsigned if_nametoindex(const std::string& name) {
   if (name.find('\0') != name.npos) return 0;
   const unsigned index = ::if_nametoindex(name.c_str());
@@ -2458,13 +2458,13 @@ inline int getaddrinfo(const std::string& host, const std::string& service,
                        service.empty() ? nullptr : service.c_str(), &hints,
                        found);
 }
-// getnameinfo(3) for a name; returns and blocks as getaddrinfo.
+// getnameinfo(3) for a name; returns and blocks like getaddrinfo.
 inline int getnameinfo(const Address& address, char (&name)[NI_MAXHOST]) {
   errno = 0;
   return ::getnameinfo(&address.any, address.size, name, sizeof name, nullptr,
                        0, NI_NAMEREQD);
 }
-// A name without addresses: to some systems not the same as no such name.
+// A name without addresses: on some systems not the same as no such name.
 #ifdef EAI_NODATA
 constexpr int no_data = EAI_NODATA;
 #else
@@ -2476,7 +2476,7 @@ inline int getifaddrs(ifaddrs** list) { return ::getifaddrs(list); }
 // dup(2), close-on-exec
 inline int duplicate(int fd) { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); }
 
-// open(2) for reading, also of more than 2 GiB in a 32-bit program; read(2)
+// open(2) for reading, even above 2 GiB in a 32-bit program; read(2)
 inline int open(const std::string& path) {
   int flags = O_RDONLY | O_CLOEXEC;
 #ifdef O_LARGEFILE
@@ -2489,16 +2489,16 @@ inline ssize_t read(int fd, void* data, size_t size) {
   return retry([&] { return ::read(fd, data, size); });
 }
 
-// SO_LINGER counts in seconds; but on macOS in ticks, and another option does.
+// SO_LINGER counts in seconds; on macOS that takes SO_LINGER_SEC (else ticks).
 #ifdef SO_LINGER_SEC
 constexpr int linger_seconds = SO_LINGER_SEC;
 #else
 constexpr int linger_seconds = SO_LINGER;
 #endif
 
-// Joins or leaves a multicast group, ip(7), RFC 3678. A socket on a port hears
-// every group that any socket of the machine joined, says Linux, unless told to
-// hear only those that it joined itself.
+// Joins or leaves a multicast group, ip(7), RFC 3678. On Linux a socket hears,
+// on its port, every group that any socket of the machine has joined, unless it
+// is told to hear only those that it has joined itself.
 inline int change_group([[maybe_unused]] int fd, [[maybe_unused]] bool join,
                         [[maybe_unused]] const Address& group,
                         [[maybe_unused]] unsigned interface_index) {
@@ -2506,7 +2506,7 @@ inline int change_group([[maybe_unused]] int fd, [[maybe_unused]] bool join,
   const bool v4 = group.family() == AF_INET;
   const int level = v4 ? IPPROTO_IP : IPPROTO_IPV6;
 #ifdef __linux__
-  constexpr int ipv6_multicast_all = 29;  // not every C library has its name
+  constexpr int ipv6_multicast_all = 29;  // not every C library names it
   sys::setsockopt(fd, level, v4 ? IP_MULTICAST_ALL : ipv6_multicast_all, 0);
 #endif
   group_req request{};
@@ -2519,7 +2519,7 @@ inline int change_group([[maybe_unused]] int fd, [[maybe_unused]] bool join,
 #endif
 }
 
-// Is this control message one with descriptors? Linux may also attach one that
+// Does this control message carry descriptors? Linux may also attach one that
 // stands for the sender's process: SCM_PIDFD, which is 4.
 inline bool carries_descriptors(const cmsghdr& it) {
   return it.cmsg_level == SOL_SOCKET &&
@@ -2535,7 +2535,7 @@ inline int peer_credentials(int fd, [[maybe_unused]] long& pid, unsigned& uid,
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, sizeof who) < 0) return -1;
   // What Linux says where nobody is: process 0 of user -1.
   if (who.uid == static_cast<uid_t>(-1)) return refuse(ENOTCONN);
-  // One in a namespace that we cannot see is 0, too. kill(0) hits our group!
+  // A process in a namespace we cannot see is 0, too. kill(0) hits our group!
   if (who.pid > 0) pid = who.pid;
   uid = who.uid;
   gid = who.gid;
@@ -2552,7 +2552,7 @@ inline int peer_credentials(int fd, [[maybe_unused]] long& pid, unsigned& uid,
 
 // Readiness of many: epoll(7), or nothing where there is only poll. `id` is the
 // caller's name for what it watches, and comes back with what is ready (in
-// poll's words: POLLIN and POLLOUT have the same numbers in both).
+// poll's terms: POLLIN and POLLOUT have the same numbers in both).
 struct Ready {
   uint64_t id;
   short events;
@@ -2607,7 +2607,7 @@ inline std::error_code ip_to_kernel(const Addr& addr, int family,
                                     sys::Address& out) {
   const IP ip = addr.ip().unmap();
   out.any.sa_family = static_cast<sa_family_t>(family);
-  out.v6.sin6_port = htons(addr.port());  // v4's stands in the same place
+  out.v6.sin6_port = htons(addr.port());  // v4's is in the same place
   out.set_size(family == AF_INET ? sizeof out.v4 : sizeof out.v6);
   if (family == AF_INET) {
     std::memcpy(&out.v4.sin_addr, ip.data(), 4);
@@ -2637,7 +2637,7 @@ inline std::error_code unix_to_kernel(const std::string& path,
   out.un.sun_family = AF_UNIX;
   std::memcpy(out.un.sun_path, path.data(), path.size());
   if (abstract) out.un.sun_path[0] = '\0';
-  // The length counts: an abstract name has no NUL at its end, a path has.
+  // The length counts: an abstract name has no NUL at its end, a path has one.
   const size_t nul = abstract || path.empty() ? 0 : 1;
   out.set_size(offsetof(sockaddr_un, sun_path) + path.size() + nul);
   return {};
@@ -2649,7 +2649,7 @@ inline std::error_code to_kernel(const Addr& addr, int af, sys::Address& out) {
                        : ip_to_kernel(addr, af, out);
 }
 
-// The same back; no address at all for the sender that has none.
+// And back again; no address at all for a sender that has none.
 inline Addr from_kernel(const Network& network, const sys::Address& from) {
   if (from.size == 0) return {};
   if (network.family != AF_UNIX)
@@ -2659,7 +2659,7 @@ inline Addr from_kernel(const Network& network, const sys::Address& from) {
   const std::string name(from.un.sun_path, size);
   const bool abstract = size > 0 && name[0] == '\0';
   if (abstract && sys::is_linux) return {network.base, "@" + name.substr(1)};
-  // "@cli" would be the abstract name, somebody else's.
+  // A plain "@cli" would mean the abstract name, which is another socket's.
   const std::string path = name.substr(0, name.find('\0'));
   return {network.base, path[0] == '@' ? "./" + path : path};
 }
@@ -2669,8 +2669,8 @@ inline Error parse_error(Errc code, std::string_view text) {
   return {code, {"", "", "", ": " + std::string(text)}};
 }
 
-// inet_pton(3) wants at most four digits a group, but zeros in front of one
-// mean nothing; except in an IPv4 tail, where they once meant octal.
+// inet_pton(3) takes at most four digits a group, but a group's leading zeros
+// mean nothing - except in an IPv4 tail, where they once meant octal.
 inline std::string without_leading_zeros(std::string_view text) {
   std::string out;
   for (;;) {
@@ -2685,14 +2685,14 @@ inline std::string without_leading_zeros(std::string_view text) {
   }
 }
 
-// The address's bytes, and how many: 4, 16, or 0 when it is none.
+// The address's bytes, and how many: 4, 16, or 0 when it is not an address.
 inline size_t parse_numeric(std::string_view text, unsigned char* bytes) {
   if (text.find('\0') != text.npos) return 0;
   if (::inet_pton(AF_INET, std::string(text).c_str(), bytes) == 1) return 4;
   const std::string plain = without_leading_zeros(text);
   return ::inet_pton(AF_INET6, plain.c_str(), bytes) == 1 ? 16 : 0;
 }
-// Decimal digits as a number, cut to `most`; -1 when they are something else.
+// Decimal digits as a number, cut to `most`; -1 for anything else.
 inline int parse_digits(std::string_view text, int most) {
   int number = text.empty() ? -1 : 0;
   for (const char c : text) {
@@ -2701,7 +2701,7 @@ inline int parse_digits(std::string_view text, int most) {
   }
   return number;
 }
-// A port, perhaps with a sign; -1 when it is no number, 65536 when no port.
+// A port, perhaps with a sign; -1 if it is not a number, 65536 if not a port.
 inline int parse_port(std::string_view text) {
   const bool minus = text.substr(0, 1) == "-";
   if (minus || text.substr(0, 1) == "+") text.remove_prefix(1);
@@ -2718,7 +2718,7 @@ struct [[nodiscard]] HostPort {
 };
 
 /// Splits "host:port", "[host]:port" or "[ipv6%zone]:port" without looking at
-/// what the two are. Errors: missing_port, too_many_colons, missing_bracket,
+/// what they mean. Errors: missing_port, too_many_colons, missing_bracket,
 /// unexpected_..._bracket. Go: `net.SplitHostPort`.
 inline HostPort split_host_port(std::string_view text) {
   const auto fail = [&](Errc code) {
@@ -2727,7 +2727,7 @@ inline HostPort split_host_port(std::string_view text) {
   const size_t colon = text.rfind(':');
   if (colon == text.npos) return fail(missing_port);
   std::string_view host = text.substr(0, colon);
-  size_t end = 0;  // of what stands in brackets
+  size_t end = 0;  // of the part in brackets
   if (text[0] == '[') {
     const size_t bracket = text.find(']');
     if (bracket == text.npos) return fail(missing_bracket);
@@ -2745,7 +2745,7 @@ inline HostPort split_host_port(std::string_view text) {
 }
 
 /// Reads an IP address: IPv4 as four decimal numbers without leading zeros;
-/// IPv6 as in RFC 4291, also with more zeros in front of a group ("00001::"),
+/// IPv6 as in RFC 4291, even with extra zeros in front of a group ("00001::"),
 /// and with an optional %zone. Error: invalid_ip. Stricter than inet_addr(3),
 /// which takes "127.1" and "010.0.0.1". Go: `netip.ParseAddr`, `net.ParseIP`.
 inline Result<IP> parse_ip(std::string_view text) {
@@ -2763,14 +2763,14 @@ inline Result<IP> parse_ip(std::string_view text) {
 class Prefix : public internal::Value<Prefix> {
  public:
   Prefix() = default;  ///< No block.
-  /// What shares the first `bits` bits of `ip`; no block when it has fewer.
+  /// The addresses whose first `bits` bits are `ip`'s; none if it has fewer.
   Prefix(IP ip, int bits) {
     if (bits < 0 || bits > static_cast<int>(ip.size()) * 8) return;
     ip_ = std::move(ip);
     bits_ = bits;
   }
   IP ip() const { return ip_; }       ///< As it was written, with all its bits.
-  int bits() const { return bits_; }  ///< How many bits all share.
+  int bits() const { return bits_; }  ///< How many bits are shared.
   /// The first address of the block: the other bits are zero.
   IP masked() const {
     unsigned char bytes[16] = {};
@@ -2779,7 +2779,7 @@ class Prefix : public internal::Value<Prefix> {
           bytes[bit / 8] | (ip_.data()[bit / 8] & 0x80 >> bit % 8));
     return IP(bytes, ip_.size());
   }
-  /// Is this address, of the same family, in the block?
+  /// Is this address in the block, and of its family?
   bool contains(const IP& ip) const {
     return ip && Prefix(ip, bits_).masked() == masked();
   }
@@ -2787,7 +2787,7 @@ class Prefix : public internal::Value<Prefix> {
   std::string string() const {
     return ip_ ? masked().string() + "/" + std::to_string(bits_) : "";
   }
-  /// By what Prefixes are compared: address, then bits.
+  /// How Prefixes are compared: by address, then bits.
   auto key() const { return std::tie(ip_, bits_); }
 
  private:
@@ -2800,7 +2800,7 @@ class Prefix : public internal::Value<Prefix> {
 inline Result<Prefix> parse_prefix(std::string_view text) {
   const size_t slash = text.find('/');
   const auto [ip, err] = parse_ip(text.substr(0, slash));
-  // Without a slash this reads the whole text, which is no number.
+  // Without a slash this reads the whole text, which is not a number.
   const int bits = internal::parse_digits(text.substr(slash + 1), 129);
   const Prefix prefix(ip, bits);
   if (err || !ip.zone().empty() || !prefix.ip())
@@ -2809,7 +2809,7 @@ inline Result<Prefix> parse_prefix(std::string_view text) {
 }
 
 // --- Names ------------------------------------------------------------------
-// How a name becomes addresses, and what else the resolver and machine know.
+// How a name becomes addresses, and what else resolver and machine know.
 
 /// A network interface of this machine. Go: `net.Interface`.
 struct Interface {
@@ -2820,7 +2820,7 @@ struct Interface {
 };
 
 namespace internal {
-// What getaddrinfo(3) and getifaddrs(3) list; an IP's family may stand apart.
+// An address that getaddrinfo(3) or getifaddrs(3) lists, of the given family.
 inline sys::Address address_of(const sockaddr* from, int family) {
   sys::Address to;
   if (!from) family = AF_UNSPEC;
@@ -2843,7 +2843,7 @@ inline Prefix prefix_of(const ifaddrs& at) {
   return Prefix(ip, ones);
 }
 
-// What is asked: about a host, a service's port or, reverse, an address's name.
+// What is asked: about a host, a service's port or, in reverse, an IP's name.
 struct Question {
   std::string host{};
   std::string service{};
@@ -2853,7 +2853,7 @@ struct Question {
   auto key() const { return std::tie(host, service, family, type, reverse); }
 };
 
-// What it said.
+// What the resolver answered.
 struct Answer {
   std::vector<IP> ips{};
   std::string name{};
@@ -2861,7 +2861,7 @@ struct Answer {
 };
 
 inline std::error_code resolver_error(int code) {
-  // Where errno does not say why, it was seen to be this: Go's issue 6232.
+  // Where errno does not say why, this was the cause: see Go's issue 6232.
   if (code == EAI_SYSTEM) return sys::error(errno ? errno : EMFILE);
   if (code == sys::no_data) return no_such_host;
   return {code, resolver_category()};
@@ -2874,13 +2874,13 @@ inline Result<Answer> ask_name(const IP& ip) {
   return Answer{{}, name};
 }
 
-// Asks getaddrinfo(3). It was seen to succeed with an empty list, and to list
-// what nobody had asked for: what is no IP address does not count.
+// Asks getaddrinfo(3). It has been seen to succeed with an empty list, and to
+// list what nobody had asked for: only IP addresses count.
 inline Result<Answer> ask_now(const Question& about) {
   if (about.reverse) return ask_name(parse_ip(about.host).value.unmap());
   addrinfo hints{};
   hints.ai_family = about.family;
-  hints.ai_socktype = about.type;  // one answer an address, not three
+  hints.ai_socktype = about.type;  // one answer per address, not three
   hints.ai_flags = about.host.empty() ? 0 : AI_CANONNAME;
   addrinfo* list = nullptr;
   const int code = sys::getaddrinfo(about.host, about.service, hints, &list);
@@ -2903,7 +2903,7 @@ inline Result<Answer> ask_now(const Question& about) {
 
 // Questions that are under way in threads of their own. The resolver knows no
 // deadline and cannot be interrupted: a thread whose time is up is left to
-// itself. But only so many linger, and equal questions share one.
+// itself. But only so many may linger, and equal questions share a thread.
 struct Lookups {
   struct Lookup {
     Question question;
@@ -2915,7 +2915,7 @@ struct Lookups {
   std::condition_variable changed;
   std::list<std::shared_ptr<Lookup>> running{};
 
-  // The look-up of this question; null: no place for it. The mutex is held.
+  // The look-up for this question; null: no room for it. The mutex is held.
   std::shared_ptr<Lookup> get(const Question& question, Error& err) {
     for (const auto& each : running)
       if (each->question.key() == question.key()) return each;
@@ -2937,7 +2937,7 @@ struct Lookups {
   }
 };
 
-// Asks the resolver, which may block, until the deadline.
+// Asks the resolver, which may block, and waits until the deadline at most.
 inline Result<Answer> ask_within(Deadline deadline, const Question& question) {
   if (deadline.never()) return ask_now(question);
   if (deadline.passed()) return timed_out;
@@ -3021,7 +3021,7 @@ inline bool is_domain_name(std::string name) {
   return !only_digits;
 }
 
-// All that is to be known of a host: an IP address is taken as it is.
+// All that can be known about a host; an IP address is taken as it is.
 inline Result<Answer> ask(std::string_view host, Deadline deadline,
                           int family = AF_UNSPEC) {
   std::string_view plain = host;
@@ -3066,7 +3066,7 @@ inline Result<Resolved> resolve_all(std::string_view network_name,
 }
 }  // namespace internal
 
-/// Resolves an address to the one that `listen` would take, of several the
+/// Resolves an address to the one that `listen` would take: of several, the
 /// first IPv4 one. Blocks while the resolver looks up a name. Errors: the
 /// resolver's, those of a bad address, timed_out. Go: `net.ResolveTCPAddr`.
 inline Result<Addr> resolve(std::string_view network, std::string_view address,
@@ -3079,7 +3079,7 @@ inline Result<Addr> resolve(std::string_view network, std::string_view address,
 
 /// Finds all addresses of a host, in the order to try them (RFC 6724). Blocks
 /// in getaddrinfo(3), until the deadline; with one, at most 64 different
-/// questions are under way. Refuses a name that DNS cannot know, "127.1".
+/// questions are under way. Refuses names that DNS cannot know, like "127.1".
 /// Errors: the resolver's, such as no_such_host, timed_out. Go: `LookupHost`.
 inline Result<std::vector<std::string>> lookup_host(
     std::string_view host, Deadline deadline = no_deadline) {
@@ -3092,7 +3092,7 @@ inline Result<std::vector<std::string>> lookup_host(
 }
 
 /// Finds the names of an IP address. Blocks in getnameinfo(3), until the
-/// deadline. Errors as lookup_host, and invalid_ip. Go: `net.LookupAddr`.
+/// deadline. Errors: as lookup_host, and invalid_ip. Go: `net.LookupAddr`.
 inline Result<std::vector<std::string>> lookup_addr(
     std::string_view ip, Deadline deadline = no_deadline) {
   if (Error bad = parse_ip(ip).error) return bad;
@@ -3102,7 +3102,7 @@ inline Result<std::vector<std::string>> lookup_addr(
   return std::vector{answer.name};
 }
 
-/// Finds the canonical name of a host, behind its aliases. Blocks and fails as
+/// Finds a host's canonical name, behind its aliases. Blocks and fails like
 /// lookup_host; an IP address has none: no_such_host. Go: `net.LookupCNAME`.
 inline Result<std::string> lookup_cname(std::string_view host,
                                         Deadline deadline = no_deadline) {
@@ -3112,7 +3112,7 @@ inline Result<std::string> lookup_cname(std::string_view host,
   return answer.name;
 }
 
-/// Lists the network interfaces, getifaddrs(3), at once. Go: `net.Interfaces`.
+/// Lists the interfaces: getifaddrs(3). Does not block. Go: `net.Interfaces`.
 inline Result<std::vector<Interface>> interfaces() {
   ifaddrs* list = nullptr;
   if (sys::getifaddrs(&list) < 0)
@@ -3133,7 +3133,7 @@ inline Result<std::vector<Interface>> interfaces() {
 
 // --- Racing -----------------------------------------------------------------
 // How dial tries many addresses: one family beside the other (RFC 8305), all in
-// one thread. A connect that takes its time is left alone, and poll tells.
+// one thread. A connect may take its time: poll tells when it is done.
 
 namespace internal {
 // One connect under way, and the addresses still to be tried after it.
@@ -3143,7 +3143,7 @@ struct Lane {
   Time start = Time::min();  // not before
   Descriptor fd{};           // of the connect under way
   Time until{};              // give it up then
-  int repeats = 0;           // how often it met itself
+  int repeats = 0;           // how often it connected to itself
   Error error{};             // the first failure
 
   bool spent() const { return !fd && next == addrs.size(); }
@@ -3173,8 +3173,8 @@ struct Dialer {
     }
   }
   // The family of the first address goes first; "tcp" gives the other one a
-  // lane of its own and a later start. A local address can reach those of its
-  // family only; any address, 0.0.0.0 or ::, is of both.
+  // lane of its own and a later start. A local address can reach only those of
+  // its family; 0.0.0.0 and ::, "any address", belong to both.
   void divide(const std::vector<Addr>& addrs) {
     const Addr& local = options.local;
     const auto delay = options.fallback_delay;
@@ -3223,7 +3223,7 @@ struct Dialer {
     return why ? failed("connect", why) : Error();
   }
   // A unix listener with a full queue answers EAGAIN, and nothing tells when
-  // there is room. So ask again: a blocking connect(2) would wait.
+  // there is room. So keep asking: a blocking connect(2) would wait, too.
   std::error_code connect_to(int fd, const sys::Address& to) const {
     for (int pause = 1;; pause = std::min(2 * pause, 10)) {
       if (sys::connect(fd, to) == 0) return {};
@@ -3239,13 +3239,13 @@ struct Dialer {
     Addr remote = lane.addrs[lane.next - 1];
     if (err) return fail(lane, err, remote);
     Addr local = local_of(fd.get(), network);
-    // 0.0.0.0 became 127.0.0.1, a zone its number, a symbolic link its file.
+    // 0.0.0.0 became 127.0.0.1, a zone's number its name, a link its file.
     sys::Address address;
     if ((is_any(remote) || !remote.ip().zone().empty()) &&
         sys::getpeername(fd.get(), address) == 0)
       remote = from_kernel(network, address);
-    // TCP lets two connects meet in the middle, even one with itself: who
-    // dials a free local port may be given that very port for this end.
+    // TCP lets two connects meet in the middle, even one with itself: a dial to
+    // a free local port may be given that very port for its own end.
     const bool tcp = network.base == "tcp";
     if (tcp && local == remote && options.local.port() == 0) {
       if (lane.repeats++ == 2)
@@ -3266,17 +3266,17 @@ struct Dialer {
                      ours ? "" : why.subject(), "", options.local, remote}};
     return false;
   }
-  // How a connect ended of which poll has told something: writable without an
-  // error is connected, else SO_ERROR says what went wrong.
+  // How a connect ended that poll has reported: writable without an error means
+  // connected; otherwise SO_ERROR says what went wrong.
   static Error outcome(const pollfd& told) {
     if (told.revents == POLLOUT) return {};
     int error = 0;
     if (sys::getsockopt(told.fd, SO_ERROR, error) < 0) error = errno;
     return error ? failed("connect", sys::error(error)) : Error();
   }
-  // Waits for a connect, or until something else is due; is one connected?
+  // Waits for a connect, or until something else is due; true if one connected.
   bool look_at_pending() {
-    pollfd fds[2];  // poll passes over a lane without a descriptor
+    pollfd fds[2];  // poll skips a lane without a descriptor
     Time due = Time::max();
     for (size_t i = 0; i < 2; ++i) {
       const Lane& lane = lanes[i];
@@ -3307,17 +3307,17 @@ inline Result<Conn> dial_all(const Resolved& to, const DialOptions& options,
 // Finding lines and frames in a stream, reading it to its end, copying it.
 
 /// A source of bytes: reads into the buffer and returns how many, as `read`
-/// does, `eof` at the end, and again each time.
+/// does; at the end returns `eof`, every time.
 using Source = Callback<Result<size_t>, Buffer>;
 
 /// A Reader reads ahead from a connection, or from any other source of bytes,
 /// to find lines and frames in it. What a call could not use stays for the
 /// next, whatever the error was: after a timeout just call again. One thread at
-/// a time. Its calls block: beside a Poller, use try_read. Moved to another, it
-/// leaves that what was read ahead, and reads `closed`. Go: `bufio.Reader`.
+/// a time. Its calls block: with a Poller, use try_read. A move takes what was
+/// read ahead along; the one moved from reads `closed`. Go: `bufio.Reader`.
 class Reader {
  public:
-  /// Reads from this connection, which others should leave to it.
+  /// Reads from this connection; nobody else should then read from it.
   explicit Reader(Conn conn) : conn_(std::move(conn)) {}
   /// Reads from a function: `[&](net::Buffer room) { return tls.read(room); }`.
   explicit Reader(Source source) : source_(new Source(std::move(source))) {}
@@ -3329,7 +3329,7 @@ class Reader {
   }
   /// Reads up to and including `end`. At the end of the stream returns what is
   /// left with `unexpected_eof`, or nothing with `eof`. limit_exceeded when
-  /// `end` is not among the next `limit` bytes, which stay. Other errors as
+  /// `end` is not among the next `limit` bytes, which stay. Other errors: as
   /// read. Go: `bufio.Reader.ReadString`.
   Result<std::string> read_until(char end, size_t limit = 65536) {
     if (std::exchange(sought_, end) != end) looked_ = 0;
@@ -3350,7 +3350,7 @@ class Reader {
     if (!err && !line.empty() && line.back() == '\r') line.pop_back();
     return {std::move(line), err};
   }
-  /// Reads what was read ahead, or else from the connection. As read(conn).
+  /// Returns what was read ahead, or else reads from the source, as read(conn).
   Result<size_t> read(Buffer buffer) {
     if (buffered().empty()) return ask(buffer);
     const size_t n = buffered().copy(buffer.data(), buffer.size());
@@ -3366,7 +3366,7 @@ class Reader {
     for (;;) {
       const size_t have = buffered().size();
       if (have > limit) return {take(limit + 1), over_limit()};
-      // One byte more than the limit tells whether it is kept.
+      // One byte beyond the limit tells whether there are too many.
       Error err = read_ahead(std::min<size_t>(65536, limit - have) + 1);
       if (err) return {take(buffered().size()), err == eof ? Error() : err};
     }
@@ -3378,8 +3378,8 @@ class Reader {
     step_over(n);
     return taken;
   }
-  // Uses `n` bytes. Those behind them move to the front only once in a while:
-  // moving them each time would cost the square of their number.
+  // Uses up `n` bytes. The rest moves to the front only once in a while: moving
+  // it every time would cost the square of its length.
   void step_over(size_t n) {
     used_ += n;
     looked_ = 0;
@@ -3389,7 +3389,7 @@ class Reader {
     if (ahead_.capacity() > 65536 && ahead_.size() <= 32768)
       ahead_.shrink_to_fit();
   }
-  // The end may come with the last bytes. They go first.
+  // The end may come together with the last bytes, which go first.
   Result<size_t> ask(Buffer buffer) {
     if (source_ && !*source_) return closed;
     auto got = source_ ? (*source_)(buffer) : netlite::read(conn_, buffer);
@@ -3410,14 +3410,14 @@ class Reader {
   Conn conn_{};
   std::unique_ptr<Source> source_{};  // instead of a Conn
   std::string ahead_{};
-  size_t used_ = 0;    // so many bytes of it are used up
-  size_t looked_ = 0;  // `sought_` is not among so many of the next
+  size_t used_ = 0;    // this many bytes of it are used up
+  size_t looked_ = 0;  // `sought_` is not among this many that follow
   char sought_ = '\n';
 };
 
-/// Reads to the end of the stream. When more than `limit` bytes come, returns
-/// those with limit_exceeded, and the one byte that told. With other errors, as
-/// of read, returns what came before. Go: `io.ReadAll`.
+/// Reads to the end of the stream. If more than `limit` bytes come, returns
+/// limit_exceeded with the first `limit` + 1 of them; with other errors, which
+/// are those of read, what came before. Go: `io.ReadAll`.
 inline Result<std::string> read_all(const Conn& conn, size_t limit) {
   return Reader(conn).read_all(limit);
 }
@@ -3428,9 +3428,9 @@ auto write(const Conn& conn, const Pieces& pieces, Mode mode = Mode::wait)
   return gather(conn, std::data(pieces), pieces.size(), mode);
 }
 
-/// Copies what the Reader has read ahead and reads, to its end - datagrams have
-/// none - or `most` bytes. Blocks. Returns how many bytes were written. Errors
-/// as read and write. Go: `io.Copy`, `io.CopyN`.
+/// Copies what the Reader has read ahead and goes on to read, to the end
+/// (datagrams have none) or up to `most` bytes. Blocks. Returns how many bytes
+/// were written. Errors: as read and write. Go: `io.Copy`, `io.CopyN`.
 inline Result<uint64_t> copy(const Conn& to, Reader& from,
                              uint64_t most = UINT64_MAX) {
   // Large pieces are as fast as splice(2) and sendfile(2), and the same on
@@ -3456,8 +3456,8 @@ inline Result<uint64_t> copy(const Conn& to, const Conn& from,
   return copy(to, reader, most);
 }
 
-/// Writes a file, from the descriptor's position to its end or `most` bytes, as
-/// copy does. Errors as write and read(2). Go: `io.Copy`, `io.CopyN`.
+/// Writes a file as copy does, from the descriptor's position to its end or up
+/// to `most` bytes. Errors: as write and read(2). Go: `io.Copy`, `io.CopyN`.
 inline Result<uint64_t> send_file(const Conn& to, int descriptor,
                                   uint64_t most = UINT64_MAX) {
   Reader file([&](Buffer buffer) -> Result<size_t> {
@@ -3468,7 +3468,7 @@ inline Result<uint64_t> send_file(const Conn& to, int descriptor,
   });
   return copy(to, file, most);
 }
-/// The same for the file at a path, from its beginning; also errors of open(2).
+/// The same for the file at a path, from its beginning. Errors: also open(2)'s.
 inline Result<uint64_t> send_file(const Conn& to, const std::string& path,
                                   uint64_t most = UINT64_MAX) {
   const internal::Descriptor fd(sys::open(path));
@@ -3487,10 +3487,10 @@ struct [[nodiscard]] Packet {
 };
 
 /// Opens a datagram socket. `network` is udp, udp4, udp6 or unixgram. An empty
-/// host hears both families; of a name the first IPv4 address is taken: say
-/// 127.0.0.1, not `localhost`, of which dial may take the IPv6 address. A
+/// host hears both families; of a name's addresses it takes the first IPv4 one:
+/// say 127.0.0.1, not `localhost`, for which dial may take the IPv6 one. A
 /// multicast address opens its port for sharing; join the group next. A
-/// unixgram socket's file stays. Errors as listen. Go: `net.ListenPacket`.
+/// unixgram socket's file stays. Errors: as listen. Go: `net.ListenPacket`.
 inline Result<PacketConn> listen_packet(std::string_view network,
                                         std::string_view address,
                                         const ListenOptions& options = {}) {
@@ -3535,9 +3535,9 @@ Error set_both(const PacketConn& packets, int v4, const V4& value4, int v6,
 }
 }  // namespace internal
 
-/// Reads one datagram, and who sent it: nobody if a unixgram sender has no
-/// name. Blocks until one comes. An empty one has size 0; of one that does not
-/// fit the rest is gone: `truncated`. Errors as read. Go: `ReadFrom`.
+/// Reads one datagram, and who sent it: no address if a unixgram sender has no
+/// name. Blocks until one comes. An empty one has size 0; if one does not fit,
+/// its rest is lost: `truncated`. Errors: as read. Go: `ReadFrom`.
 inline Packet read_from(const PacketConn& packets, Buffer buffer,
                         Mode mode = Mode::wait) {
   sys::Address from;
@@ -3549,8 +3549,8 @@ inline Packet read_from(const PacketConn& packets, Buffer buffer,
 
 /// Sends one datagram, whole or not at all: EMSGSIZE when it is too long (UDP
 /// over IPv4: above 65,507 bytes). Blocks while the queue is full. A UDP peer
-/// that has gone is no error; one peer for all is: write_to_connected. Go:
-/// `WriteTo`.
+/// that has gone is no error. On a socket with one fixed peer:
+/// write_to_connected. Go: `WriteTo`.
 inline Result<size_t> write_to(const PacketConn& packets, Bytes bytes,
                                const Addr& to, Mode mode = Mode::wait) {
   const auto& s = state_of(packets);
@@ -3588,7 +3588,7 @@ inline Error leave_group(const PacketConn& packets, const IP& group,
 /// How many routers a multicast datagram may pass: 0 (this machine) to 255.
 /// Go: `ipv4.PacketConn.SetMulticastTTL`.
 inline Error set_multicast_ttl(const PacketConn& packets, int hops) {
-  if (hops < 0) hops = 256;  // what the kernel refuses; -1 it does not
+  if (hops < 0) hops = 256;  // the kernel refuses 256, but not -1
   return set_both(packets, IP_MULTICAST_TTL, hops, IPV6_MULTICAST_HOPS, hops);
 }
 /// Whether this machine hears its own multicast datagrams (the default).
@@ -3611,18 +3611,18 @@ inline Error set_multicast_interface(const PacketConn& packets,
 }
 
 // --- Unix extras ------------------------------------------------------------
-// What sockets in one machine can do besides: pass descriptors, say who calls.
+// What sockets within one machine can also do: pass descriptors, say who calls.
 
 /// The process at the other end of a unix socket, as it was at connect time.
 struct Credentials {
-  long pid = -1;       ///< -1 where the system does not tell, or we cannot see
+  long pid = -1;       ///< -1 if the system does not tell, or we cannot see it
   unsigned uid = ~0u;  ///< the user's number; all ones: not told
-  unsigned gid = ~0u;  ///< the group's number; likewise
+  unsigned gid = ~0u;  ///< the group's number; all ones: not told
 };
 
 namespace internal {
 // Is there a socket's file at this path that nobody listens on? Asks three
-// times: macOS refuses in the name of a living one whose queue is full.
+// times: macOS also refuses when somebody listens but the queue is full.
 inline bool is_stale(const std::string& path, const sys::Address& address,
                      int type) {
   sys::File file;
@@ -3639,8 +3639,8 @@ inline bool is_stale(const std::string& path, const sys::Address& address,
 inline int bind(int fd, const sys::Address& address, const std::string& path,
                 int type, const ListenOptions& options) {
   const bool file = !path.empty() && path[0] != '@';
-  // The file is born with the socket's own mode: at no time is it open to
-  // more than was asked. (Linux; elsewhere only chmod below.)
+  // The file is born with the socket's own mode, so it is never open to more
+  // users than was asked. (On Linux; elsewhere chmod comes only afterwards.)
   if (file && options.mode >= 0) sys::fchmod(fd, options.mode);
   const int result = sys::bind(fd, address);
   if (result == 0 || errno != EADDRINUSE || !file || !options.replace_stale)
@@ -3665,7 +3665,7 @@ inline Error unix_only(const Socket& socket, const char* op) {
 }
 
 // A message of one byte that carries descriptors. Linux sends at most 253 at a
-// time; credentials, a security label and times may stand before them.
+// time; credentials, a security label and timestamps may come before them.
 struct Carrier {
   char byte = 0;
   iovec piece{&byte, 1};
@@ -3696,7 +3696,7 @@ struct Carrier {
 }  // namespace internal
 
 /// Sends a copy of a descriptor over a unix connection, with one byte that
-/// carries it. Blocks as write. unix(7), SCM_RIGHTS.
+/// carries it. Blocks like write. unix(7), SCM_RIGHTS.
 [[nodiscard]] inline Error send_descriptor(const Conn& conn, int descriptor) {
   if (Error err = unix_only(conn, "write")) return err;
   internal::Carrier carrier(CMSG_SPACE(sizeof descriptor));
@@ -3711,8 +3711,8 @@ struct Carrier {
 
 /// Receives one descriptor, close-on-exec and the caller's to close, with the
 /// byte that carries it; -1 with an error, no_descriptor when the byte came
-/// alone. Others in the same message are closed: the first and `truncated`.
-/// Blocks as read. unix(7), SCM_RIGHTS.
+/// alone. If there are others, closes them: the first, with `truncated`. Blocks
+/// like read. unix(7), SCM_RIGHTS.
 inline Result<int> receive_descriptor(const Conn& conn) {
   if (Error err = unix_only(conn, "read")) return {-1, err};
   internal::Carrier carrier;
@@ -3742,9 +3742,9 @@ inline Result<Credentials> peer_credentials(const Conn& conn) {
 }
 
 /// Whether close removes a unix listener's file: yes for one that `listen`
-/// made, no for one of `listener_from`. For a quick restart hand the descriptor
-/// to the new process, say no here and close; say yes there. Errors: `closed`,
-/// unexpected_address_type. Go: `UnixListener.SetUnlinkOnClose`.
+/// made, no for one from `listener_from`. For a quick restart, hand the
+/// descriptor to the new process, say no here and close; say yes there. Errors:
+/// `closed`, unexpected_address_type. Go: `UnixListener.SetUnlinkOnClose`.
 inline Error set_unlink_on_close(const Listener& listener, bool on) {
   const internal::Use use(listener);
   if (Error err = unix_only(listener, "set")) return err;
@@ -3752,13 +3752,13 @@ inline Error set_unlink_on_close(const Listener& listener, bool on) {
   if (on) file = internal::made_file(use->local.path());
   const std::lock_guard lock(use->guard);
   if (use->is_closed()) return failure("set", listener);
-  // The one that it made is known better than the path tells now.
+  // The file that it made is known better than from what is at the path now.
   if (!on || use->file.path.empty()) std::swap(use->file, file);
   return {};
 }
 
 // --- Options ----------------------------------------------------------------
-// Settings of a socket, its descriptor, and sockets that somebody else opened.
+// Settings of a socket, its descriptor, and sockets that others have opened.
 
 namespace internal {
 // The kernel takes a negative size for a huge one.
@@ -3770,7 +3770,7 @@ inline Error set_buffer(const Socket& socket, int name, int bytes) {
   return control(socket, "set", "setsockopt", set, &only<Addr>());
 }
 
-// Makes a handle of somebody else's descriptor. The error's operation is Go's.
+// Makes a handle from a descriptor. Its errors say "file", as Go's do.
 template <class H>
 Result<H> adopt(int fd) {
   const auto fail = [](const char* call) -> Error {
@@ -3793,7 +3793,7 @@ Result<H> adopt(int fd) {
   const bool peer = sys::getpeername(fd, there) == 0;
   if (!peer && H::kind == Kind::conn) return fail("getpeername");
   if (sys::adopt(fd) < 0) return fail("fcntl");
-  // As in Go: what is accepted gets all the defaults, a connection no delay.
+  // As in Go: accepted connections get all defaults, a Conn only no delay.
   if (network->base == "tcp")
     set_defaults(fd, std::chrono::seconds(listens ? 15 : 0), true);
   return make<H>(Descriptor(fd), *network, from_kernel(*network, here),
@@ -3801,9 +3801,9 @@ Result<H> adopt(int fd) {
 }
 }  // namespace internal
 
-/// Sets any option: setsockopt(2). Does not block. Errors of all options:
+/// Sets any option: setsockopt(2). Does not block. Errors, as of all options:
 /// `closed` and setsockopt(2)'s, such as EINVAL for a number that makes no
-/// sense, ENOPROTOOPT where the system has no such option.
+/// sense, or ENOPROTOOPT where the system has no such option.
 template <class T>
 Error set_option(const Socket& socket, int level, int name, const T& value) {
   static_assert(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>,
@@ -3830,7 +3830,7 @@ inline Error set_no_delay(const Conn& conn, bool on) {
   return set_option(conn, IPPROTO_TCP, TCP_NODELAY, int{on});
 }
 /// Probes a silent peer after `idle`, then every `interval`, and gives up after
-/// `count` probes (0: as many as the system likes). Rounded up to seconds; 0 or
+/// `count` probes (0: the system decides). Rounds times up to seconds; 0 or
 /// less, and `forever`: no probes. tcp(7). Go: `SetKeepAliveConfig`.
 inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
                             std::chrono::nanoseconds interval, int count = 0) {
@@ -3839,32 +3839,32 @@ inline Error set_keep_alive(const Conn& conn, std::chrono::nanoseconds idle,
   });
 }
 
-/// What close does with bytes that are not sent yet. Negative (the default):
-/// the system goes on sending. 0: throws them away and resets the connection.
-/// Positive: blocks for so many seconds. SO_LINGER, socket(7). Go: `SetLinger`.
+/// What close does with bytes not sent yet. Negative (the default): the system
+/// goes on sending. 0: throws them away and resets the connection. Positive:
+/// blocks for up to that many seconds. SO_LINGER, socket(7). Go: `SetLinger`.
 inline Error set_linger(const Conn& conn, int seconds) {
   const linger value{seconds >= 0, std::max(seconds, 0)};
   return set_option(conn, SOL_SOCKET, sys::linger_seconds, value);
 }
 
-/// Asks for a receive buffer of so many bytes; Linux doubles the number for
-/// its book-keeping. SO_RCVBUF. Go: `SetReadBuffer`.
+/// Asks for a receive buffer of this many bytes; Linux doubles the number for
+/// its bookkeeping. SO_RCVBUF. Go: `SetReadBuffer`.
 inline Error set_read_buffer(const Socket& socket, int bytes) {
   return set_buffer(socket, SO_RCVBUF, bytes);
 }
-/// Asks for a send buffer of so many bytes. SO_SNDBUF. Go: `SetWriteBuffer`.
+/// Asks for a send buffer of this many bytes. SO_SNDBUF. Go: `SetWriteBuffer`.
 inline Error set_write_buffer(const Socket& socket, int bytes) {
   return set_buffer(socket, SO_SNDBUF, bytes);
 }
-/// The descriptor, for calls that netlite does not have, or -1 when closed; it
-/// is good until close, and non-blocking: see `wait`. A write(2) of yours to a
-/// peer that has gone raises SIGPIPE, netlite's do not. Go: `SyscallConn`.
+/// The descriptor, for calls that netlite does not have, or -1 when closed. It
+/// is good until close, and non-blocking: see `wait`. Your own write(2) to a
+/// peer that has gone raises SIGPIPE; netlite's do not. Go: `SyscallConn`.
 inline int native_handle(const Socket& socket) {
   const internal::Use use(socket);
   return use ? use->fd : -1;
 }
 /// A second descriptor of the socket, dup(2), close-on-exec, non-blocking, and
-/// yours to close: the peer sees the end after both. Go: `TCPConn.File`.
+/// yours to close: the peer sees the end after both closes. Go: `TCPConn.File`.
 inline Result<int> duplicate(const Socket& socket) {
   int copy = -1;
   const auto call = [&](auto& s) { return copy = sys::duplicate(s.fd); };
@@ -3872,8 +3872,8 @@ inline Result<int> duplicate(const Socket& socket) {
   return {copy, err};
 }
 
-/// Makes a Conn of a connected descriptor, which is the Conn's from then on;
-/// with an error it stays the caller's. For all who share it, such as a parent
+/// Makes a Conn from a connected descriptor, which is the Conn's from then on;
+/// on an error it stays the caller's. For all who share it, such as a parent
 /// process, it becomes non-blocking and without delay. Errors: ENOTSOCK,
 /// ENOTCONN and kin, unexpected_address_type. Go: `net.FileConn`.
 inline Result<Conn> conn_from(int fd) { return internal::adopt<Conn>(fd); }
@@ -3888,19 +3888,19 @@ inline Result<PacketConn> packet_conn_from(int descriptor) {
 }
 
 // --- Poller -----------------------------------------------------------------
-// One thread, many sockets: it asks who is ready; its calls do not wait.
+// One thread, many sockets: it asks which are ready; its calls do not wait.
 
 /// What to wait or watch for, and what has come: a sum of poll(2)'s numbers.
 enum Interest : unsigned {
   readable = POLLIN,   ///< something to read or accept, an end, an error
   writable = POLLOUT,  ///< room to write, or an error
-  hung_up = POLLHUP,   ///< over in both directions; of one alone see readable
+  hung_up = POLLHUP,   ///< over in both directions; for one alone see readable
 };
 
-/// Waits until a call of your own on the descriptor is worth making:
-/// `readable`, `writable` or both, for the first that comes. For libraries that
-/// say "later", as TLS does. Takes turns, obeys deadlines and close, as read
-/// and write. Your call may find nothing. Errors: closed, timed_out, EINVAL.
+/// Waits until a call of your own on the descriptor is worth making: for
+/// `readable`, `writable` or the first of both. For libraries that say "later",
+/// as TLS does. Takes turns and obeys deadlines and close, like read and write.
+/// Your call may find nothing. Errors: closed, timed_out, EINVAL.
 inline Error wait(const Conn& conn, unsigned interest) {
   const internal::Use use(conn);
   if (!use) return failure("wait", conn);
@@ -3935,7 +3935,7 @@ struct Watched {
   Socket socket{};
   unsigned interest = 0;
   uint64_t key = 0;
-  uint64_t id = 0;  // of this watching: no other has it again
+  uint64_t id = 0;  // of this watch: it is never used again
 };
 
 // What is ready, as an Interest. A hang-up and an error can be read.
@@ -3954,13 +3954,13 @@ struct PollerState final : Watcher {
   Descriptor epoll{};
   sys::Bell bell{};
   bool rung = false;
-  bool woken = false;              // wait shall return
+  bool woken = false;              // wait is to return
   std::vector<Watched> watched{};  // by descriptor
   uint32_t watchings = 0;          // how many there were, for ids
-  std::vector<sys::Ready> told{};  // what is ready and the kernel does not say
+  std::vector<sys::Ready> told{};  // what is ready though the kernel is silent
 
   ~PollerState() { sys::discard(bell); }
-  // In a forked child it begins anew: all this, and the mutex, is the parent's.
+  // A forked child begins anew: all of this, mutex included, is the parent's.
   std::unique_lock<std::mutex> lock() {
     if (process != sys::forks) begin_anew();
     return std::unique_lock<std::mutex>(mutex);
@@ -3989,7 +3989,7 @@ struct PollerState final : Watcher {
   void ring() {
     if (!std::exchange(rung, true)) sys::ring(bell);
   }
-  // What is watched of a socket, or under an id; or null.
+  // What is watched on a socket, or under an id; or null.
   Watched* find(const SocketState& s) {
     const auto fd = static_cast<size_t>(s.fd);
     if (!open || fd >= watched.size()) return nullptr;
@@ -3999,9 +3999,9 @@ struct PollerState final : Watcher {
     const size_t fd = id & 0xffffffff;
     return fd < watched.size() && watched[fd].id == id ? &watched[fd] : nullptr;
   }
-  // What is watched of a socket changes to `wanted`, and `wanted` becomes what
-  // it was: the caller drops that when it no longer holds the mutex, since the
-  // last handle of a socket may go with it.
+  // Swaps what is watched on a socket with `wanted`. The caller drops what was
+  // watched before only after releasing the mutex: the last handle to a socket
+  // may go with it.
   int change(const SocketState& s, Watched& wanted) {
     const bool known = find(s);
     if (!known && wanted.interest == 0) return 0;
@@ -4012,22 +4012,22 @@ struct PollerState final : Watcher {
       return -1;
     std::swap(watched[fd], wanted);
     watched[fd].id = id;
-    // Linux does not tell who waits for room in a unix socket of close_write.
+    // On unix sockets, Linux hides close_write from those who wait for room.
     const bool ended = s.writing.ended && watched[fd].interest & writable;
     if (ended) told.push_back({id, POLLOUT});
-    // Nor does a poll(2) that is under way know of any change.
+    // And a poll(2) that is under way does not notice any change.
     if (ended || !sys::has_epoll) ring();
     return 0;
   }
-  // What is watched of the socket is told anew, or forgotten before the
-  // descriptor goes: a duplicate would keep epoll telling.
+  // The socket's watch is registered anew, or dropped before the descriptor
+  // goes: with a duplicate of that, epoll would go on reporting.
   void hear(SocketState& s) override {
     Watched anew;  // dropped last, when nothing is locked
     const auto watching = lock();
     if (Watched* now = find(s); now && !s.is_closed()) anew = *now;
     change(s, anew);
   }
-  // The events of what is ready and still watched.
+  // The events for what is ready and still watched.
   std::vector<Event> collect(std::vector<sys::Ready> ready) {
     if (std::exchange(rung, false)) sys::take_ring(bell);
     for (const sys::Ready& more : std::exchange(told, {})) {
@@ -4038,7 +4038,7 @@ struct PollerState final : Watcher {
     }
     std::vector<Event> events;
     for (const sys::Ready& each : ready)
-      // Another watching of the same number is another socket.
+      // The same descriptor under another id is another watch.
       if (const Watched* now = find(each.id); now && each.events)
         events.push_back(
             {now->socket, readiness(now->interest, each.events), now->key});
@@ -4070,7 +4070,7 @@ inline std::error_code look(PollerState& state, int time,
   return why.value() == EINTR ? std::error_code() : why;
 }
 
-// Notes at a socket who watches it, and drops those that have gone.
+// Notes on a socket who watches it, and drops watchers that have gone.
 inline void remember(SocketState& s, const std::shared_ptr<PollerState>& me) {
   const std::lock_guard lock(s.guard);
   s.watchers.remove_if([&](const auto& each) {
@@ -4081,9 +4081,9 @@ inline void remember(SocketState& s, const std::shared_ptr<PollerState>& me) {
 }
 }  // namespace internal
 
-/// A Poller tells one thread which of many sockets are ready: by epoll(7), or
-/// poll(2) where Linux is not. Its first use makes two descriptors. In a forked
-/// child it watches nothing. Go's hides in the runtime.
+/// A Poller tells one thread which of many sockets are ready, by epoll(7) on
+/// Linux, poll(2) elsewhere. Its first use makes two descriptors. In a forked
+/// child it watches nothing. Go's is hidden in the runtime.
 class Poller {
  public:
   /// Watches nothing yet.
@@ -4091,8 +4091,8 @@ class Poller {
   Poller(Poller&&) = delete;
   /// Watches a socket for a sum of `Interest`s, until `unwatch` or close;
   /// watching it again changes interest and key. Dropping your handle does not
-  /// close the socket. Does not block; any thread may call it. A key that is a
-  /// pointer must outlive the batch of events that comes next. Errors:
+  /// close the socket. Does not block; any thread may call it. If a key is a
+  /// pointer, what it points to must outlive the next batch of events. Errors:
   /// `closed`, EINVAL, EMFILE and kin, and those of epoll_ctl(2).
   Error watch(const Socket& socket, unsigned interest, uint64_t key = 0) {
     const internal::Use use(socket);
@@ -4102,22 +4102,22 @@ class Poller {
     remember(*use, state_);
     internal::Watched wanted{interest ? socket : Socket(), interest, key};
     const auto lock = state_->lock();
-    // Whoever closes marks first, and then tells who watches. So either we see
-    // the mark here, or they see us, and have us forget.
+    // Whoever closes the socket marks it first, then tells its watchers. So
+    // either we see the mark here, or they see us, and make us forget.
     if (use->is_closed()) return failure("watch", socket);
     if (state_->need() < 0 || state_->change(*use, wanted) < 0)
       return failure("watch", socket, sys::last_error(), "epoll");
     return {};
   }
-  /// Stops watching a socket. Any thread may call it. Errors as watch.
+  /// Stops watching a socket. Any thread may call it. Errors: as watch.
   Error unwatch(const Socket& socket) { return watch(socket, 0); }
   /// Waits until something that is watched is ready, and returns at least one
   /// event; `timed_out` at the deadline; no event and no error after `wake`. A
-  /// socket that stays ready is told again; but what is `writable` only because
-  /// of close_write is told once. An event is a hint: another thread may have
-  /// been faster. It does not look at the sockets' deadlines: pass the next of
-  /// them. Nor does it return when another thread closes what is watched: that
-  /// thread may `wake`. One thread at a time.
+  /// socket that stays ready is reported again, but one that is `writable` only
+  /// because of close_write just once. An event is a hint: another thread may
+  /// have been faster. wait does not look at the sockets' deadlines: pass the
+  /// earliest. Nor does it return when another thread closes a watched socket:
+  /// that thread may call `wake`. One thread at a time.
   Result<std::vector<Event>> wait(Deadline deadline = no_deadline) {
     for (;;) {
       std::vector<sys::Ready> ready;
@@ -4145,11 +4145,11 @@ class Poller {
   std::shared_ptr<internal::PollerState> state_;
 };
 
-/// Reads as read, but returns would_block where that waits, be it for its turn.
+/// Reads like read, but returns would_block where that waits, even for a turn.
 inline Result<size_t> try_read(const Conn& conn, Buffer buffer) {
   return read(conn, buffer, Mode::once);
 }
-/// Writes what there is room for, and returns how much; would_block for none.
+/// Writes what there is room for, and returns how much; if none, would_block.
 inline Result<size_t> try_write(const Conn& conn, Bytes bytes) {
   return write(conn, bytes, Mode::once);
 }
@@ -4159,17 +4159,17 @@ auto try_write(const Conn& conn, const Pieces& pieces)
     -> decltype(write(conn, pieces, Mode::once)) {
   return write(conn, pieces, Mode::once);
 }
-/// Accepts as accept, but returns would_block instead of waiting. Where
-/// descriptors are short (`temporary()`) the client stays queued and `wait`
-/// tells of it at once: unwatch the listener for a while, lest it spin.
+/// Accepts like accept, but returns would_block instead of waiting. If
+/// descriptors run short (`temporary()`), the client stays queued and `wait`
+/// reports it again at once: unwatch the listener for a while, or you spin.
 inline Result<Conn> try_accept(const Listener& listener) {
   return accept(listener, Mode::once);
 }
-/// Reads a datagram as read_from, but returns would_block instead of waiting.
+/// Reads a datagram like read_from, but returns would_block instead of waiting.
 inline Packet try_read_from(const PacketConn& packets, Buffer buffer) {
   return read_from(packets, buffer, Mode::once);
 }
-/// Sends a datagram as write_to, but returns would_block instead of waiting.
+/// Sends a datagram like write_to, but returns would_block instead of waiting.
 inline Result<size_t> try_write_to(const PacketConn& packets, Bytes bytes,
                                    const Addr& to) {
   return write_to(packets, bytes, to, Mode::once);
