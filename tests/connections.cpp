@@ -2198,7 +2198,9 @@ TEST_CASE("an empty host is this machine: IPv4 for tcp, IPv6 for tcp6" *
 TEST_CASE("dial never gives a connection that is connected to itself" *
           doctest::description("behaviour 85; bug-case 01")) {
   SUBCASE("when the kernel would: to a port that is free") {
-    int met = 0, refused = 0;
+    int met = 0, refused = 0, attempts = 0;
+    bool always = false;
+    net::Error last;
     // In a network of its own the kernel has but one port to choose from.
     support::Thread alone([&] {
       if (::unshare(CLONE_NEWNET) != 0) return;
@@ -2226,6 +2228,12 @@ TEST_CASE("dial never gives a connection that is connected to itself" *
         refused += err == std::errc::connection_refused ||
                    err == std::errc::address_not_available;
       }
+      // Where nothing stays in TIME_WAIT, each attempt meets itself.
+      std::ofstream none("/proc/sys/net/ipv4/tcp_max_tw_buckets");
+      always = !(none << 0 << std::flush).fail();
+      net::DialOptions options;
+      options.control = [&](int) { return ++attempts, net::Error(); };
+      last = net::dial("tcp", "127.0.0.1:40002", options).error;
     });
     alone.join();
     if (refused == 0 && met == 0) {
@@ -2234,6 +2242,8 @@ TEST_CASE("dial never gives a connection that is connected to itself" *
     }
     CHECK(met > 0);
     CHECK(refused == 100);
+    if (always) CHECK(last == std::errc::connection_refused);
+    if (always) CHECK(attempts == 3);
   }
   SUBCASE("when it always would: a socket bound to the port it dials") {
     std::string address;

@@ -453,6 +453,25 @@ TEST_CASE_FIXTURE(TimeLimit,
   }
 }
 
+TEST_CASE_FIXTURE(TimeLimit, "a wait to read has nothing to do with writing") {
+  const Connected c;
+  net::must(net::close_write(c.client));
+  net::set_write_deadline(c.client, 0s);
+  net::set_read_deadline(c.client, 1ms);
+  CHECK(net::wait(c.client, readable) == net::timed_out);
+  net::set_read_deadline(c.client, net::no_deadline);
+  net::must(net::write(c.server, "x"));
+  CHECK_FALSE(net::wait(c.client, readable));
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "nor a wait to write with reading") {
+  const Connected c;
+  net::set_read_deadline(c.client, 0s);
+  CHECK_FALSE(net::wait(c.client, writable));
+  net::set_write_deadline(c.client, 0s);
+  CHECK(net::wait(c.client, writable) == net::timed_out);
+}
+
 TEST_CASE_FIXTURE(TimeLimit, "a wait for both takes turns with a writer, too") {
   const Connected c;
   const std::string much(16 << 20, 'x');
@@ -678,6 +697,17 @@ TEST_CASE_FIXTURE(TimeLimit,
     CHECK_FALSE(err);
     CHECK(watch.elapsed() < support::generous - 1s);
   }
+}
+
+TEST_CASE_FIXTURE(TimeLimit, "a wake is kept for no child") {
+  net::Poller poller;
+  net::must(poller.wake());
+  CHECK(support::in_child([&] {
+          if (!quiet(poller)) return 1;
+          net::must(poller.wake());
+          return poller.wait().error ? 2 : 0;
+        }) == 0);
+  CHECK(events(poller).empty());
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "no wake is lost, from however many threads") {

@@ -9,10 +9,10 @@ out, and so on (mutations.py). SEED is a number and gives other ones; SECTION is
 a word of a section's title in the header and keeps to it.
 
 For each fault, the test programs of the section where it lies are built and
-run until one of them fails: the fault is killed. A hang is a failure too. A
-fault that is a lock left out must be seen by the thread sanitizer. What no
-program notices has survived, and is shown with its line: write the missing
-test, or tell in equivalent.txt why the change makes no difference.
+run until one of them fails: the fault is killed. A hang is a failure too. For a
+lock left out, the thread sanitizer looks first. What no program notices has
+survived, and is shown with its line: write the missing test, or tell in
+equivalent.txt why the change makes no difference.
 
 What was killed once is not tried again, and what has survived is: so the run
 can be interrupted, and goes on where it was. Results and programs are kept in
@@ -27,6 +27,7 @@ build-mutants/. The exit code is 0 when at least 95 % were killed.
 import argparse
 import concurrent.futures
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -81,7 +82,7 @@ PROGRAMS = [
     ("packet|datagram", "packets unix options faults/corners"),
     ("unix", "unix faults/descriptors faults/corners"),
     ("option|adopt", "options connections"),
-    ("poll", "poller"),
+    ("poll", "poller concurrency"),
     ("key", "addresses errors connections"),
 ]
 AFTER_ALL = ["faults/every_call", "faults/allocations"]
@@ -295,12 +296,13 @@ def try_one(builds, text, mutant, options):
     folder.mkdir(parents=True)
     (folder / "netlite.hpp").write_text(
         text[:mutant.start] + mutant.text + text[mutant.end:])
-    flavour = "thread" if mutant.kind == "a lock left out" else "plain"
     names = programs(mutant.section)
     if options.all:
         names += [name for name in everything() if name not in names]
+    # The thread sanitizer sees no threads of a forked child.
+    flavours = (["thread"] * (mutant.kind == "a lock left out")) + ["plain"]
     try:
-        for name in names:
+        for flavour, name in itertools.product(flavours, names):
             normal = builds.normal(name, flavour)
             if normal is None:
                 continue
