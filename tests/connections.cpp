@@ -2213,6 +2213,14 @@ TEST_CASE("dial never gives a connection that is connected to itself" *
       std::ofstream("/proc/sys/net/ipv4/ip_local_port_range") << "40002 40002";
       if (!up) return;
 
+      // Where nothing stays in TIME_WAIT, each attempt meets itself.
+      const char* const most = "/proc/sys/net/ipv4/tcp_max_tw_buckets";
+      always = !(std::ofstream(most) << 0 << std::flush).fail();
+      net::DialOptions options;
+      options.control = [&](int) { return ++attempts, net::Error(); };
+      last = net::dial("tcp", "127.0.0.1:40002", options).error;
+      std::ofstream(most) << 4096;
+
       sockaddr_in name{};
       name.sin_family = AF_INET;
       name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -2228,12 +2236,6 @@ TEST_CASE("dial never gives a connection that is connected to itself" *
         refused += err == std::errc::connection_refused ||
                    err == std::errc::address_not_available;
       }
-      // Where nothing stays in TIME_WAIT, each attempt meets itself.
-      std::ofstream none("/proc/sys/net/ipv4/tcp_max_tw_buckets");
-      always = !(none << 0 << std::flush).fail();
-      net::DialOptions options;
-      options.control = [&](int) { return ++attempts, net::Error(); };
-      last = net::dial("tcp", "127.0.0.1:40002", options).error;
     });
     alone.join();
     if (refused == 0 && met == 0) {
