@@ -298,7 +298,7 @@ inline std::string join_host_port(std::string_view host,
 class Addr : public internal::Value<Addr> {
  public:
   Addr() = default;  ///< No address at all.
-  /// An address of "tcp" or "udp"; for any other network, no address.
+  /// An address of "tcp" or "udp"; of a network that does not exist, none.
   Addr(std::string_view network, IP ip, uint16_t port) : Addr(network, "") {
     ip_ = std::move(ip);
     port_ = port;
@@ -350,7 +350,7 @@ enum Errc {
   would_block,      ///< a `try_` call would have to wait
   truncated,        ///< a message was cut to fit the buffer
   limit_exceeded,   ///< a line or stream is longer than its limit
-  task_failed,      ///< an exception ended a task of a Group
+  task_failed,      ///< an exception ended a task or a handler
   no_descriptor,    ///< a message came without a descriptor
   unknown_network,  ///< not one of tcp, tcp4, tcp6, udp, ..., unixpacket
   missing_address,  ///< dial needs an address
@@ -1144,7 +1144,7 @@ struct SocketState {
   const Network& network;  // as the caller named it
   const Addr local;
   const Addr remote;
-  std::chrono::nanoseconds keep_alive{0};  // for what a listener accepts
+  std::chrono::nanoseconds keep_alive{15'000'000'000};  // for what it accepts
   Direction reading{POLLIN};
   Direction writing{POLLOUT};
   // Guards the sleepers, and the members from here to `watchers`.
@@ -1913,7 +1913,7 @@ struct ListenOptions {
   /// Replaces a unix socket's file that nobody listens on any more. Never
   /// removes a file that is not a socket, or a socket that answers.
   bool replace_stale = false;
-  Control control{};  ///< sets options before bind and connect
+  Control control{};  ///< sets options before bind
 };
 
 namespace internal {
@@ -3433,8 +3433,8 @@ auto write(const Conn& conn, const Pieces& pieces, Mode mode = Mode::wait)
 /// were written. Errors: as read and write. Go: `io.Copy`, `io.CopyN`.
 inline Result<uint64_t> copy(const Conn& to, Reader& from,
                              uint64_t most = UINT64_MAX) {
-  // Large pieces are as fast as splice(2) and sendfile(2), and the same on
-  // every system. The room costs no memory before something is read into it.
+  // Neither splice(2) nor sendfile(2): large pieces come close to both, and are
+  // the same on every system. The room costs no memory until it is read into.
   constexpr uint64_t size = 256 * 1024;
   const std::unique_ptr<char[]> buffer(new char[size]);
   uint64_t total = 0;
@@ -3935,7 +3935,7 @@ struct Watched {
   Socket socket{};
   unsigned interest = 0;
   uint64_t key = 0;
-  uint64_t id = 0;  // of this watch: it is never used again
+  uint64_t id = 0;  // of this watch; the next one here has another
 };
 
 // What is ready, as an Interest. A hang-up and an error can be read.

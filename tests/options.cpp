@@ -199,6 +199,7 @@ TEST_CASE("what was adopted has no delay, and what it accepts has keep-alive") {
           0);
   REQUIRE(::listen(listening, 1) == 0);
   const net::Listener listener = bounded(net::listener_from(listening));
+  CHECK(state_of(listener)->keep_alive == std::chrono::seconds(15));
   sockaddr_in there{};
   socklen_t size = sizeof there;
   ::getsockname(listening, reinterpret_cast<sockaddr*>(&there), &size);
