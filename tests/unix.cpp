@@ -765,6 +765,20 @@ TEST_CASE("a dead socket's file is replaced when that was asked for") {
   CHECK_FALSE(net::listen("unix", dir.path + "/fresh", replace).error);
 }
 
+TEST_CASE("an abstract name replaces no file of that name") {
+  const support::Directory dir;
+  const Inside inside(dir);
+  const std::string name = "@netlite-" + std::to_string(::getpid());
+  leave_dead_socket(name);
+  // Somebody has the name, but does not listen.
+  const int taken = plain_socket(SOCK_STREAM, '\0' + name.substr(1));
+  net::ListenOptions replace;
+  replace.replace_stale = true;
+  CHECK(net::listen("unix", name, replace).error == std::errc::address_in_use);
+  CHECK(exists(name));
+  ::close(taken);
+}
+
 TEST_CASE("nothing but a dead socket is replaced") {
   const support::Directory dir;
   const std::string path = dir.path + "/a";

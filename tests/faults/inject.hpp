@@ -408,7 +408,7 @@ namespace inject {
 
 // The resolver tells by what it returns, and by errno where that is EAI_SYSTEM.
 inline int resolver_says(int error) {
-  errno = error == unsaid ? 0 : EIO;
+  if (error != unsaid) errno = EIO;
   return error == unsaid ? EAI_SYSTEM : error;
 }
 

@@ -371,6 +371,31 @@ TEST_CASE_FIXTURE(TimeLimit, "a close before the rest is seen") {
   }
 }
 
+TEST_CASE_FIXTURE(TimeLimit, "a close or a deadline ends the rest") {
+  for (const bool by_deadline : {false, true}) {
+    CAPTURE(by_deadline);
+    const auto listener = net::must(net::listen("tcp", "127.0.0.1:0"));
+    const auto client =
+        net::must(net::dial("tcp", net::addr(listener).string()));
+    Blocked serving([&] {
+      net::ServeOptions options;
+      options.max_connections = 1;
+      options.grace = 0s;
+      return net::serve(
+          listener,
+          [](const net::Conn& conn) {
+            char byte;
+            (void)net::read(conn, {&byte, 1});
+          },
+          options);
+    });
+    net::must(by_deadline ? net::set_deadline(listener, 0s)
+                          : net::close(listener));
+    CHECK(serving.get() ==
+          (by_deadline ? net::Error(net::timed_out) : net::Error()));
+  }
+}
+
 // ---------------------------------------------------------------------------
 // Pollers
 

@@ -65,7 +65,7 @@ PROGRAMS = [
                                     " faults/dial faults/names unix"),
     ("kernel", "connections packets unix"),
     ("sys", "sys faults/every_call faults/descriptors connections streams"
-            " unix packets poller faults/corners"),
+            " unix packets poller faults/corners faults/dial"),
     ("time", "connections streams faults/dial faults/times concurrency"
              " poller"),
     ("wait", "connections listeners streams faults/races faults/times"
