@@ -614,8 +614,10 @@ TEST_CASE("a deadline ends read_from, and the socket works on" *
   const net::Conn b = client_of(a);
   const support::Stopwatch watch;
   net::set_read_deadline(a, 50ms);
-  const net::Error err = receive(a).err;
+  const auto [nothing, nobody, err] = receive(a);
   CHECK(watch.elapsed() >= 50ms);
+  CHECK(nothing.empty());
+  CHECK_FALSE(nobody);
   CHECK(err.message() ==
         "read udp " + net::local_addr(a).string() + ": i/o timeout");
   CHECK(err.timeout());
