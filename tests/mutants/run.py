@@ -72,8 +72,8 @@ PROGRAMS = [
              " concurrency poller faults/threads faults/costs"),
     ("connection", "connections streams unix options faults/races"
                    " faults/costs faults/threads"),
-    ("dial|rac", "connections faults/dial unix addresses faults/times"
-                 " faults/names"),
+    ("dial|rac", "connections faults/dial unix addresses world/addresses"
+                 " faults/times faults/names"),
     ("listen", "listeners connections packets unix faults/serve"
                " faults/names"),
     ("many|serve|concurren|group", "faults/serve faults/races concurrency"
