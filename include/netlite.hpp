@@ -51,7 +51,7 @@
 //   1. A handle is shared. A socket counts the calls inside it, and close
 //      waits until they have left: so a descriptor's number can never come to
 //      mean another file while a call is using it.
-//   2. When a call on a socket has to wait, it does so in one single place:
+//   2. When a call has to wait for its socket, it does so in one single place:
 //      internal::attempt, which tries, on top of internal::wait, which sleeps.
 //   3. A thread that waits can be woken, by close or by a deadline that another
 //      thread has moved: it sleeps in poll(2) on its socket and on a bell.
@@ -403,8 +403,8 @@ class ResolverCategory : public std::error_category {
   }
 };
 
-// One T for everybody, in static memory, so that it can report that memory has
-// run out, and never destroyed: threads may use it while the process exits.
+// One T for all: in static memory, for "out of memory" must not need any, and
+// never destroyed: threads may use it while the process exits.
 template <class T>
 const T& only() noexcept {
   alignas(T) static unsigned char room[sizeof(T)];
@@ -629,7 +629,7 @@ constexpr int keep_alive[] = {TCP_KEEPALIVE, TCP_KEEPINTVL, TCP_KEEPCNT};
 constexpr int keep_alive[] = {-1, -1, -1};
 #endif
 
-struct Address {
+struct Address {  // an Addr in the kernel's form
   union {
     sockaddr any;
     sockaddr_in v4;
@@ -959,7 +959,7 @@ inline int poll_time(Time when) {
 }
 
 // Waits on a condition variable until `done`, or until `when`; returns whether
-// it is done. An hour at a time: where wait_until counts by the wall clock, a
+// it is done. An hour at a time: where std's waits count by the wall clock, a
 // time that is centuries away would overflow, and be over at once.
 template <class Done>
 bool wait_until(std::condition_variable& changed,
@@ -1019,7 +1019,7 @@ enum class Mode { wait, once };
 //   return failure(...)              the whole story
 //   ~turn, ~use                      leave; close may be waiting for that
 //
-// That is `perform`; `control` is the same for calls that cannot block.
+// That is `perform` in "Connections"; `control` is for calls that never wait.
 
 namespace internal {
 // Does something at the end of a block, however the block is left.
@@ -1104,11 +1104,11 @@ struct Direction {
   bool drained = false;            // the last read took all there was
   std::atomic<bool> ended{false};  // close_write was called
   std::atomic<Time::rep> deadline{Time::max().time_since_epoch().count()};
-  Sleeper* sleeper = nullptr;  // under the socket's guard
+  Sleeper* sleeper = nullptr;  // under the guard of its SocketState, below
 
   Deadline due() const { return Time(Time::duration(deadline)); }
-  // Wakes the sleeper if it would sleep beyond `when`; the guard is held. (A
-  // deadline that moved later needs no ring: the sleeper looks again anyway.)
+  // Wakes the sleeper if it would sleep beyond `when`, or at once; the guard is
+  // held. (A later deadline needs no ring: the sleeper looks again anyway.)
   void ring(Time when = Time::min()) {
     if (!sleeper || sleeper->rung || sleeper->until <= when) return;
     sleeper->rung = true;
@@ -1131,7 +1131,7 @@ struct SocketFile {
 
 struct SocketState;
 
-// Something that wants to hear when a socket, or its write side, closes.
+// Who wants to hear when a socket, or its write side, closes: a Poller, later.
 struct Watcher {
   virtual ~Watcher() = default;
   virtual void hear(SocketState& s) = 0;
@@ -1155,7 +1155,7 @@ struct SocketState {
   std::list<std::weak_ptr<Watcher>> watchers{};
   // High half: the process that counts; low: the calls inside; bit 0: closing.
   std::atomic<uint64_t> calls{process()};
-  static constexpr uint64_t closing = 1, inside = 2;
+  static constexpr uint64_t closing = 1, inside = 2;  // one call more
   static uint64_t process() { return uint64_t{sys::forks} << 32; }
 
   bool is_closed() const { return (calls & closing) != 0; }
@@ -1174,7 +1174,8 @@ struct SocketState {
     } while (!calls.compare_exchange_weak(before, before + more));
     return true;
   }
-  // In a forked child the calls inside, and their locks, are the parent's.
+  // In a forked child the calls inside, their locks, and a close that is not
+  // finished are the parent's. (That descriptor stays open in the child.)
   void begin_anew() {
     const std::lock_guard lock(of_this_process<std::mutex>());
     if (calls >> 32 == sys::forks) return;  // another thread was faster
@@ -1204,13 +1205,13 @@ struct SocketState {
     ++news;
     changed.notify_all();
   }
-  // Is the caller, who is closing the socket, the only one inside?
+  // Have all left but the caller, whom enter(true) has counted in?
   bool alone() const { return (calls & 0xffffffff) == inside + closing; }
 };
 
-// The one place where calls sleep: until the socket is ready for `events`
-// (true), a deadline or `till` has come, or the bell rings. It may return for
-// no reason: the caller looks again. `beds`: the directions that can wake it.
+// Where a call on a socket sleeps: until that is ready for `events` (true), a
+// deadline or `till` has come, or the bell rings. It may return for no reason:
+// the caller looks again. `beds`: one direction, or both for wait(conn, ...).
 inline Result<bool> wait(SocketState& s, std::initializer_list<Direction*> beds,
                          short events, Time till = Time::max()) {
   Sleeper me{Bells::get(s.fd, (*beds.begin())->events), till};
@@ -1268,17 +1269,18 @@ Result<size_t> attempt(SocketState& s, Direction& way, Mode mode, Call call) {
     const auto [was_ready, err] =
         ready ? wait(s, {&way}, 0, soon) : wait(s, {&way}, way.events);
     if (err) return err;
-    ready = was_ready && !ready;
+    ready = was_ready;  // never after a pause
   }
 }
 
-// One reader and one writer at a time; a try_ call does not wait for its turn.
+// One reader and one writer at a time; the next in turn has the same deadline.
+// A try_ call does not wait for its turn.
 inline auto take_turn(Direction& direction, Mode mode = Mode::wait) {
   if (mode == Mode::wait) return std::unique_lock(direction.turn);
   return std::unique_lock(direction.turn, std::try_to_lock);
 }
 
-// A descriptor that nobody else knows of yet.
+// Owns a descriptor, until `release`; nobody else knows of it yet.
 struct Descriptor {
   explicit Descriptor(int fd = -1) : fd_(fd) {}
   Descriptor(Descriptor&& other) noexcept : fd_(other.release()) {}
@@ -1310,13 +1312,12 @@ inline void remove_file(SocketState& s) {
 
 // What the last handle does when it goes: no call can be inside any more.
 inline void release(SocketState* s) {
-  if (s->enter(true)) {
+  if (s->enter(true)) {  // else close has done it
     remove_file(*s);
     sys::close(s->fd);
   }
   delete s;
 }
-
 }  // namespace internal
 
 // --- Connections ------------------------------------------------------------
@@ -1449,7 +1450,7 @@ class Buffer {
   size_t size_;
 };
 
-namespace internal {
+namespace internal {  // argument-dependent look-up finds these outside, too
 // A call inside a socket. While one lives, the descriptor stays ours.
 struct Use {
   explicit Use(const Socket& socket)
@@ -1481,7 +1482,7 @@ inline Error failure(const char* op, const Socket& socket,
            remote ? *remote : s->remote}};
 }
 
-template <class Call>
+template <class Call>  // that does not block; `op`, `name`: see failure
 Error control(const Socket& socket, const char* op, const char* name, Call call,
               const Addr* remote = nullptr) {
   const Use use(socket);
@@ -1589,7 +1590,7 @@ inline void tell_watchers(SocketState& s) {
     if (const auto watcher = each.lock()) watcher->hear(s);
 }
 
-// Tells everybody that a socket is closing; false if it was closed already.
+// Tells all that a socket closes, see finish_close; false: it was closed.
 inline bool start_close(const Socket& socket) {
   const auto& s = state_of(socket);
   if (!s || !s->enter(true)) return false;
@@ -1603,7 +1604,7 @@ inline bool start_close(const Socket& socket) {
   return true;
 }
 
-inline Error finish_close(const Socket& socket) {
+inline Error finish_close(const Socket& socket) {  // when all others have left
   const sys::Uncancelled thread;
   SocketState& s = *state_of(socket);
   std::unique_lock<std::mutex> lock(s.guard);
@@ -1616,7 +1617,7 @@ inline Error finish_close(const Socket& socket) {
   return failure("close", socket, why, "close");
 }
 
-// As in Go, an error of "set" names this end only.
+// As in Go, an error of "set" names this end only: the other is an empty Addr.
 inline Error move_deadlines(const Socket& socket, Deadline deadline,
                             bool reading, bool writing) {
   const auto move = [&](SocketState& s) {
@@ -1689,7 +1690,7 @@ inline Error close_read(const Conn& conn) {
 
 /// Ends our writing: the peer reads `eof` after the last byte, and may go on
 /// writing. A write that is blocked ends with EPIPE. shutdown(2), SHUT_WR.
-/// Errors: as close_read. Go: `TCPConn.CloseWrite`.
+/// Errors: `closed`, ENOTCONN (all over). Go: `TCPConn.CloseWrite`.
 inline Error close_write(const Conn& conn) {
   const auto end = [](internal::SocketState& s) {
     if (sys::shutdown(s.fd, SHUT_WR) < 0) return -1;
@@ -2134,7 +2135,7 @@ Error start(F f, End end) {
   return sys::error(error);
 }
 
-struct Serving {
+struct Serving {  // one call of serve: what its threads share
   struct Served {
     Conn conn;
     bool closing = false;  // its grace is over
@@ -2147,7 +2148,7 @@ struct Serving {
   std::mutex mutex{};
   std::condition_variable changed{};
   std::list<Served> served{};
-  std::atomic<size_t> running{0};
+  std::atomic<size_t> running{0};  // those, and closes that linger
   std::mutex reporting{};
 
   Place begin(const Conn& conn) {
@@ -2188,7 +2189,7 @@ struct Serving {
     wait_until(use->changed, lock, std::min(limit, use->reading.due().when()),
                [&] { return use->news != seen; });
   }
-  // The next connection, once there is room for it. `seen`: the news so far.
+  // The next connection once there is room, or accept's error. `seen`: news.
   Result<Conn> next(unsigned& seen) {
     const SocketState& s = *state_of(listener);
     for (;; rest(seen)) {
@@ -2232,14 +2233,13 @@ struct Serving {
                      [this, place](const Error& why) { end(place, why); });
       };
       if (Error failed = run(launch)) {
-        const Finally ended([&] { end(place, failed); });
+        const Finally ended([&] { end(place, failed); });  // failure may throw
         if (failed != task_failed)
           failed = failure("serve", conn, failed.code(), "pthread_create");
       }
     }
   }
 };
-
 }  // namespace internal
 
 /// A Group counts tasks that run in threads of their own. Its destructor waits
@@ -2257,7 +2257,7 @@ class Group {
   /// if all its tasks call this. An exception ends only its own task, as
   /// task_failed; so do pthread_exit(3) and pthread_cancel(3), but only with
   /// libstdc++. Errors, after which the task does not run: those of
-  /// pthread_create(3), ENOMEM, task_failed if moving it threw. Go: `go f()`.
+  /// pthread_create(3), ENOMEM, task_failed if moving it there threw. Go: `go`.
   template <class F, class... Args>
   [[nodiscard]] Error go(F f, Args... args) {
     static_assert(std::is_invocable_v<F&, Args&&...>,
@@ -2297,7 +2297,7 @@ class Group {
     if (!err || err == task_failed) return err;
     return internal::failure("go", Socket(), err.code(), "pthread_create");
   }
-  // A waiter may destroy the Group once the mutex is free, so this comes last.
+  // The last of all: a waiter may destroy the Group once the mutex is free.
   void end(const Error& err) {
     const std::lock_guard lock(mutex_);
     if (err && !first_) first_ = err;
@@ -2316,11 +2316,11 @@ class Group {
 /// its own: `[](net::Conn conn) { ... }`, which may return an Error or Result.
 /// Blocks until the listener is closed and its handlers have ended; then nil.
 ///
-/// One client's misfortune - a reset, an exception in its handler, a thread
-/// that cannot start, a full descriptor table, an accept that a firewall
-/// forbids - costs at most that client, and `on_error` hears of it. A deadline
-/// of the listener ends serve too, with `timed_out`; so do errors that never
-/// heal, such as ENOTSOCK. Go: `http.Server.Serve`.
+/// One client's misfortune - an exception in its handler, a thread that cannot
+/// start, a full descriptor table, an accept that a firewall forbids - costs at
+/// most that client, and `on_error` hears of it; one that left before accept is
+/// passed over. A deadline of the listener ends serve too, with `timed_out`; so
+/// do errors that never heal, such as ENOTSOCK. Go: `http.Server.Serve`.
 template <class Handler>
 [[nodiscard]] Error serve(const Listener& listener, Handler handler,
                           const ServeOptions& options = {}) {
@@ -3897,10 +3897,10 @@ enum Interest : unsigned {
   hung_up = POLLHUP,   ///< over in both directions; for one alone see readable
 };
 
-/// Waits until a call of your own on the descriptor is worth making: for
-/// `readable`, `writable` or the first of both. For libraries that say "later",
-/// as TLS does. Takes turns and obeys deadlines and close, like read and write.
-/// Your call may find nothing. Errors: closed, timed_out, EINVAL.
+/// Waits until your own call on the descriptor may succeed: for `readable`,
+/// `writable` or the first of both. For libraries that say "later", as TLS does.
+/// Takes turns and obeys deadlines and close, like read and write; but for both,
+/// no deadline counts before its turn. Errors: closed, timed_out, EINVAL.
 inline Error wait(const Conn& conn, unsigned interest) {
   const internal::Use use(conn);
   if (!use) return failure("wait", conn);
