@@ -3898,8 +3898,8 @@ enum Interest : unsigned {
 };
 
 /// Waits until your own call on the descriptor may succeed: for `readable`,
-/// `writable` or the first of both. For libraries that say "later", as TLS does.
-/// Takes turns and obeys deadlines and close, like read and write; but for both,
+/// `writable` or the first of both. For libraries that say "later", like TLS.
+/// Takes turns and obeys deadlines and close, like read and write; for both,
 /// no deadline counts before its turn. Errors: closed, timed_out, EINVAL.
 inline Error wait(const Conn& conn, unsigned interest) {
   const internal::Use use(conn);

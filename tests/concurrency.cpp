@@ -443,7 +443,10 @@ TEST_CASE_FIXTURE(TimeLimit, "a task whose copy fails is not waited for") {
     const Copied task(copies);
     copies = n;
     try {
-      failed = group.go(task) == net::task_failed;
+      const net::Error err = group.go(task);
+      failed = err == net::task_failed;
+      if (failed)
+        CHECK(err.message() == "task failed: exception: out of paper");
     } catch (const std::runtime_error&) {  // the caller's own copy
       failed = true;
     }
