@@ -4,6 +4,7 @@
 #
 #   header.sh SOURCE text VERSION             its text keeps the rules
 #   header.sh SOURCE alone COMPILER FLAG...   it compiles alone, unwarned
+#   header.sh SOURCE course COMPILER FLAG...  and so do the course's judges
 #   header.sh SOURCE linked COMPILER          files that include it link
 #   header.sh SOURCE shared COMPILER          and so do shared libraries
 #
@@ -48,6 +49,14 @@ text() {
 alone() {
   printf '#include "netlite.hpp"\n#include "netlite.hpp"\n' |
     compile "$@" -I"$source/include" -c -x c++ - -o /dev/null
+}
+
+# As a learner's machine compiles them.
+course() {
+  for judge in "$source"/tutorials/*/check.cpp; do
+    "$cxx" "$@" -Wall -Wextra -Werror -DEXERCISE='"exercise.hpp"' \
+      -I"$source/include" -fsyntax-only "$judge" || fail "$judge"
+  done
 }
 
 # object FILE VARIANT
@@ -120,13 +129,13 @@ need() {
 
 case $check in
   text) text "$3" ;;
-  alone)
+  alone | course)
     need "$cxx"
     shift 3
     # A standard library may be missing, too.
     echo '#include <string>' | "$cxx" "$@" -fsyntax-only -x c++ - \
       2>/dev/null || exit 77
-    alone "$@"
+    if [ "$check" = alone ]; then alone "$@"; else course "$@"; fi
     ;;
   linked) need "$cxx" && linked ;;
   shared) need "$cxx" && shared ;;

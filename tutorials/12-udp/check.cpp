@@ -32,7 +32,9 @@ struct Question {
 };
 using Questions = std::vector<Question>;
 
-std::string quoted(const std::string& text) { return judge::quoted(text, 40); }
+std::string in_short(const std::string& text) {
+  return judge::quoted(text, 40);
+}
 
 // -- The relay ----------------------------------------------------------------
 
@@ -102,7 +104,7 @@ class Relay {
     if (n < 0) return false;
     const std::string text(buffer, static_cast<std::size_t>(n));
     is_flooding_ = false;
-    events_.push_back("received " + quoted(text));
+    events_.push_back("received " + in_short(text));
     deal_with(text);
     return true;
   }
@@ -128,18 +130,18 @@ class Relay {
     std::string& event = events_.back();
     switch (fate) {
       case Fate::answer:
-        event += " and answered " + quoted(answer);
+        event += " and answered " + in_short(answer);
         send(answer);
         break;
       case Fate::lose: event += " and lost it"; break;
       case Fate::twice:
-        event += " and answered " + quoted(answer) + " twice";
+        event += " and answered " + in_short(answer) + " twice";
         send(answer);
         send(answer);
         has_confused_ = true;
         break;
       case Fate::late:
-        event += " and kept the answer " + quoted(answer) + " for later";
+        event += " and kept the answer " + in_short(answer) + " for later";
         held_.push_back(answer);
         break;
       case Fate::noise:
@@ -149,7 +151,7 @@ class Relay {
         break;
       case Fate::flood:
         event +=
-            " and lost it; then it sent " + quoted(old_) + " again and again";
+            " and lost it; then it sent " + in_short(old_) + " again and again";
         is_flooding_ = has_confused_ = true;
         break;
     }
@@ -162,7 +164,7 @@ class Relay {
     for (const std::string& answer : held_) {
       text += fate == Fate::lose ? ", but sent the late answer "
                                  : ", after the late answer ";
-      text += quoted(answer);
+      text += in_short(answer);
       has_confused_ = true;
       send(answer);
     }
@@ -225,7 +227,7 @@ struct Told {
   std::string answer{};
 
   std::string words() const {
-    return error.empty() ? quoted(answer) : "the error " + error;
+    return error.empty() ? in_short(answer) : "the error " + error;
   }
 };
 
@@ -306,7 +308,7 @@ std::string question_about(const Questions& questions, std::size_t i,
 
 std::string called(const Question& question) {
   return "The judge called ask(conn, " + std::to_string(question.id) + ", " +
-         quoted(question.words) + ", 200ms)";
+         in_short(question.words) + ", 200ms)";
 }
 
 // Each question gets its answer, and not too early.
@@ -325,7 +327,7 @@ void is_answered(const Questions& questions, const std::string& plan = {}) {
            : ", then with " +
                  (questions.size() == 2
                       ? "id " + std::to_string(questions[1].id) + " and " +
-                            quoted(questions[1].words)
+                            in_short(questions[1].words)
                       : std::to_string(questions.size() - 1) +
                             " other questions") +
                  ".") +
@@ -340,7 +342,7 @@ void is_answered(const Questions& questions, const std::string& plan = {}) {
     const Question& question = questions[i];
     const Told& told = all[i];
     const std::string of =
-        questions.size() == 1 ? "" : " for " + quoted(question.words);
+        questions.size() == 1 ? "" : " for " + in_short(question.words);
     const auto least = in_vain(question) * wait;
     if (told.error.empty() && told.answer == question.answer) {
       if (told.took >= least) continue;
@@ -352,7 +354,7 @@ void is_answered(const Questions& questions, const std::string& plan = {}) {
                        : "How long should it wait before it asks again?");
     }
     judge::wrong(story + "\nYour ask returned " + told.words() + of +
-                     ". It should have returned " + quoted(question.answer) +
+                     ". It should have returned " + in_short(question.answer) +
                      "." + learner.calls(),
                  question_about(questions, i, told, relay));
   }
