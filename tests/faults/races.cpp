@@ -23,12 +23,20 @@ namespace inject {
 inline std::atomic<pthread_mutex_t*> looked_at{nullptr};
 inline std::atomic<pthread_cond_t*> rested_at{nullptr};
 }  // namespace inject
+// `next`: the function of this name that ours covers, a sanitizer's or the C
+// library's. (`known` begins as a constant: the guard of another initialisation
+// would take a lock.)
+#define COVERED(name)                                           \
+  static std::atomic<void*> known{nullptr};                     \
+  if (!known)                                                   \
+    known = __interceptor_##name                                \
+                ? reinterpret_cast<void*>(__interceptor_##name) \
+                : ::dlsym(RTLD_NEXT, #name);                    \
+  const auto next = reinterpret_cast<decltype(&::name)>(known.load())
+
 extern "C" [[gnu::weak]] int __interceptor_pthread_mutex_lock(pthread_mutex_t*);
 extern "C" int pthread_mutex_lock(pthread_mutex_t* mutex) __THROWNL {
-  static const auto next = reinterpret_cast<decltype(&::pthread_mutex_lock)>(
-      __interceptor_pthread_mutex_lock
-          ? reinterpret_cast<void*>(__interceptor_pthread_mutex_lock)
-          : ::dlsym(RTLD_NEXT, "pthread_mutex_lock"));
+  COVERED(pthread_mutex_lock);
   if (mutex != inject::looked_at) return next(mutex);
   const inject::Call call("lock");
   return next(mutex);
@@ -39,11 +47,7 @@ extern "C" [[gnu::weak]] int __interceptor_pthread_cond_clockwait(
 extern "C" int pthread_cond_clockwait(pthread_cond_t* changed,
                                       pthread_mutex_t* mutex, clockid_t clock,
                                       const timespec* until) {
-  static const auto next =
-      reinterpret_cast<decltype(&::pthread_cond_clockwait)>(
-          __interceptor_pthread_cond_clockwait
-              ? reinterpret_cast<void*>(__interceptor_pthread_cond_clockwait)
-              : ::dlsym(RTLD_NEXT, "pthread_cond_clockwait"));
+  COVERED(pthread_cond_clockwait);
   if (changed != inject::rested_at) return next(changed, mutex, clock, until);
   const inject::Call call("rest");
   return next(changed, mutex, clock, until);
@@ -53,11 +57,7 @@ extern "C" [[gnu::weak]] int __interceptor_pthread_cond_timedwait(
 extern "C" int pthread_cond_timedwait(pthread_cond_t* changed,
                                       pthread_mutex_t* mutex,
                                       const timespec* until) {
-  static const auto next =
-      reinterpret_cast<decltype(&::pthread_cond_timedwait)>(
-          __interceptor_pthread_cond_timedwait
-              ? reinterpret_cast<void*>(__interceptor_pthread_cond_timedwait)
-              : ::dlsym(RTLD_NEXT, "pthread_cond_timedwait"));
+  COVERED(pthread_cond_timedwait);
   if (changed != inject::rested_at) return next(changed, mutex, until);
   const inject::Call call("rest");
   return next(changed, mutex, until);

@@ -51,7 +51,8 @@ def go_env():
     return root, told["GOVERSION"], dict(
         os.environ, GO111MODULE="off", GOFLAGS="", GOPROXY="off",
         GOTOOLCHAIN="local", CGO_ENABLED="1",
-        CGO_CXXFLAGS=flags, GOCACHE=told["GOCACHE"])
+        CGO_CXXFLAGS=flags, CGO_LDFLAGS=os.environ.get("LDFLAGS", ""),
+        GOCACHE=told["GOCACHE"])
 
 
 def shadow(root, work):
