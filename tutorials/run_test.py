@@ -960,6 +960,8 @@ def on_a_small_machine():
 
 
 def main():
+    # Under nohup it is ignored, and a shell cannot trap what is.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.mkdir(project)
     os.mkdir(os.path.join(home, 'tmp'))
     for name in ('include', 'tutorials'):
