@@ -71,8 +71,7 @@ void what_does_not_return_is_told() {
        });
   says("a throw", {"threw an exception that nobody caught: int."},
        []() -> int { throw 42; });
-  says("an exception",
-       {"nobody caught: std::out_of_range, \"nothing there\""},
+  says("an exception", {"nobody caught: std::out_of_range, \"nothing there\""},
        []() -> int { throw std::out_of_range("nothing there"); });
   says("an exception in a thread",
        {"nobody caught: std::runtime_error, \"no\""}, [] {
