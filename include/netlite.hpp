@@ -1144,7 +1144,7 @@ struct SocketState {
   const Network& network;  // as the caller named it
   const Addr local;
   const Addr remote;
-  std::chrono::nanoseconds keep_alive{15'000'000'000};  // for what it accepts
+  std::chrono::nanoseconds keep_alive = std::chrono::seconds(15);  // accepted
   Direction reading{POLLIN};
   Direction writing{POLLOUT};
   // Guards the sleepers, and the members from here to `watchers`.
@@ -3433,8 +3433,8 @@ auto write(const Conn& conn, const Pieces& pieces, Mode mode = Mode::wait)
 /// were written. Errors: as read and write. Go: `io.Copy`, `io.CopyN`.
 inline Result<uint64_t> copy(const Conn& to, Reader& from,
                              uint64_t most = UINT64_MAX) {
-  // Neither splice(2) nor sendfile(2): large pieces come close to both, and are
-  // the same on every system. The room costs no memory until it is read into.
+  // A loop is the same on every system; only files may go faster by sendfile(2)
+  // (tests/bench). The room costs no memory until something is read into it.
   constexpr uint64_t size = 256 * 1024;
   const std::unique_ptr<char[]> buffer(new char[size]);
   uint64_t total = 0;

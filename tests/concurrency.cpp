@@ -59,13 +59,13 @@ constexpr bool blind = false;
 #endif
 
 // With LLVM's libc++, a thread that ends itself, or is cancelled, ends any
-// program where a destructor is still to run (glibc unwinds with libgcc, and
-// meets LLVM's libunwind), and a function that was moved from may still be
+// program where a destructor is still to run: glibc unwinds with libgcc, and
+// meets LLVM's libunwind. And a function that was moved from may still be
 // there.
 #ifdef _LIBCPP_VERSION
-constexpr bool unwinds = false;
+constexpr bool is_libcxx = true;
 #else
-constexpr bool unwinds = true;
+constexpr bool is_libcxx = false;
 #endif
 
 // Opens once, and lets everybody go who waits or comes later.
@@ -389,7 +389,7 @@ TEST_CASE_FIXTURE(TimeLimit, "a report may return what it likes") {
   CHECK(heard == 1);
   const net::Report moved = std::move(report);
   CHECK(moved);
-  if (unwinds) CHECK_FALSE(report);  // and nobody calls it
+  if (!is_libcxx) CHECK_FALSE(report);  // and nobody calls it
 }
 
 TEST_CASE_FIXTURE(TimeLimit,
@@ -1118,7 +1118,7 @@ TEST_CASE_FIXTURE(TimeLimit, "what serve was given is free when it returns") {
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "a task or handler may end its own thread" *
-                                 doctest::skip(blind || !unwinds)) {
+                                 doctest::skip(blind || is_libcxx)) {
   net::Group group;
   net::must(group.go([] { ::pthread_exit(nullptr); }));
   CHECK(group.wait() == net::task_failed);
@@ -1163,7 +1163,7 @@ void cancel_in(std::function<void()> call) {
 }  // namespace
 
 TEST_CASE_FIXTURE(TimeLimit, "a thread that is cancelled leaves what it used" *
-                                 doctest::skip(blind || !unwinds)) {
+                                 doctest::skip(blind || is_libcxx)) {
   const Connected ends("unix", "");
   const auto packets = net::must(net::listen_packet("udp", "127.0.0.1:0"));
   net::Poller poller;
@@ -1206,7 +1206,7 @@ TEST_CASE_FIXTURE(TimeLimit, "a thread that is cancelled leaves what it used" *
 
 TEST_CASE_FIXTURE(TimeLimit,
                   "a thread is not cancelled while it waits for its tasks" *
-                      doctest::skip(blind || !unwinds)) {
+                      doctest::skip(blind || is_libcxx)) {
   // A cancellation that came out of a destructor would end the program.
   const auto lasts = [] { std::this_thread::sleep_for(300ms); };
   cancel_in([&] {

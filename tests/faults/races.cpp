@@ -17,15 +17,22 @@
 #define __THROWNL
 #endif
 
-// The lock of a mutex that is looked at is a call named "lock", and a limited
-// wait at a condition variable one named "rest".
+// What is looked at: the lock of a mutex is then a call named "lock", and a
+// limited wait at a condition variable one named "rest".
 namespace inject {
-inline std::atomic<pthread_mutex_t*> looked_at{nullptr};
-inline std::atomic<pthread_cond_t*> rested_at{nullptr};
+inline std::atomic<const void*> looked_at{nullptr};
+
+template <class F, class... Arguments>
+int looked(const char* name, const void* at, F next, Arguments... arguments) {
+  if (at != looked_at) return next(arguments...);
+  const Call call(name);
+  return next(arguments...);
+}
 }  // namespace inject
-// `next`: the function of this name that ours covers, a sanitizer's or the C
-// library's. (`known` begins as a constant: the guard of another initialisation
-// would take a lock.)
+
+// The function of this name that ours covers, a sanitizer's or the C library's.
+// (`known` begins as a constant: the guard of another initialisation would take
+// a lock.)
 #define COVERED(name)                                           \
   static std::atomic<void*> known{nullptr};                     \
   if (!known)                                                   \
@@ -37,9 +44,7 @@ inline std::atomic<pthread_cond_t*> rested_at{nullptr};
 extern "C" [[gnu::weak]] int __interceptor_pthread_mutex_lock(pthread_mutex_t*);
 extern "C" int pthread_mutex_lock(pthread_mutex_t* mutex) __THROWNL {
   COVERED(pthread_mutex_lock);
-  if (mutex != inject::looked_at) return next(mutex);
-  const inject::Call call("lock");
-  return next(mutex);
+  return inject::looked("lock", mutex, next, mutex);
 }
 // One of these is what std::condition_variable::wait_until calls.
 extern "C" [[gnu::weak]] int __interceptor_pthread_cond_clockwait(
@@ -48,9 +53,7 @@ extern "C" int pthread_cond_clockwait(pthread_cond_t* changed,
                                       pthread_mutex_t* mutex, clockid_t clock,
                                       const timespec* until) {
   COVERED(pthread_cond_clockwait);
-  if (changed != inject::rested_at) return next(changed, mutex, clock, until);
-  const inject::Call call("rest");
-  return next(changed, mutex, clock, until);
+  return inject::looked("rest", changed, next, changed, mutex, clock, until);
 }
 extern "C" [[gnu::weak]] int __interceptor_pthread_cond_timedwait(
     pthread_cond_t*, pthread_mutex_t*, const timespec*);
@@ -58,9 +61,7 @@ extern "C" int pthread_cond_timedwait(pthread_cond_t* changed,
                                       pthread_mutex_t* mutex,
                                       const timespec* until) {
   COVERED(pthread_cond_timedwait);
-  if (changed != inject::rested_at) return next(changed, mutex, until);
-  const inject::Call call("rest");
-  return next(changed, mutex, until);
+  return inject::looked("rest", changed, next, changed, mutex, until);
 }
 
 namespace {
@@ -70,26 +71,26 @@ using support::Blocked;
 using support::Connected;
 using support::TimeLimit;
 
+class StopAt : public Stop {
+ public:
+  StopAt(const char* call, const void* at) : Stop(call, inject::before) {
+    inject::looked_at = at;
+  }
+  ~StopAt() { inject::looked_at = nullptr; }
+};
+
 // Stops a thread before it locks the guard of a socket, which the sleepers,
 // the pollers and the news are under.
-class StopAtGuard : public Stop {
- public:
+struct StopAtGuard : StopAt {
   explicit StopAtGuard(const net::Socket& socket)
-      : Stop("lock", inject::before) {
-    inject::looked_at = state_of(socket)->guard.native_handle();
-  }
-  ~StopAtGuard() { inject::looked_at = nullptr; }
+      : StopAt("lock", state_of(socket)->guard.native_handle()) {}
 };
 
 // Stops a thread that has looked at a socket's news, found none, and is about
 // to rest: it holds the guard.
-class StopAtRest : public Stop {
- public:
+struct StopAtRest : StopAt {
   explicit StopAtRest(const net::Socket& socket)
-      : Stop("rest", inject::before) {
-    inject::rested_at = state_of(socket)->changed.native_handle();
-  }
-  ~StopAtRest() { inject::rested_at = nullptr; }
+      : StopAt("rest", state_of(socket)->changed.native_handle()) {}
 };
 
 // A call that stops at a place; what another thread does then; what the call
@@ -273,9 +274,22 @@ unsigned news(const net::Listener& listener) {
   return state_of(listener)->news;
 }
 
-}  // namespace
+// Serves one at a time, and waits for nobody when it is to end.
+net::Error serve_one(const net::Listener& listener) {
+  net::ServeOptions options;
+  options.max_connections = 1;
+  options.grace = 0s;
+  return net::serve(
+      listener,
+      [](const net::Conn& conn) {
+        char byte;
+        (void)net::read(conn, {&byte, 1});
+        (void)net::write(conn, "served");
+      },
+      options);
+}
 
-// A server that has one place, which is taken; and somebody who waits for it.
+// Its one place is taken, and somebody waits for it.
 class OnePlace {
  public:
   explicit OnePlace(const net::Listener& listener)
@@ -291,11 +305,6 @@ class OnePlace {
   }
 
  private:
-  static void serve(const net::Conn& conn) {
-    char byte;
-    (void)net::read(conn, {&byte, 1});
-    (void)net::write(conn, "served");
-  }
   static void is_served(const net::Conn& conn) {
     char buffer[6];
     net::must(net::write(conn, "x"));
@@ -305,12 +314,29 @@ class OnePlace {
   const net::Listener listener_;
   const net::Conn first_;
   const net::Conn second_;
-  Blocked<std::function<net::Error()>> serving_{[this] {
-    net::ServeOptions options;
-    options.max_connections = 1;
-    return net::serve(listener_, serve, options);
-  }};
+  Blocked<std::function<net::Error()>> serving_{
+      [this] { return serve_one(listener_); }};
 };
+
+// A close or a deadline ends a server whose one place is taken, when `act`
+// lets it come.
+template <class Act>
+void ends_the_rest(Act act) {
+  for (const bool by_deadline : {false, true}) {
+    CAPTURE(by_deadline);
+    const auto listener = net::must(net::listen("tcp", "127.0.0.1:0"));
+    const auto client =
+        net::must(net::dial("tcp", net::addr(listener).string()));
+    const auto end = [&] {
+      return by_deadline ? net::set_deadline(listener, 0s)
+                         : net::close(listener);
+    };
+    CHECK(act(listener, end) ==
+          (by_deadline ? net::Error(net::timed_out) : net::Error()));
+  }
+}
+
+}  // namespace
 
 // Its loop looks for news, finds all places taken, and stops where it is about
 // to rest; then a handler ends.
@@ -343,57 +369,19 @@ TEST_CASE_FIXTURE(TimeLimit,
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "a close before the rest is seen") {
-  for (const bool by_deadline : {false, true}) {
-    CAPTURE(by_deadline);
-    const auto listener = net::must(net::listen("tcp", "127.0.0.1:0"));
-    const auto client =
-        net::must(net::dial("tcp", net::addr(listener).string()));
-    net::ServeOptions options;
-    options.max_connections = 1;
-    options.grace = 0s;
+  ends_the_rest([](const net::Listener& listener, auto end) {
     StopAtGuard stop(listener);
-    const net::Error err = stopped(
-        stop,
-        [&] {
-          return net::serve(
-              listener,
-              [](const net::Conn& conn) {
-                char byte;
-                (void)net::read(conn, {&byte, 1});
-              },
-              options);
-        },
-        [&] {
-          return by_deadline ? net::set_deadline(listener, 0s)
-                             : net::close(listener);
-        });
-    CHECK(err == (by_deadline ? net::Error(net::timed_out) : net::Error()));
-  }
+    return stopped(
+        stop, [&] { return serve_one(listener); }, end);
+  });
 }
 
 TEST_CASE_FIXTURE(TimeLimit, "a close or a deadline ends the rest") {
-  for (const bool by_deadline : {false, true}) {
-    CAPTURE(by_deadline);
-    const auto listener = net::must(net::listen("tcp", "127.0.0.1:0"));
-    const auto client =
-        net::must(net::dial("tcp", net::addr(listener).string()));
-    Blocked serving([&] {
-      net::ServeOptions options;
-      options.max_connections = 1;
-      options.grace = 0s;
-      return net::serve(
-          listener,
-          [](const net::Conn& conn) {
-            char byte;
-            (void)net::read(conn, {&byte, 1});
-          },
-          options);
-    });
-    net::must(by_deadline ? net::set_deadline(listener, 0s)
-                          : net::close(listener));
-    CHECK(serving.get() ==
-          (by_deadline ? net::Error(net::timed_out) : net::Error()));
-  }
+  ends_the_rest([](const net::Listener& listener, auto end) {
+    Blocked serving([&] { return serve_one(listener); });
+    net::must(end());
+    return serving.get();
+  });
 }
 
 // ---------------------------------------------------------------------------
